@@ -1,0 +1,116 @@
+package tools
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"time"
+)
+
+// MaxStructured is the size in bytes of the largest answer that is taken as
+// content blocks. A larger one is an error result.
+const MaxStructured = 8 << 20
+
+// NoOutput is the text of a result that would otherwise be empty: the API
+// refuses empty text.
+const NoOutput = "(no output)"
+
+// Call is one call of a tool, as its handler receives it. It is passed by value
+// and its Input is not written to by anybody.
+type Call struct {
+	// ID is the id of the agent.custom_tool_use event (sevt_…).
+	ID string
+	// Tool is the tool's name.
+	Tool string
+	// Session is the id of the session (sesn_…).
+	Session string
+	// Thread is the id of the session's thread, empty on the primary thread.
+	Thread string
+	// Input is the input as the agent wrote it, byte for byte.
+	Input json.RawMessage
+	// Deadline is the wall-clock time at which the call is answered without
+	// its tool.
+	Deadline time.Time
+}
+
+// Result is what a call is answered with.
+type Result struct {
+	// Content is a JSON array of at least one content block in the API's own
+	// form (text, image, document, search_result); no text in it is empty.
+	Content json.RawMessage
+	// IsError reports to the agent that the tool failed.
+	IsError bool
+}
+
+// Handler runs calls of one tool. Call may be called by many goroutines at
+// once. It returns soon after ctx is done, and not before everything that the
+// call started is gone; what it returns then is logged at most. ctx carries the
+// deadline and, as its cause, why the call is stopped.
+type Handler interface {
+	Call(ctx context.Context, call Call) (Result, error)
+}
+
+// UnavailableError says that the handler could not be reached: the call surely
+// did not run, so that it may be tried again.
+type UnavailableError struct {
+	// Err is the reason, fit for an agent's eyes: no user, password or query
+	// of a URL in it.
+	Err error
+}
+
+func (e *UnavailableError) Error() string { return e.Err.Error() }
+func (e *UnavailableError) Unwrap() error { return e.Err }
+
+// LostError says that the call reached the handler and its answer was lost: it
+// may have run, once.
+type LostError struct {
+	// Err is the reason, fit for an agent's eyes.
+	Err error
+}
+
+func (e *LostError) Error() string { return e.Err.Error() }
+func (e *LostError) Unwrap() error { return e.Err }
+
+// Common is what every kind of handler is made with.
+type Common struct {
+	// Name is the tool's name.
+	Name string
+	// Dir is the absolute path of tools.d, against which relative paths stand.
+	Dir string
+	// MaxResultBytes bounds the text of a result, in bytes, its marker
+	// included. Zero means 262144.
+	MaxResultBytes int
+	// Log receives what happens around calls, never their content above the
+	// debug level. Nil discards.
+	Log *slog.Logger
+	// LookupEnv finds a variable of the worker's environment. Nil means
+	// os.LookupEnv.
+	LookupEnv func(string) (string, bool)
+}
+
+// ExecConfig is a manifest's handler.exec.
+type ExecConfig struct {
+	// Command is the program and its arguments. A program with a slash is
+	// relative to Dir; a bare name is looked up in the tool's PATH.
+	Command []string `yaml:"command"`
+	// Dir is the working directory, relative to tools.d. Empty means tools.d.
+	Dir string `yaml:"dir"`
+	// Env is added to the tool's environment.
+	Env map[string]string `yaml:"env"`
+	// PassEnv names variables of the worker's environment that the tool gets.
+	PassEnv []string `yaml:"pass_env"`
+	// User is the name of the user that the tool runs as. Empty means the
+	// worker's own.
+	User string `yaml:"user"`
+}
+
+// HTTPConfig is a manifest's handler.http.
+type HTTPConfig struct {
+	// URL receives the POST.
+	URL string `yaml:"url"`
+	// Headers are sent with every call.
+	Headers map[string]string `yaml:"headers"`
+	// HeaderEnv maps a header to the variable of the worker's environment that
+	// holds its value.
+	HeaderEnv map[string]string `yaml:"header_env"`
+}
