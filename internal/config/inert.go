@@ -1,0 +1,31 @@
+package config
+
+import "reflect"
+
+// Inert has the keys that are set to something else than their default and
+// have no effect in this version, in the order of the file's documentation. The
+// command logs each once.
+func Inert(c *Config) []string {
+	def := Default()
+	var keys []string
+	for _, k := range []struct {
+		key      string
+		got, std any
+	}{
+		{"sessions.discover", c.Sessions.Discover, def.Sessions.Discover},
+		{"sessions.webhook", c.Sessions.Webhook, def.Sessions.Webhook},
+		{"tools.discover", c.Tools.Discover, def.Tools.Discover},
+		{"nats.url", c.NATS.URL, def.NATS.URL},
+		{"nats.listen", c.NATS.Listen, def.NATS.Listen},
+		{"nats.token_file", c.NATS.TokenFile, def.NATS.TokenFile},
+		{"nats.store_dir", c.NATS.StoreDir, def.NATS.StoreDir},
+		{"nats.credentials_file", c.NATS.CredentialsFile, def.NATS.CredentialsFile},
+		{"nats.replicas", c.NATS.Replicas, def.NATS.Replicas},
+		{"journal.sync", c.Journal.Sync, def.Journal.Sync},
+	} {
+		if !reflect.DeepEqual(k.got, k.std) {
+			keys = append(keys, k.key)
+		}
+	}
+	return keys
+}
