@@ -184,7 +184,7 @@ func TestProblems(t *testing.T) {
 		{"huge number", "tools:\n  concurrency: 18446744073709551615\n", []string{"2:16: tools.concurrency: is the number 18446744073709551615, expected a whole number"}},
 		{"negative number", "upstream:\n  requests_per_minute: -1\n", []string{"2:24: upstream.requests_per_minute: is -1, expected at least 0"}},
 		{"number for a string", "upstream:\n  workspace_id: 12\n", []string{"2:17: upstream.workspace_id: is the number 12, expected a string; put quotes around it"}},
-		{"nothing for a string", "admin:\n  listen:\n", []string{`2:9: admin.listen: is empty, expected a string; leave the key out for its default, or write "" for none`}},
+		{"nothing for a string", "admin:\n  listen:\n", []string{`2:11: admin.listen: is empty, expected a string; leave the key out for its default, or write "" for none`}},
 		{"section for a string", "admin:\n  listen: {a: b}\n", []string{"2:11: admin.listen: is a section with keys, expected a string"}},
 		{"string for a section", "admin: off\n", []string{`1:8: admin: is "off", expected keys: listen, token_file`}},
 		{"string for a list", "sessions:\n  ids: sesn_1\n", []string{`2:8: sessions.ids: is "sesn_1", expected a list of strings, such as [a, b]`}},
