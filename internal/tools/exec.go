@@ -1,6 +1,37 @@
 package tools
 
-import "errors"
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os/exec"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// drainDelay is how long the output is waited for after the program itself has
+// ended: a child that it left behind may hold the pipe for ever.
+const drainDelay = 500 * time.Millisecond
+
+// maxStderr bounds what an error result shows of stderr, in bytes.
+const maxStderr = 16 << 10
+
+// An execHandler runs one program a call. All its fields are immutable after
+// NewExec.
+type execHandler struct {
+	path  string // absolute
+	args  []string
+	dir   string // absolute
+	env   []string
+	user  *syscall.Credential // nil: the worker's own
+	procs *Processes
+	max   int
+	log   *slog.Logger
+}
 
 // NewExec makes the handler that runs a program. It checks all that can be
 // checked without running it: the program is there and executable, the
@@ -8,5 +39,94 @@ import "errors"
 // begins with ANTHROPIC_. procs owns the trees of all programs that this
 // process started.
 func NewExec(cfg ExecConfig, common Common, procs *Processes) (Handler, error) {
-	return nil, errors.New("exec is being built")
+	if len(cfg.Command) == 0 || cfg.Command[0] == "" {
+		return nil, errors.New("command: expected a program and its arguments")
+	}
+	dir, err := workDir(cfg.Dir, common.Dir)
+	if err != nil {
+		return nil, err
+	}
+	user, home, err := credential(cfg.User)
+	if err != nil {
+		return nil, err
+	}
+	vars, err := environment(cfg, common, home)
+	if err != nil {
+		return nil, err
+	}
+	path, err := program(cfg.Command[0], dir, vars["PATH"], user == nil)
+	if err != nil {
+		return nil, err
+	}
+	h := &execHandler{path: path, args: cfg.Command, dir: dir, user: user, procs: procs, max: common.MaxResultBytes, log: common.logger()}
+	for name, value := range vars {
+		h.env = append(h.env, name+"="+value)
+	}
+	return h, nil
+}
+
+// Call runs the program once, and returns when nothing of its process tree runs
+// any more.
+func (h *execHandler) Call(ctx context.Context, call Call) (Result, error) {
+	if ctx.Err() != nil {
+		return Result{}, &UnavailableError{Err: context.Cause(ctx)}
+	}
+	out := newCollector(h.max)
+	errs := &ending{max: min(maxStderr, out.max/4+1)}
+	marks := callVars(call)
+	cmd := &exec.Cmd{
+		Path:        h.path,
+		Args:        h.args,
+		Dir:         h.dir,
+		Env:         append(h.env[:len(h.env):len(h.env)], marks...),
+		Stdin:       bytes.NewReader(call.Input),
+		Stdout:      out,
+		Stderr:      errs,
+		WaitDelay:   drainDelay,
+		SysProcAttr: &syscall.SysProcAttr{Credential: h.user},
+	}
+	proc, err := h.procs.start(ctx, cmd, marks, h.log.With("session", call.Session, "call", call.ID, "tool", call.Tool))
+	if err != nil {
+		return Result{}, &UnavailableError{Err: err}
+	}
+	if !proc.wait(ctx) {
+		proc.end()
+		return Result{}, &LostError{Err: context.Cause(ctx)}
+	}
+	proc.end()
+	if cmd.ProcessState == nil {
+		return Result{}, &LostError{Err: fmt.Errorf("its exit status is not known: %w", proc.err)}
+	}
+	if cmd.ProcessState.Success() {
+		if text := errs.last(); len(text) > 0 {
+			h.log.Debug("tool wrote to stderr", "session", call.Session, "call", call.ID, "tool", call.Tool, "stderr", string(valid(text)))
+		}
+		return out.result(false), nil
+	}
+	return failed(cmd, out, errs), nil
+}
+
+// failed is the result of another exit status than 0.
+func failed(cmd *exec.Cmd, out *collector, errs *ending) Result {
+	status := fmt.Sprintf("[exit status %d]", cmd.ProcessState.ExitCode())
+	if ws, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
+		status = fmt.Sprintf("[killed by %s (%s)]", unix.SignalName(ws.Signal()), ws.Signal())
+	}
+	if text := valid(fromCharacter(errs.last())); len(text) > 0 {
+		text = cutBefore(bytes.TrimRight(text, "\n"), errs.max)
+		status = fmt.Sprintf("[stderr]\n%s\n%s", text, status)
+	}
+	return Error(out.above(status))
+}
+
+// callVars tell a tool about its call. They mark its processes too: no two calls
+// have all of them in common.
+func callVars(call Call) []string {
+	return []string{
+		"TOOL_NAME=" + call.Tool,
+		"TOOL_USE_ID=" + call.ID,
+		"SESSION_ID=" + call.Session,
+		"SESSION_THREAD_ID=" + call.Thread,
+		"TOOL_DEADLINE=" + call.Deadline.Format(time.RFC3339Nano),
+	}
 }

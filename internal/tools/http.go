@@ -1,8 +1,165 @@
 package tools
 
-import "errors"
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"sync/atomic"
+	"time"
+)
 
-// NewHTTP makes the handler that posts a call to a URL.
+// An httpHandler posts each call to one URL. All its fields are immutable after
+// NewHTTP.
+type httpHandler struct {
+	url       string // without user and password
+	host      string // of the Host header; empty means the URL's
+	header    http.Header
+	transport *http.Transport
+	max       int
+	log       *slog.Logger
+}
+
+// NewHTTP makes the handler that posts a call to a URL. It checks all that can
+// be checked without a request: the URL is one of http or https, the headers can
+// be sent and are not those that tell about the call, and each variable of
+// HeaderEnv is set. What it returns is an io.Closer too: Close drops the idle
+// connections, and may be called when no new call will come.
 func NewHTTP(cfg HTTPConfig, common Common) (Handler, error) {
-	return nil, errors.New("http is being built")
+	u, err := parseURL(cfg.URL)
+	if err != nil {
+		return nil, err
+	}
+	header, err := headers(cfg, common)
+	if err != nil {
+		return nil, err
+	}
+	if u.User != nil && header.Get("Authorization") == "" {
+		password, _ := u.User.Password()
+		login := http.Request{Header: header}
+		login.SetBasicAuth(u.User.Username(), password)
+	}
+	u.User, u.Fragment = nil, ""
+	h := &httpHandler{
+		url:       u.String(),
+		host:      header.Get("Host"),
+		header:    header,
+		transport: newTransport(),
+		max:       common.MaxResultBytes,
+		log:       common.logger(),
+	}
+	header.Del("Host")
+	return h, nil
+}
+
+// newTransport is Go's default transport but for its idle connections: the
+// default keeps two a host, and calls come in dozens. They are dropped sooner
+// too, because a server that closes one just as it is used again costs a call
+// whose outcome is unknown.
+func newTransport() *http.Transport {
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	t.MaxIdleConns = 0
+	t.MaxIdleConnsPerHost = 64
+	t.IdleConnTimeout = 30 * time.Second
+	t.Proxy = func(r *http.Request) (*url.URL, error) {
+		proxy, err := http.ProxyFromEnvironment(r)
+		if err != nil {
+			// The cause quotes the proxy's URL, password and all.
+			return nil, errors.New("the proxy in HTTP_PROXY or HTTPS_PROXY is not a valid URL")
+		}
+		return proxy, nil
+	}
+	return t
+}
+
+// Close drops the connections that wait to be used again.
+func (h *httpHandler) Close() error {
+	h.transport.CloseIdleConnections()
+	return nil
+}
+
+// Call posts the call once. It goes to the transport and not through an
+// http.Client, so that nothing follows a redirect, and its body can't be had
+// twice (GetBody is nil), so that the transport repeats nothing either: with an
+// Idempotency-Key it would after a reset.
+func (h *httpHandler) Call(ctx context.Context, call Call) (Result, error) {
+	var sent atomic.Bool
+	traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaders: func() { sent.Store(true) }})
+	req, err := h.request(traced, call)
+	if err != nil {
+		return Result{}, &UnavailableError{Err: err}
+	}
+	resp, err := h.transport.RoundTrip(req)
+	if err != nil {
+		return Result{}, h.failure(ctx, err, sent.Load())
+	}
+	defer resp.Body.Close()
+	body := newCollector(h.max)
+	_, err = io.Copy(body, resp.Body)
+	if err != nil && ctx.Err() != nil {
+		return Result{}, h.failure(ctx, err, true)
+	}
+	if resp.StatusCode < 200 || resp.StatusCode > 299 {
+		return h.refusal(resp, body, err), nil
+	}
+	if err != nil {
+		return Result{}, h.failure(ctx, fmt.Errorf("the answer broke off after %d bytes: %w", body.total, err), true)
+	}
+	return body.result(false), nil
+}
+
+func (h *httpHandler) request(ctx context.Context, call Call) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, h.url, bytes.NewReader(call.Input))
+	if err != nil {
+		return nil, err
+	}
+	req.GetBody = nil
+	if h.host != "" {
+		req.Host = h.host
+	}
+	req.Header = h.header.Clone()
+	req.Header.Set("Content-Type", "application/json")
+	about(call, req.Header.Set)
+	// The span of ctx, where there is one, is told here as traceparent.
+	return req, nil
+}
+
+// about tells about a call in headers, the same in every kind of handler that
+// has any.
+func about(call Call, set func(name, value string)) {
+	set("Tool-Name", call.Tool)
+	set("Tool-Use-Id", call.ID)
+	set("Session-Id", call.Session)
+	set("Session-Thread-Id", call.Thread)
+	set("Tool-Deadline", call.Deadline.Format(time.RFC3339Nano))
+	set("Idempotency-Key", call.ID)
+}
+
+// failure says of an error whether the call may have run. The headers go out
+// before the body: without them no server runs anything.
+func (h *httpHandler) failure(ctx context.Context, err error, sent bool) error {
+	if ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	if sent {
+		return &LostError{Err: err}
+	}
+	return &UnavailableError{Err: err}
+}
+
+// refusal is the result of a status that is not 2xx.
+func (h *httpHandler) refusal(resp *http.Response, body *collector, broken error) Result {
+	status := fmt.Sprintf("HTTP %d %s", resp.StatusCode, http.StatusText(resp.StatusCode))
+	if resp.StatusCode >= 300 && resp.StatusCode < 400 {
+		status += " (redirects are not followed)"
+	}
+	if broken != nil {
+		status += " (the body broke off)"
+	}
+	return Error(body.under(status + "\n"))
 }

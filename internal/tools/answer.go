@@ -1,0 +1,265 @@
+package tools
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"unicode/utf8"
+)
+
+// defaultMaxResult is the bound of a result's text, in bytes, where a manifest
+// names none.
+const defaultMaxResult = 256 << 10
+
+// Text makes a result of one text block. An empty text becomes [NoOutput].
+func Text(s string) Result {
+	return Result{Content: encode([]any{textBlock(valid([]byte(s)))})}
+}
+
+// Error makes a result of one text block that reports to the agent that the
+// tool failed.
+func Error(text string) Result {
+	r := Text(text)
+	r.IsError = true
+	return r
+}
+
+// Answer makes the result of a handler's whole answer: content blocks where raw
+// is a JSON object with an array "content" of valid blocks, else one text. Other
+// members of that object than "content" and "is_error" are ignored. isError marks
+// the result as a failure whatever raw says. max bounds the text in bytes, as
+// [Common.MaxResultBytes] does; zero means its default.
+func Answer(raw []byte, isError bool, max int) Result {
+	c := newCollector(max)
+	c.Write(raw)
+	return c.result(isError)
+}
+
+// Bytes is the size of a result's text in bytes, for logs.
+func Bytes(r Result) int {
+	var blocks []map[string]any
+	if json.Unmarshal(r.Content, &blocks) != nil {
+		return 0
+	}
+	n := 0
+	for _, s := range texts(blocks) {
+		n += len(s.text())
+	}
+	return n
+}
+
+// structured makes a result of an answer in blocks, and reports whether raw is
+// one. raw is valid UTF-8.
+func structured(raw []byte, max int) (Result, bool) {
+	if !json.Valid(raw) {
+		return Result{}, false
+	}
+	members, ok := object(raw)
+	if !ok {
+		return Result{}, false
+	}
+	blocks, ok := array(members["content"])
+	if !ok || !arrayOf(oneOf(blockForms()))(members["content"]) {
+		return Result{}, false
+	}
+	isError, given := members["is_error"]
+	if given && !isBool(isError) && !isNull(isError) {
+		return Result{}, false
+	}
+	if len(blocks) == 0 {
+		return Result{Content: Text("").Content, IsError: string(isError) == "true"}, true
+	}
+	return Result{Content: bounded(members["content"], max), IsError: string(isError) == "true"}, true
+}
+
+// bounded is content as it is where nothing need be changed. Else it is written
+// anew: nothing but strings, booleans and null is in a valid block, so that this
+// loses nothing.
+func bounded(content json.RawMessage, max int) json.RawMessage {
+	var blocks []map[string]any
+	if json.Unmarshal(content, &blocks) != nil {
+		return Text("").Content
+	}
+	all := texts(blocks)
+	total, changed := 0, false
+	for _, s := range all {
+		if s.text() == "" {
+			s.set(NoOutput)
+			changed = true
+		}
+		total += len(s.text())
+	}
+	if total > max {
+		cutAll(all, total, max)
+		blocks = withoutEmpty(blocks)
+		changed = true
+	}
+	if !changed && !hasSurrogate(content) {
+		return content
+	}
+	return encode(blocks)
+}
+
+// hasSurrogate reports whether raw may have a \ud800 escape. Half a pair of them
+// is no character, and a strict reader refuses the whole send for it.
+func hasSurrogate(raw []byte) bool {
+	return bytes.Contains(raw, []byte(`\ud`)) || bytes.Contains(raw, []byte(`\uD`))
+}
+
+// slot is a place in a block where a text stands.
+type slot map[string]any
+
+func (s slot) text() string     { t, _ := s["text"].(string); return t }
+func (s slot) set(value string) { s["text"] = value }
+
+// texts finds the texts that a reader counts as text: those of text blocks and
+// of search results, in order. Documents and images are never cut.
+func texts(blocks []map[string]any) []slot {
+	var found []slot
+	for _, b := range blocks {
+		switch b["type"] {
+		case "text":
+			found = append(found, b)
+		case "search_result":
+			items, _ := b["content"].([]any)
+			for _, item := range items {
+				if m, ok := item.(map[string]any); ok {
+					found = append(found, m)
+				}
+			}
+		}
+	}
+	return found
+}
+
+// cutAll cuts the texts as if they were one: its beginning and its end stay, the
+// marker stands where the beginning ends, and what lies between becomes empty.
+func cutAll(all []slot, total, max int) {
+	var joined bytes.Buffer
+	for _, s := range all {
+		joined.WriteString(s.text())
+	}
+	head, mark, tail := split(joined.Bytes(), nil, 0, max)
+	keepTo, keepFrom, at, marked := len(head), total-len(tail), 0, false
+	for _, s := range all {
+		text := s.text()
+		begin, end := at, at+len(text)
+		at = end
+		if end <= keepTo && (end < keepTo || marked) || begin >= keepFrom {
+			continue
+		}
+		kept := text[:clamp(keepTo-begin, len(text))]
+		if !marked {
+			kept += mark
+			marked = true
+		}
+		s.set(kept + text[clamp(keepFrom-begin, len(text)):])
+	}
+}
+
+func clamp(n, max int) int {
+	switch {
+	case n < 0:
+		return 0
+	case n > max:
+		return max
+	}
+	return n
+}
+
+// withoutEmpty drops the texts that a cut has left nothing of.
+func withoutEmpty(blocks []map[string]any) []map[string]any {
+	kept := blocks[:0]
+	for _, b := range blocks {
+		if b["type"] == "text" && b["text"] == "" {
+			continue
+		}
+		if items, ok := b["content"].([]any); ok {
+			full := []any{}
+			for _, item := range items {
+				if m, ok := item.(map[string]any); ok && m["text"] != "" {
+					full = append(full, item)
+				}
+			}
+			b["content"] = full
+		}
+		kept = append(kept, b)
+	}
+	return kept
+}
+
+// split finds what is kept of a text too long for max bytes, cut between
+// characters: its beginning, the marker, and its end. The text is head, then gap
+// bytes that nobody has any more, then tail. Where even the marker has no room,
+// as much of the beginning is kept as fits.
+func split(head, tail []byte, gap int64, max int) (begin []byte, mark string, end []byte) {
+	all := int64(len(head)) + gap + int64(len(tail))
+	room := max - len(marker(all))
+	if room < 0 {
+		begin = cutAfter(head, max)
+		if len(begin) == 0 {
+			mark = marker(all)[:max]
+		}
+		return begin, mark, nil
+	}
+	begin = cutAfter(head, (room+1)/2)
+	rest := tail
+	if gap == 0 {
+		rest = append(head[len(begin):len(head):len(head)], tail...)
+	}
+	end = cutBefore(rest, room-len(begin))
+	return begin, marker(all - int64(len(begin)) - int64(len(end))), end
+}
+
+func marker(n int64) string { return fmt.Sprintf("\n[… %d bytes left out …]\n", n) }
+
+// cutAfter is as much of the beginning of b as max bytes hold in whole
+// characters.
+func cutAfter(b []byte, max int) []byte {
+	if len(b) <= max {
+		return b
+	}
+	for max > 0 && !utf8.RuneStart(b[max]) {
+		max--
+	}
+	return b[:max]
+}
+
+// cutBefore is as much of the end of b as max bytes hold in whole characters.
+func cutBefore(b []byte, max int) []byte {
+	if len(b) <= max {
+		return b
+	}
+	return fromCharacter(b[len(b)-max:])
+}
+
+// fromCharacter is b without the rest of a character that it may begin with.
+func fromCharacter(b []byte) []byte {
+	for i := 0; i < len(b) && i < utf8.UTFMax; i++ {
+		if utf8.RuneStart(b[i]) {
+			return b[i:]
+		}
+	}
+	return b
+}
+
+func valid(b []byte) []byte { return bytes.ToValidUTF8(b, []byte("\uFFFD")) }
+
+func textBlock(text []byte) map[string]any {
+	if len(text) == 0 {
+		text = []byte(NoOutput)
+	}
+	return map[string]any{"type": "text", "text": string(text)}
+}
+
+// encode writes JSON without the escapes that are meant for HTML: they would
+// make six bytes of each <, > and & of a program's source.
+func encode(v any) json.RawMessage {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		panic(err) // strings, booleans, maps and slices: there is no such value
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
+}

@@ -1,0 +1,97 @@
+package tools
+
+import (
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+)
+
+// parseURL reads the URL of an http tool. Its errors quote nothing of it, since
+// a password or a token may stand anywhere in it.
+func parseURL(raw string) (*url.URL, error) {
+	u, err := url.Parse(raw)
+	if err != nil || u.Opaque != "" || u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return nil, fmt.Errorf("url: expected http://HOST/… or https://HOST/…")
+	}
+	return u, nil
+}
+
+// headers are those that the manifest asks for, with the values of the
+// environment filled in.
+func headers(cfg HTTPConfig, common Common) (http.Header, error) {
+	all := http.Header{}
+	add := func(key, name, value string) error {
+		if err := checkHeader(name, value); err != nil {
+			return fmt.Errorf("%s: %w", key, err)
+		}
+		if _, twice := all[http.CanonicalHeaderKey(name)]; twice {
+			return fmt.Errorf("%s: the header %s is given twice", key, name)
+		}
+		all.Set(name, value)
+		return nil
+	}
+	for name, value := range cfg.Headers {
+		if err := add("headers", name, value); err != nil {
+			return nil, err
+		}
+	}
+	for name, variable := range cfg.HeaderEnv {
+		if isOurs(variable) {
+			return nil, fmt.Errorf("header_env: %s can't be sent to a tool: no name may begin with ANTHROPIC_", variable)
+		}
+		value, ok := common.lookup(variable)
+		if !ok {
+			return nil, fmt.Errorf("header_env: the variable %s for the header %s is not set", variable, name)
+		}
+		if err := add("header_env", name, value); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+// checkHeader refuses what can't be sent and what is the worker's own to say.
+// The value is not quoted: it may be a secret.
+func checkHeader(name, value string) error {
+	if name == "" || strings.ContainsFunc(name, func(r rune) bool { return !isToken(r) }) {
+		return fmt.Errorf("%q is not the name of a header", name)
+	}
+	if isOurs(strings.ToUpper(strings.ReplaceAll(name, "-", "_"))) {
+		return fmt.Errorf("%s: no name may begin with ANTHROPIC_", name)
+	}
+	switch http.CanonicalHeaderKey(name) {
+	case "Tool-Name", "Tool-Use-Id", "Session-Id", "Session-Thread-Id", "Tool-Deadline", "Idempotency-Key",
+		"Traceparent", "Tracestate", "Content-Type", "Content-Length", "Transfer-Encoding", "Connection", "Trailer", "Upgrade", "Te":
+		return fmt.Errorf("%s is set by the worker itself", name)
+	}
+	if strings.ContainsFunc(value, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }) {
+		return fmt.Errorf("the value of %s has a control character in it (a line end, perhaps)", name)
+	}
+	return nil
+}
+
+// isToken reports whether r may stand in the name of a header (RFC 9110, 5.6.2).
+func isToken(r rune) bool {
+	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("!#$%&'*+-.^_`|~", r)
+}
+
+// isOurs reports whether a variable of this name may hold a credential of the
+// worker's own.
+func isOurs(name string) bool { return strings.HasPrefix(name, "ANTHROPIC_") }
+
+func (c Common) lookup(name string) (string, bool) {
+	if c.LookupEnv == nil {
+		return os.LookupEnv(name)
+	}
+	return c.LookupEnv(name)
+}
+
+func (c Common) logger() *slog.Logger {
+	if c.Log == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return c.Log
+}

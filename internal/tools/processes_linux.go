@@ -1,0 +1,250 @@
+package tools
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os/exec"
+	"runtime"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// toolUmask is the umask of tools. The worker's own is stricter.
+const toolUmask = 0o022
+
+// Processes owns the process trees of exec tools: it makes them, ends them
+// whole, and reaps what they leave behind. One a process, since orphans fall to
+// the process and not to a part of it: each child that another part of the
+// process starts must stay in the worker's own process group, or its exit status
+// may be taken from it.
+type Processes struct {
+	log    *slog.Logger
+	groups *cgroups // nil: trees are told by marks
+	starts chan func()
+	quit   chan struct{}
+	ended  chan struct{} // closed when the starting thread is gone
+
+	mu    sync.Mutex
+	roots map[int]struct{}     // programs started here and not yet waited for; guarded by mu
+	marks map[*marked]struct{} // trees told by marks, while they live; guarded by mu
+}
+
+// NewProcesses makes this process the one that orphans of its tools fall to,
+// and finds out whether cgroups can hold them; what a dead worker left in such a
+// cgroup is killed. log receives what happens to trees; nil discards. Close
+// releases what it made.
+func NewProcesses(log *slog.Logger) (*Processes, error) {
+	return newProcesses(log, true)
+}
+
+// newProcesses leaves cgroups aside if told to, for tests of the second way.
+func newProcesses(log *slog.Logger, mayGroup bool) (*Processes, error) {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		return nil, fmt.Errorf("become the subreaper of tools: %w", err)
+	}
+	p := &Processes{
+		log:    log,
+		starts: make(chan func()),
+		quit:   make(chan struct{}),
+		ended:  make(chan struct{}),
+		roots:  map[int]struct{}{},
+		marks:  map[*marked]struct{}{},
+	}
+	go p.serveStarts()
+	if !mayGroup {
+		return p, nil
+	}
+	groups, err := newCgroups(p.starts, log)
+	if err != nil {
+		log.Info("process trees are told by marks, since cgroups can't hold them", "reason", err)
+		return p, nil
+	}
+	p.groups = groups
+	return p, nil
+}
+
+// Close releases what NewProcesses made. Call it when no call runs any more; a
+// cgroup that still holds processes kills them.
+func (p *Processes) Close() error {
+	close(p.quit)
+	<-p.ended
+	if p.groups != nil {
+		return p.groups.close()
+	}
+	return nil
+}
+
+// serveStarts runs what is sent to starts on an OS thread of its own, whose
+// umask is that of tools: Go can't set the umask of a child, a child has that of
+// the thread that it is forked from, and the umask of the whole process is never
+// loosened, not even for a moment in which the worker creates a file. One thread
+// is enough, for Go forks under one lock anyway. The thread ends with the
+// goroutine, because it stays locked to it.
+func (p *Processes) serveStarts() {
+	defer close(p.ended)
+	runtime.LockOSThread()
+	if unix.Gettid() == unix.Getpid() {
+		// The main thread can't end, and others read its state as the process's:
+		// hold it, and take another.
+		other := make(chan struct{})
+		go func() { defer close(other); runtime.LockOSThread(); p.startUntilQuit() }()
+		<-other
+		runtime.UnlockOSThread()
+		return
+	}
+	p.startUntilQuit()
+}
+
+func (p *Processes) startUntilQuit() {
+	own := unix.Unshare(unix.CLONE_FS) == nil
+	if own {
+		unix.Umask(toolUmask)
+	}
+	for {
+		select {
+		case start := <-p.starts:
+			if own {
+				start()
+				continue
+			}
+			// Some containers forbid unshare. Then the umask of the process is
+			// loosened for the length of a fork; the store's directory, which
+			// nobody else can enter, guards what is created meanwhile.
+			worker := unix.Umask(toolUmask)
+			start()
+			unix.Umask(worker)
+		case <-p.quit:
+			return
+		}
+	}
+}
+
+func (p *Processes) newTree(marks []string) (tree, error) {
+	if p.groups != nil {
+		return p.groups.leaf()
+	}
+	return newMarked(p, marks), nil
+}
+
+// launch starts cmd as the root of t. mu is held meanwhile, so that nobody takes
+// a program that ends at once for an orphan.
+func (p *Processes) launch(ctx context.Context, cmd *exec.Cmd, t tree) error {
+	result := make(chan error, 1)
+	start := func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		result <- p.startNow(cmd, t)
+	}
+	select {
+	case p.starts <- start:
+		return <-result
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-p.quit:
+		return errors.New("the worker is stopping")
+	}
+}
+
+func (p *Processes) startNow(cmd *exec.Cmd, t tree) error {
+	if cmd.SysProcAttr.Credential != nil {
+		// The child shares our memory until it has become another program, and
+		// its change of user sets the dumpable flag of that memory to
+		// fs.suid_dumpable, which some systems have at 1.
+		defer keepDumpable()()
+	}
+	m, ok := t.(*marked)
+	if ok {
+		defer m.limit()()
+	}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	p.roots[cmd.Process.Pid] = struct{}{}
+	if ok {
+		m.root = cmd.Process.Pid
+		if s, ok := statOf(m.root); ok {
+			m.since = s.start
+		}
+		p.marks[m] = struct{}{}
+	}
+	return nil
+}
+
+// keepDumpable remembers whether this process may be read by others of its user,
+// and returns what restores it.
+func keepDumpable() func() {
+	before, err := unix.PrctlRetInt(unix.PR_GET_DUMPABLE, 0, 0, 0, 0)
+	return func() {
+		if now, e := unix.PrctlRetInt(unix.PR_GET_DUMPABLE, 0, 0, 0, 0); err == nil && e == nil && now > before {
+			_ = unix.Prctl(unix.PR_SET_DUMPABLE, uintptr(before), 0, 0, 0)
+		}
+	}
+}
+
+// forget takes note that the program pid has been waited for.
+func (p *Processes) forget(pid int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.roots, pid)
+}
+
+// reap buries the orphans that have fallen to this process and ended. It leaves
+// alone what was started here, for os/exec waits for it, and what is in the
+// worker's own process group, for somebody else in this process does.
+func (p *Processes) reap() {
+	for {
+		pid, err := endedChild()
+		if err != nil || pid == 0 {
+			return
+		}
+		if !p.bury(pid) {
+			break
+		}
+	}
+	// A child that isn't ours to bury hides those behind it.
+	for _, s := range newTable().children(unix.Getpid()) {
+		if s.zombie {
+			p.bury(s.pid)
+		}
+	}
+}
+
+// bury reports whether pid was an orphan and is buried.
+func (p *Processes) bury(pid int) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.orphan(pid) {
+		return false
+	}
+	var ws unix.WaitStatus
+	got, err := unix.Wait4(pid, &ws, unix.WNOHANG, nil)
+	return err == nil && got == pid
+}
+
+// orphan reports whether pid, a child of this process, was started by a tool and
+// not by this process. mu is held.
+func (p *Processes) orphan(pid int) bool {
+	if _, ours := p.roots[pid]; ours {
+		return false
+	}
+	group, err := unix.Getpgid(pid)
+	return err == nil && group != unix.Getpgrp()
+}
+
+// Harden forbids other processes of the same user to read this one's memory and
+// environment, where its credentials are (PR_SET_DUMPABLE 0). Call it first of
+// all. From then on this process's own files in /proc belong to root: as another
+// user it can't read /proc/self/environ or /proc/self/fd any more, nor make user
+// namespaces. It hides nothing from a tool that runs as root.
+func Harden() error {
+	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
+		return fmt.Errorf("hide the worker's memory from its tools: %w", err)
+	}
+	return nil
+}
