@@ -1,0 +1,179 @@
+package sim
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// check looks at one JSON value and returns what is wrong with it, or "". path
+// names the value in the message.
+type check func(path string, v json.RawMessage) string
+
+// member is a field of an object.
+type member struct {
+	check    check
+	required bool
+}
+
+// shape is an object: its fields, and no others.
+type shape map[string]member
+
+func required(c check) member { return member{c, true} }
+func optional(c check) member { return member{c, false} }
+
+// members splits an object and checks it. Names are compared exactly, which
+// encoding/json's struct decoding would not do.
+func members(path string, v json.RawMessage, want shape) (map[string]json.RawMessage, string) {
+	var fields map[string]json.RawMessage
+	if json.Unmarshal(v, &fields) != nil || fields == nil {
+		return nil, at(path, "must be an object")
+	}
+	for name := range fields {
+		if _, known := want[name]; !known {
+			return nil, at(join(path, name), "Extra inputs are not permitted")
+		}
+	}
+	names := make([]string, 0, len(want))
+	for name := range want {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		m, value := want[name], fields[name]
+		if value == nil {
+			if m.required {
+				return nil, at(join(path, name), "Field required")
+			}
+			continue
+		}
+		if problem := m.check(join(path, name), value); problem != "" {
+			return nil, problem
+		}
+	}
+	return fields, ""
+}
+
+func join(path, name string) string {
+	if path == "" {
+		return name
+	}
+	return path + "." + name
+}
+
+func at(path, problem string) string {
+	if path == "" {
+		return problem
+	}
+	return path + ": " + problem
+}
+
+func object1(want shape) check {
+	return func(path string, v json.RawMessage) string {
+		_, problem := members(path, v, want)
+		return problem
+	}
+}
+
+func arrayOf(c check) check {
+	return func(path string, v json.RawMessage) string {
+		var items []json.RawMessage
+		if json.Unmarshal(v, &items) != nil || items == nil {
+			return at(path, "must be an array")
+		}
+		for i, item := range items {
+			if problem := c(join(path, fmt.Sprint(i)), item); problem != "" {
+				return problem
+			}
+		}
+		return ""
+	}
+}
+
+// byType checks an object by the value of its type.
+func byType(shapes map[string]shape) check {
+	return func(path string, v json.RawMessage) string {
+		var head struct{ Type any }
+		if json.Unmarshal(v, &head) != nil {
+			return at(path, "must be an object")
+		}
+		typ, _ := head.Type.(string)
+		want, known := shapes[typ]
+		if !known {
+			return at(join(path, "type"), fmt.Sprintf("%q is none of %s", typ, strings.Join(sortedNames(shapes), ", ")))
+		}
+		_, problem := members(path, v, want)
+		return problem
+	}
+}
+
+func sortedNames[T any](m map[string]T) []string {
+	var names []string
+	for name := range m {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+func nullable(c check) check {
+	return func(path string, v json.RawMessage) string {
+		if bytes.Equal(bytes.TrimSpace(v), []byte("null")) {
+			return ""
+		}
+		return c(path, v)
+	}
+}
+
+func decodes[T any](what string) check {
+	return func(path string, v json.RawMessage) string {
+		var x *T
+		if json.Unmarshal(v, &x) != nil || x == nil {
+			return at(path, "must be "+what)
+		}
+		return ""
+	}
+}
+
+func isString(path string, v json.RawMessage) string { return decodes[string]("a string")(path, v) }
+func isBool(path string, v json.RawMessage) string   { return decodes[bool]("a boolean")(path, v) }
+func isInteger(path string, v json.RawMessage) string {
+	return decodes[int32]("an integer of 32 bits")(path, v)
+}
+
+func isObject(path string, v json.RawMessage) string {
+	return decodes[map[string]json.RawMessage]("an object")(path, v)
+}
+
+// isText is a string that is not empty.
+func isText(path string, v json.RawMessage) string { return textUpTo(0)(path, v) }
+
+// textUpTo is a string of 1 to n characters; zero means any number.
+func textUpTo(n int) check {
+	return func(path string, v json.RawMessage) string {
+		if problem := isString(path, v); problem != "" {
+			return problem
+		}
+		var s string
+		_ = json.Unmarshal(v, &s) // it was just seen to be a string
+		if s == "" {
+			return at(path, "String should have at least 1 character")
+		}
+		if n > 0 && len([]rune(s)) > n {
+			return at(path, fmt.Sprintf("String should have at most %d characters", n))
+		}
+		return ""
+	}
+}
+
+func oneOf(values ...string) check {
+	return func(path string, v json.RawMessage) string {
+		var s string
+		if json.Unmarshal(v, &s) != nil || !slices.Contains(values, s) {
+			return at(path, "must be one of "+strings.Join(values, ", "))
+		}
+		return ""
+	}
+}
