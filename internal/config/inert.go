@@ -1,7 +1,5 @@
 package config
 
-import "reflect"
-
 // Inert has the keys that are set to something else than their default and
 // have no effect in this version, in the order of the file's documentation. The
 // command logs each once.
@@ -12,9 +10,10 @@ func Inert(c *Config) []string {
 		key      string
 		got, std any
 	}{
-		{"sessions.discover", c.Sessions.Discover, def.Sessions.Discover},
+		{"sessions.discover.agent_ids", len(c.Sessions.Discover.AgentIDs), 0},
+		{"sessions.discover.interval", c.Sessions.Discover.Interval, def.Sessions.Discover.Interval},
 		{"sessions.webhook", c.Sessions.Webhook, def.Sessions.Webhook},
-		{"tools.discover", c.Tools.Discover, def.Tools.Discover},
+		{"tools.discover", c.Tools.Discover.All || len(c.Tools.Discover.Names) > 0, false},
 		{"nats.url", c.NATS.URL, def.NATS.URL},
 		{"nats.listen", c.NATS.Listen, def.NATS.Listen},
 		{"nats.token_file", c.NATS.TokenFile, def.NATS.TokenFile},
@@ -23,7 +22,7 @@ func Inert(c *Config) []string {
 		{"nats.replicas", c.NATS.Replicas, def.NATS.Replicas},
 		{"journal.sync", c.Journal.Sync, def.Journal.Sync},
 	} {
-		if !reflect.DeepEqual(k.got, k.std) {
+		if k.got != k.std {
 			keys = append(keys, k.key)
 		}
 	}
