@@ -1,0 +1,143 @@
+package upstream
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// Kind says what an error means for the one who made the request.
+type Kind int
+
+// The kinds of errors. The zero value is KindUnknown, the careful reading.
+const (
+	// KindUnknown: the API may or may not have acted (timeout, reset, 5xx, an
+	// answer that can't be decoded). A read is simply tried again; a send is
+	// settled first.
+	KindUnknown Kind = iota
+	// KindRetry: the API surely did not act, and may do so later (429, 409, a
+	// connection that was not made, a 404 that is not the API's own).
+	KindRetry
+	// KindRefused: the API refused what was asked, for good (400, 412, 413,
+	// 422, 431, 501, a redirect).
+	KindRefused
+	// KindCredential: the credential is not accepted (401).
+	KindCredential
+	// KindForbidden: the credential may not use this session (402, 403).
+	KindForbidden
+	// KindGone: the session does not exist any more (404 or 410 with the API's
+	// own not_found_error).
+	KindGone
+)
+
+var kindNames = [...]string{"unknown", "retry", "refused", "credential", "forbidden", "gone"}
+
+func (k Kind) String() string { return kindNames[k] }
+
+// Error is how a request to the API failed. It holds no credential and no body
+// beyond the API's own message.
+type Error struct {
+	// Op is what was asked: stream, list, get or send.
+	Op string
+	// Status is the HTTP status, 0 where no response came.
+	Status int
+	// Type is the API's own error type, such as not_found_error, or empty.
+	Type string
+	// Message is the API's own message, shortened, or empty.
+	Message string
+	// RetryAfter is the least wait that the API asks for, or 0.
+	RetryAfter time.Duration
+	// Err is the cause where no response came, or where it could not be read.
+	Err error
+
+	kind Kind
+}
+
+// Kind says what e means.
+func (e *Error) Kind() Kind { return e.kind }
+
+func (e *Error) Error() string {
+	s := e.Op + ": "
+	switch {
+	case e.Status == 0:
+	case e.Type != "" || e.Message != "":
+		s += fmt.Sprintf("%d %s: %s", e.Status, e.Type, e.Message)
+	default:
+		s += fmt.Sprintf("%d %s", e.Status, http.StatusText(e.Status))
+	}
+	if e.Err != nil {
+		if e.Status != 0 {
+			s += ": "
+		}
+		s += e.Err.Error()
+	}
+	return s
+}
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// KindOf returns the kind of err, KindUnknown where it is no [*Error].
+func KindOf(err error) Kind {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.kind
+	}
+	return KindUnknown
+}
+
+// RetryAfter returns the least wait that the API asked for with err, or 0.
+func RetryAfter(err error) time.Duration {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.RetryAfter
+	}
+	return 0
+}
+
+// kindOf classifies a response by its status and the API's error type.
+func kindOf(status int, errorType string) Kind {
+	switch status {
+	case http.StatusUnauthorized:
+		return KindCredential
+	case http.StatusPaymentRequired, http.StatusForbidden:
+		return KindForbidden
+	case http.StatusNotFound, http.StatusGone:
+		if errorType == "not_found_error" {
+			return KindGone
+		}
+		// A wrong base path or a proxy: it may come right.
+		return KindRetry
+	case http.StatusConflict, http.StatusTooManyRequests:
+		return KindRetry
+	case http.StatusRequestTimeout, 499:
+		return KindUnknown
+	case http.StatusNotImplemented:
+		return KindRefused
+	}
+	if status >= 300 && status < 500 {
+		return KindRefused
+	}
+	return KindUnknown
+}
+
+// maxRetryAfter bounds what a retry-after header can ask for, so that a proxy's
+// nonsense doesn't silence a session for days.
+const maxRetryAfter = 10 * time.Minute
+
+// retryAfter reads the wait that a response asks for, in seconds or as a date
+// (RFC 9110, 10.2.3), or the milliseconds of the SDK's own header.
+func retryAfter(h http.Header, now time.Time) time.Duration {
+	var d time.Duration
+	if ms, err := strconv.ParseFloat(h.Get("Retry-After-Ms"), 64); err == nil {
+		d = time.Duration(ms * float64(time.Millisecond))
+	} else if v := h.Get("Retry-After"); v != "" {
+		if s, err := strconv.ParseFloat(v, 64); err == nil {
+			d = time.Duration(min(s, maxRetryAfter.Seconds()) * float64(time.Second))
+		} else if t, err := http.ParseTime(v); err == nil {
+			d = t.Sub(now)
+		}
+	}
+	return max(0, min(d, maxRetryAfter))
+}

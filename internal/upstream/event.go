@@ -1,0 +1,144 @@
+package upstream
+
+import (
+	"bytes"
+	"encoding/json"
+	"time"
+
+	"github.com/tidwall/gjson"
+)
+
+// The types of events that matter to a worker, as the API names them.
+const (
+	TypeCall              = "agent.custom_tool_use"
+	TypeResult            = "user.custom_tool_result"
+	TypeInterrupt         = "user.interrupt"
+	TypeIdle              = "session.status_idle"
+	TypeRunning           = "session.status_running"
+	TypeRescheduled       = "session.status_rescheduled"
+	TypeTerminated        = "session.status_terminated"
+	TypeDeleted           = "session.deleted"
+	TypeSessionError      = "session.error"
+	TypeThreadCreated     = "session.thread_created"
+	TypeThreadIdle        = "session.thread_status_idle"
+	TypeThreadRunning     = "session.thread_status_running"
+	TypeThreadRescheduled = "session.thread_status_rescheduled"
+	TypeThreadTerminated  = "session.thread_status_terminated"
+	TypeToolUse           = "agent.tool_use"
+	TypeMCPToolUse        = "agent.mcp_tool_use"
+	TypeMessage           = "agent.message"
+	TypeUserMessage       = "user.message"
+	TypeUndecodable       = "" // something came that could not be decoded
+	StopRequiresAction    = "requires_action"
+	maxEventError         = 300
+)
+
+// Event is what a worker needs of one event. Fields that its type does not have
+// are zero.
+type Event struct {
+	// Type is the API's type, or TypeUndecodable where something came that
+	// could not be read: an event may be missing then.
+	Type string
+	// ID is the event's id (sevt_…); that of an interrupt may be empty.
+	ID string
+	// ProcessedAt is when the API processed the event; zero while it is queued.
+	ProcessedAt time.Time
+	// Thread is the session thread that the event belongs to, or empty.
+	Thread string
+	// Name and Input are a call's tool and input, the input byte for byte.
+	Name  string
+	Input json.RawMessage
+	// CallID is the call that a result answers.
+	CallID string
+	// StopReason is why a session or thread is idle.
+	StopReason string
+	// EventIDs is what a session or thread waits for.
+	EventIDs []string
+	// Message is the text of a session.error, shortened.
+	Message string
+}
+
+// wanted reports whether events of this type are decoded beyond their type and
+// id.
+func wanted(eventType string) bool {
+	switch eventType {
+	case TypeCall, TypeResult, TypeInterrupt, TypeIdle, TypeRunning, TypeRescheduled,
+		TypeTerminated, TypeDeleted, TypeSessionError, TypeThreadCreated, TypeThreadIdle,
+		TypeThreadRunning, TypeThreadRescheduled, TypeThreadTerminated, TypeToolUse, TypeMCPToolUse:
+		return true
+	}
+	return false
+}
+
+// decode reads one event. It keeps nothing of data.
+func decode(data []byte) Event {
+	e := Event{Type: gjson.GetBytes(data, "type").String()}
+	if !wanted(e.Type) {
+		if e.Type == "" && gjson.ValidBytes(data) {
+			e.Type = "untyped"
+		}
+		return e
+	}
+	if !gjson.ValidBytes(data) {
+		return Event{Type: TypeUndecodable}
+	}
+	// One walk over the top level: contents can be large, and each look-up by
+	// path would scan them again.
+	gjson.ParseBytes(data).ForEach(func(key, v gjson.Result) bool {
+		switch key.Str {
+		case "id":
+			e.ID = cloned(v)
+		case "processed_at":
+			e.ProcessedAt = timeOf(v)
+		case "session_thread_id":
+			e.Thread = cloned(v)
+		case "name":
+			e.Name = cloned(v)
+		case "input":
+			e.Input = bytes.Clone([]byte(v.Raw))
+		case "custom_tool_use_id":
+			e.CallID = cloned(v)
+		case "stop_reason":
+			e.StopReason = cloned(v.Get("type"))
+			for _, id := range v.Get("event_ids").Array() {
+				e.EventIDs = append(e.EventIDs, cloned(id))
+			}
+		case "error":
+			e.Message = shorten(v.Get("message").String(), maxEventError)
+		}
+		return true
+	})
+	if e.Type == TypeCall && (e.ID == "" || e.Name == "") {
+		return Event{Type: TypeUndecodable}
+	}
+	return e
+}
+
+// cloned is a string that does not keep the event's bytes alive.
+func cloned(v gjson.Result) string {
+	if v.Type != gjson.String {
+		return ""
+	}
+	return string([]byte(v.Str))
+}
+
+func timeOf(v gjson.Result) time.Time {
+	if v.Type != gjson.String {
+		return time.Time{}
+	}
+	t, err := time.Parse(time.RFC3339Nano, v.Str)
+	if err != nil {
+		return time.Time{}
+	}
+	return t
+}
+
+func shorten(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	for n > 0 && s[n]&0xC0 == 0x80 {
+		n--
+	}
+	return s[:n] + "…"
+}

@@ -1,0 +1,40 @@
+package upstream
+
+import (
+	"net"
+	"net/http"
+	"time"
+)
+
+// httpClients makes one client for streams, which stay open, and one for
+// requests, which are short: a pool that streams fill would starve the others.
+// Neither follows a redirect, since that would carry the credential along.
+func httpClients(transport http.RoundTripper) (streams, requests *http.Client) {
+	stop := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	if transport != nil {
+		one := &http.Client{Transport: transport, CheckRedirect: stop}
+		return one, one
+	}
+	return &http.Client{Transport: newTransport(), CheckRedirect: stop},
+		&http.Client{Transport: newTransport(), CheckRedirect: stop}
+}
+
+func newTransport() *http.Transport {
+	dialer := &net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}
+	return &http.Transport{
+		Proxy:                 http.ProxyFromEnvironment,
+		DialContext:           dialer.DialContext,
+		ForceAttemptHTTP2:     true,
+		TLSHandshakeTimeout:   10 * time.Second,
+		MaxIdleConns:          0, // bounded by the number per host
+		MaxIdleConnsPerHost:   64,
+		IdleConnTimeout:       90 * time.Second,
+		ExpectContinueTimeout: time.Second,
+		// A connection whose peer is gone must not hold a hundred streams.
+		HTTP2: &http.HTTP2Config{SendPingTimeout: 30 * time.Second, PingTimeout: 15 * time.Second},
+		// A stream that is compressed may be held back by the compressor.
+		DisableCompression: true,
+		ReadBufferSize:     4 << 10,
+		WriteBufferSize:    4 << 10,
+	}
+}
