@@ -1,0 +1,112 @@
+package loop
+
+import (
+	"encoding/json"
+	"time"
+
+	"toolhand/internal/registry"
+	"toolhand/internal/tools"
+)
+
+// state is where a call is on its way.
+type state uint8
+
+const (
+	pending  state = iota // waits for its slot, its check or the journal
+	running               // the handler has it
+	finished              // its result stands
+	ignored               // no tool of ours has its name; left to another client
+	foreign               // another worker has started it
+	ended                 // sent or moot: stays until nothing of it is under way
+)
+
+var stateNames = [...]string{"pending", "running", "finished", "ignored", "foreign", "ended"}
+
+func (s state) String() string { return stateNames[s] }
+
+// open reports whether a call in this state still owes an answer of ours.
+func (s state) open() bool { return s == pending || s == running || s == finished }
+
+// op is one operation of the journal on a call: none, under way, done, or to be
+// tried again.
+type op struct {
+	inFlight bool
+	done     bool
+	retryAt  time.Time // zero: not asked to retry
+	err      error     // of the last try
+}
+
+// due reports whether the operation can be given out now.
+func (o *op) due(now time.Time) bool { return !o.inFlight && !o.done && !now.Before(o.retryAt) }
+
+func (o *op) begin() { o.inFlight = true }
+
+func (o *op) finish(now time.Time, err error, retry time.Duration) {
+	o.inFlight, o.err, o.done = false, err, err == nil
+	if err != nil {
+		o.retryAt = now.Add(retry)
+	}
+}
+
+// call is one call in the ledger, which owns every field.
+type call struct {
+	id, name, thread string
+	input            json.RawMessage // dropped when the call ends
+	tool             *registry.Tool  // in force when the call was received; nil where none
+	processedAt      time.Time       // zero where it is not known (recovered)
+	received         time.Time
+	deadline         time.Time
+	state            state
+
+	alive     bool      // its goroutine exists
+	ready     bool      // admitted: its slot is held and its input is valid
+	start     op        // the journal's Start; only of tools that are not idempotent
+	revision  uint64    // the fence of its entry
+	inJournal bool      // an entry may stand, which is to be forgotten
+	attempts  int       // how often the handler had it
+	queueAt   time.Time // when an idempotent call is run again; zero: not waiting
+	ranSince  time.Time
+	ran       time.Duration
+
+	result     tools.Result
+	outcome    Outcome
+	finishedAt time.Time
+	finish     op // the journal's Finish of result
+
+	named     bool      // an idle event said that the session waits for it
+	unsettled bool      // may be answered already: not sent before fresh history says
+	settleAt  time.Time // until then an echo on the stream may settle it
+	settleSeq int       // the read that settles it; 0: not asked for yet
+	group     int       // calls whose batch was refused are sent apart from the others
+	replaced  bool      // result is the short error in the place of a refused one
+	original  tools.Result
+}
+
+// writable is how long a result waits for the journal before it is sent all the
+// same: its start stands there, so nothing can run twice.
+const writeGrace = 2 * time.Second
+
+// sendable reports whether the call's result may go out now.
+func (c *call) sendable(now time.Time) bool {
+	return c.state == finished && !c.unsettled && (c.finish.done || !now.Before(c.finishedAt.Add(writeGrace)))
+}
+
+// busy reports whether something of the call is still under way.
+func (c *call) busy() bool { return c.alive || c.start.inFlight || c.finish.inFlight }
+
+func (c *call) idempotent() bool { return c.tool == nil || c.tool.Idempotent }
+
+func (c *call) report(now time.Time, o Outcome) Report {
+	return Report{
+		ID: c.id, Tool: c.name, Thread: c.thread, Outcome: o,
+		Duration: now.Sub(c.received), Ran: c.ran, Bytes: len(c.result.Content), Result: c.result,
+	}
+}
+
+func (c *call) entry(session, owner string) Entry {
+	return Entry{
+		Session: session, Call: c.id, Tool: c.name, Thread: c.thread, Owner: owner,
+		Received: c.received, Deadline: c.deadline, Revision: c.revision,
+		Finished: c.state == finished, Result: c.result, Outcome: c.outcome,
+	}
+}

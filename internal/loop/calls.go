@@ -1,0 +1,243 @@
+package loop
+
+import (
+	"errors"
+	"time"
+
+	"toolhand/internal/tools"
+	"toolhand/internal/upstream"
+)
+
+const (
+	// journalRetry is how long the ledger waits before it asks the journal
+	// again for what failed.
+	journalRetry = 500 * time.Millisecond
+	// maxAttempts is how often an idempotent call is run whose answer is lost.
+	maxAttempts = 3
+	// rerunWait is how long it waits in between.
+	rerunWait = 500 * time.Millisecond
+)
+
+func errorResult(text string) tools.Result { return tools.Error(text) }
+
+func (l *ledger) toolCall(c *call) tools.Call {
+	return tools.Call{ID: c.id, Tool: c.name, Session: l.set.Session, Thread: c.thread, Input: c.input, Deadline: c.deadline}
+}
+
+// receive takes in a call that is new to the ledger.
+func (l *ledger) receive(e upstream.Event) {
+	c := &call{
+		id: e.ID, name: e.Name, thread: e.Thread, input: e.Input,
+		processedAt: e.ProcessedAt, received: l.now,
+	}
+	l.byID[c.id] = c
+	l.calls = append(l.calls, c)
+	l.assign(c)
+}
+
+// assign gives a call the tool that is in force for it now.
+func (l *ledger) assign(c *call) {
+	tool, ok := l.set.Lookup(c.name)
+	switch {
+	case ok:
+		c.state, c.tool, c.deadline = pending, tool, l.now.Add(tool.Deadline)
+	case l.set.IgnoreUnknown:
+		if c.state != ignored {
+			l.emit(notice{text: "call of an unknown tool left to its owner", args: []any{"tool", c.name, "call", c.id}})
+		}
+		c.state = ignored
+	default:
+		c.deadline = l.now.Add(unknownDeadline)
+		l.conclude(c, errorResult(unknownToolText(c.name)), UnknownTool)
+	}
+}
+
+// reload looks at ignored names again; their calls count as received now.
+func (l *ledger) reload() {
+	for _, c := range l.calls {
+		if c.state == ignored && !l.draining {
+			if _, ok := l.set.Lookup(c.name); ok {
+				c.received = l.now
+				l.assign(c)
+			}
+		}
+	}
+}
+
+// recover takes in the journal's entries. They are answered from what they
+// hold, and not before the history has said what became of them.
+func (l *ledger) recover(entries []Entry) {
+	l.turn.recovered = true
+	for _, e := range entries {
+		if l.byID[e.Call] != nil {
+			continue
+		}
+		c := &call{
+			id: e.Call, name: e.Tool, thread: e.Thread, received: e.Received, deadline: e.Deadline,
+			revision: e.Revision, inJournal: true, unsettled: true,
+		}
+		if c.received.IsZero() {
+			c.received = l.now
+		}
+		c.tool, _ = l.set.Lookup(e.Tool)
+		l.byID[c.id] = c
+		l.calls = append(l.calls, c)
+		if e.Finished {
+			c.state, c.result, c.outcome, c.finishedAt = finished, e.Result, e.Outcome, l.now
+			c.finish.done = true
+		} else {
+			l.conclude(c, errorResult(restartText(c.name)), UnknownOutcome)
+		}
+		c.settleSeq = l.wantRead(false)
+	}
+}
+
+// admit lets a call that has its slot go on, unless it ended meanwhile.
+func (l *ledger) admit(id string) {
+	c := l.byID[id]
+	if c == nil || c.state != pending {
+		return // its goroutine was stopped already
+	}
+	c.ready = true
+	if l.draining {
+		l.takeBack(c, errDrained)
+	}
+}
+
+// started takes in the outcome of the journal's Start.
+func (l *ledger) started(in started) {
+	c := l.byID[in.id]
+	if c == nil {
+		return
+	}
+	c.start.finish(l.now, in.err, journalRetry)
+	if in.err == nil {
+		c.revision = in.revision
+	}
+	switch {
+	case errors.Is(in.err, ErrOwned):
+		c.inJournal = false // it is somebody else's entry
+		if c.state == pending {
+			c.state = foreign
+			l.emit(stop{c.id, errElsewhere})
+			l.emit(notice{text: "call was started by another worker; left to it", args: []any{"tool", c.name, "call", c.id}})
+		}
+	case c.state == pending && l.draining:
+		l.takeBack(c, errDrained)
+	}
+}
+
+// returned takes in the end of a call's goroutine.
+func (l *ledger) returned(in returned) {
+	c := l.byID[in.id]
+	if c == nil {
+		return
+	}
+	c.alive, c.ready = false, false
+	if c.start.inFlight {
+		c.start = op{} // it was told to stop before it came to that
+	}
+	if c.state == running {
+		c.ran += l.now.Sub(c.ranSince)
+		l.outcome(c, in)
+		return
+	}
+	if !c.ranSince.IsZero() && c.outcome == Deadline {
+		l.emit(late{id: c.id, tool: c.name, after: l.now.Sub(c.received), err: in.err})
+	}
+	if c.state == pending && in.panicked {
+		l.conclude(c, errorResult(panicText(c.name)), Failed)
+	}
+}
+
+// outcome decides the result of a call from what its handler gave.
+func (l *ledger) outcome(c *call, in returned) {
+	var unavailable *tools.UnavailableError
+	switch {
+	case in.panicked:
+		l.conclude(c, errorResult(panicText(c.name)), Failed)
+	case in.err == nil:
+		l.conclude(c, in.result, outcomeOf(in.result))
+	case errors.Is(in.err, errDeadline):
+		l.expire(c)
+	case errors.Is(in.err, errDrained):
+		// Stopped at the end of the grace: never an answer.
+	case errors.As(in.err, &unavailable):
+		l.conclude(c, errorResult(unavailableText(c.name, in.err)), Unavailable)
+	case !c.idempotent():
+		l.conclude(c, errorResult(lostText(c.name, in.err)), UnknownOutcome)
+	case c.attempts < maxAttempts && l.now.Add(rerunWait).Before(c.deadline) && !l.draining:
+		c.state, c.queueAt = pending, l.now.Add(rerunWait)
+	default:
+		l.conclude(c, errorResult(unavailableText(c.name, in.err)), Unavailable)
+	}
+}
+
+// expire answers for a call whose deadline has passed, and stops what runs.
+func (l *ledger) expire(c *call) {
+	text := ""
+	switch {
+	case c.tool == nil:
+		text = unknownToolText(c.name)
+	case c.start.err != nil && !c.start.done:
+		text = unjournalledText(c.tool, c.start.err)
+	default:
+		text = deadlineText(c.tool)
+	}
+	if c.state == running {
+		c.ran += l.now.Sub(c.ranSince)
+	}
+	l.conclude(c, errorResult(text), Deadline)
+	if c.alive {
+		l.emit(stop{c.id, errDeadline})
+	}
+}
+
+// conclude makes a result stand. No later one will take its place.
+func (l *ledger) conclude(c *call, r tools.Result, o Outcome) {
+	c.state, c.result, c.outcome, c.finishedAt = finished, r, o, l.now
+	c.queueAt, c.finish, c.input = time.Time{}, op{}, nil
+}
+
+// wrote takes in the outcome of the journal's Finish.
+func (l *ledger) wrote(in finishDone) {
+	c := l.byID[in.id]
+	if c == nil {
+		return
+	}
+	c.finish.finish(l.now, in.err, journalRetry)
+	if in.err == nil {
+		c.revision = in.revision
+	}
+	if errors.Is(in.err, ErrOwned) {
+		// Another worker took the call over: its answer counts.
+		c.inJournal = false
+		if c.state == finished {
+			c.state = foreign
+			l.emit(notice{text: "call was taken over by another worker; left to it", args: []any{"tool", c.name, "call", c.id}})
+		}
+	}
+}
+
+// accept ends a call because the API has its result.
+func (l *ledger) accept(c *call) {
+	l.emit(answered{c.report(l.now, c.outcome)})
+	l.close(c)
+}
+
+// drop ends a call that will not be answered by us.
+func (l *ledger) drop(c *call, o Outcome, cause error) {
+	if c.state.open() {
+		l.emit(dropped{c.report(l.now, o)})
+	}
+	if c.alive {
+		l.emit(stop{c.id, cause})
+	}
+	l.close(c)
+}
+
+func (l *ledger) close(c *call) {
+	c.state, c.input, c.unsettled = ended, nil, false
+	c.queueAt = time.Time{}
+	l.done.add(c.id)
+}

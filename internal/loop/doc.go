@@ -1,0 +1,32 @@
+// Package loop serves one session: it follows the session's events, runs the
+// calls in it, and sends the results of each turn in one batch.
+//
+// The heart is the ledger (ledger.go and the files beside it): the calls of one
+// session and their states, a pure value without I/O, clock, goroutine or lock.
+// [ledger.Step] takes what has happened (an event, an outcome) and the time, and
+// gives back what to do now and when to be woken:
+//
+//	pending ─▶ running ─▶ finished ─▶ sent
+//	   └──────────┴───────────┴─────▶ moot (interrupted, answered elsewhere, session over)
+//
+// pending holds a call that waits for a slot, for its input's check, or for the
+// journal. running: the handler has it. finished: its result stands, and will
+// never be another one, except that a result which the API refuses is replaced
+// once by a short error. sent and moot are ends; an ended call stays until
+// nothing of it is under way and its journal entry is forgotten.
+//
+// Around the ledger, [Serve] owns it in one goroutine and does what it says:
+//
+//	stream.go    follows the event stream and reconnects
+//	read.go      reads the history, newest first, as far as it matters
+//	run.go       one goroutine a call: slot, check, journal, handler
+//	send.go      one send in flight at most
+//	dispatch.go  the slots of the process, shared fairly among sessions
+//
+// All of these report back as inputs, so that the ledger alone decides. A
+// failure of theirs is an input too. Nothing in this package waits without a
+// bound: each wait has a deadline or a context beside it.
+//
+// What must outlive the process goes through a [Journal]; [Memory] is the one
+// that outlives nothing.
+package loop

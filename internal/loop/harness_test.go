@@ -1,0 +1,228 @@
+package loop
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"log/slog"
+	"net/http/httptest"
+	"sync"
+	"testing"
+	"time"
+
+	"toolhand/internal/apispec"
+	"toolhand/internal/loop/slots"
+	"toolhand/internal/registry"
+	"toolhand/internal/sim"
+	"toolhand/internal/tools"
+	"toolhand/internal/upstream"
+)
+
+// handlerFunc is a handler in Go.
+type handlerFunc func(ctx context.Context, c tools.Call) (tools.Result, error)
+
+func (f handlerFunc) Call(ctx context.Context, c tools.Call) (tools.Result, error) { return f(ctx, c) }
+
+// echo answers with the input.
+func echo(_ context.Context, c tools.Call) (tools.Result, error) {
+	return tools.Text(string(c.Input)), nil
+}
+
+// rig is a session served for real: the simulated API over HTTP, held against
+// the official document, the client, the loop.
+type rig struct {
+	t       *testing.T
+	sim     *sim.Server
+	session *sim.Session
+	client  *upstream.Client
+	journal *Memory
+	slots   *slots.Slots
+	log     *logBuffer
+
+	mu    sync.Mutex
+	tools map[string]*registry.Tool // guarded by mu
+
+	served *Session
+	stop   context.CancelFunc
+	reason chan Reason
+}
+
+// logBuffer collects log lines.
+type logBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+const sessionID = "sesn_test"
+
+// options of a rig.
+type options struct {
+	sim         sim.Options
+	client      upstream.Options
+	set         Settings
+	slots       int
+	idle        time.Duration
+	unchecked   bool // the traffic is deliberate garbage
+	journal     Journal
+	lateStart   bool
+	sessionSpec sim.SessionSpec
+}
+
+func newRig(t *testing.T, change func(*options)) *rig {
+	t.Helper()
+	o := options{set: Settings{Session: sessionID, Owner: "test", Linger: 20 * time.Millisecond}}
+	o.sessionSpec.ID = sessionID
+	if change != nil {
+		change(&o)
+	}
+	r := &rig{t: t, sim: sim.New(o.sim), tools: map[string]*registry.Tool{}, journal: &Memory{},
+		slots: slots.New(o.slots), log: &logBuffer{}, reason: make(chan Reason, 1)}
+	handler := r.sim.Handler()
+	if !o.unchecked {
+		handler = apispec.Load(t).Wrap(t, handler, nil)
+	}
+	server := httptest.NewServer(handler)
+	t.Cleanup(server.Close)
+	t.Cleanup(r.sim.Close)
+	r.session = r.sim.NewSession(o.sessionSpec)
+	log := slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	o.client.BaseURL, o.client.Log = server.URL, log
+	if o.client.Credential == (upstream.Credential{}) {
+		o.client.Credential = upstream.Credential{APIKey: "sk-test-key"}
+	}
+	var err error
+	if r.client, err = upstream.New(o.client); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(r.client.Close)
+	o.set.Lookup = r.lookup
+	var journal Journal = r.journal
+	if o.journal != nil {
+		journal = o.journal
+	}
+	r.served = New(Config{Settings: o.set, Client: r.client, Slots: r.slots, Journal: journal, Log: log, StreamIdle: o.idle})
+	if !o.lateStart {
+		r.start()
+		r.attach()
+	}
+	return r
+}
+
+// start serves the session until the test ends.
+func (r *rig) start() {
+	ctx, cancel := context.WithCancel(context.Background())
+	r.stop = cancel
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		r.reason <- r.served.Serve(ctx)
+	}()
+	r.t.Cleanup(func() {
+		cancel()
+		<-done
+		if r.t.Failed() || testing.Verbose() {
+			r.t.Log("log:\n" + r.log.String())
+		}
+	})
+}
+
+// attach waits until the first attach is done.
+func (r *rig) attach() {
+	r.t.Helper()
+	r.eventually("attached", func() bool {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		st, _ := r.served.Status(ctx)
+		return st.Attached
+	})
+}
+
+func (r *rig) lookup(name string) (*registry.Tool, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	t, ok := r.tools[name]
+	return t, ok
+}
+
+// tool puts a tool in force.
+func (r *rig) tool(spec registry.Spec) {
+	r.t.Helper()
+	t, err := registry.NewTool(spec)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.tools[t.Name] = t
+}
+
+func (r *rig) echo(name string) { r.tool(registry.Spec{Name: name, Handler: handlerFunc(echo)}) }
+
+// answered waits for the results of calls.
+func (r *rig) answered(ids ...string) {
+	r.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	if err := r.session.WaitAnswered(ctx, ids...); err != nil {
+		r.t.Fatalf("calls %v are not answered: %v", ids, err)
+	}
+}
+
+// result is a call's accepted result.
+func (r *rig) result(id string) sim.Result {
+	r.t.Helper()
+	res, ok := r.session.Result(id)
+	if !ok {
+		r.t.Fatalf("call %s has no result", id)
+	}
+	return res
+}
+
+// over waits for the end of the session's service.
+func (r *rig) over(want Reason) {
+	r.t.Helper()
+	select {
+	case got := <-r.reason:
+		if got != want {
+			r.t.Errorf("the session ended with %q, want %q", got, want)
+		}
+	case <-time.After(20 * time.Second):
+		r.t.Fatal("the session is still served")
+	}
+}
+
+func (r *rig) eventually(what string, is func() bool) {
+	r.t.Helper()
+	for end := time.Now().Add(20 * time.Second); ; {
+		if is() {
+			return
+		}
+		if time.Now().After(end) {
+			r.t.Fatalf("not so after 20 s: %s", what)
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
+}
+
+func (r *rig) count(e sim.Endpoint) int { return r.sim.Count(sessionID, e) }
+
+func object(t *testing.T, v any) json.RawMessage {
+	t.Helper()
+	b, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}

@@ -1,0 +1,403 @@
+package loop
+
+import (
+	"time"
+
+	"toolhand/internal/registry"
+)
+
+// Settings are what a ledger goes by. The zero value of a field means what its
+// comment says.
+type Settings struct {
+	Session string
+	// Owner names this worker's hold on the session in the journal.
+	Owner string
+	// Lookup finds a tool in the set in force.
+	Lookup func(name string) (*registry.Tool, bool)
+	// IgnoreUnknown leaves calls of unknown tools to other clients.
+	IgnoreUnknown bool
+	// Eager sends each result as it is done.
+	Eager bool
+	// Linger is how long a thread's results wait for its idle event.
+	Linger time.Duration
+	// Reconcile is how often the history is looked at; 0: never.
+	Reconcile time.Duration
+	// MaxIdle ends the session's service this long after its turn has ended;
+	// 0: never.
+	MaxIdle time.Duration
+	// Jitter spreads a wait; nil leaves it as it is.
+	Jitter func(time.Duration) time.Duration
+}
+
+// unknownDeadline is the deadline of a call whose tool is not known: it is
+// answered at once, and its entry says so until when.
+const unknownDeadline = 120 * time.Second
+
+// ledger holds the calls of one session. It has no clock: [ledger.Step] is given
+// the time. One goroutine owns it.
+type ledger struct {
+	set Settings // immutable
+
+	now  time.Time
+	outs []Output
+
+	calls []*call          // in the order of their receipt, ended ones until they are quiet
+	byID  map[string]*call // the same
+	done  idSet            // calls that must not be taken in again
+
+	turn     turn
+	threads  threads
+	reading  reading
+	sending  sending
+	forgets  []string // entries to be dropped with the next forget
+	unforgot bool     // a forget failed: wait for forgetAt
+	forgetAt time.Time
+	dropping int    // forgets under way
+	kept     []Kept // results that the API refuses for good
+
+	draining bool
+	over     bool // end was given out; nothing more will be
+}
+
+// turn is what is known of the session's status.
+type turn struct {
+	ended     bool // idle, and not because it waits for us
+	since     time.Time
+	live      bool                // a status came on the stream since it was opened
+	foreign   map[string]struct{} // ids of calls that are not custom tools'
+	asked     map[string]struct{} // unknown ids that the history was asked about
+	attached  bool
+	recovered bool
+}
+
+func newLedger(set Settings) *ledger {
+	l := &ledger{set: set, byID: map[string]*call{}, done: newIDSet()}
+	l.turn.foreign, l.turn.asked = map[string]struct{}{}, map[string]struct{}{}
+	l.threads.reset()
+	if l.set.Jitter == nil {
+		l.set.Jitter = func(d time.Duration) time.Duration { return d }
+	}
+	return l
+}
+
+// Step takes in what has happened and returns what to do now, in order, and when
+// to call again with a tick (zero: not before something happens). The outputs
+// are valid until the next call.
+func (l *ledger) Step(now time.Time, in Input) ([]Output, time.Time) {
+	l.now, l.outs = now, l.outs[:0]
+	if l.over {
+		l.afterEnd(in)
+		return l.outs, time.Time{}
+	}
+	l.take(in)
+	if !l.over {
+		l.settle()
+	}
+	return l.outs, l.wake()
+}
+
+func (l *ledger) emit(o Output) { l.outs = append(l.outs, o) }
+
+func (l *ledger) take(in Input) {
+	switch in := in.(type) {
+	case tick:
+	case attached:
+		l.turn.attached, l.turn.live = true, false
+		l.wantRead(false)
+	case received:
+		l.event(in.event)
+	case recovered:
+		l.recover(in.entries)
+	case history:
+		l.read(in)
+	case primary:
+		l.threads.found(in.thread)
+		l.recheck()
+	case gone:
+		l.finishSession(ReasonOver, in.why)
+	case forbidden:
+		l.sending.hold(l.now.Add(forbiddenWait))
+	case admitted:
+		l.admit(in.id)
+	case rejected:
+		if c := l.byID[in.id]; c != nil && c.state == pending {
+			l.conclude(c, errorResult(in.text), in.outcome)
+		}
+	case started:
+		l.started(in)
+	case returned:
+		l.returned(in)
+	case finishDone:
+		l.wrote(in)
+	case forgotten:
+		l.forgotten(in)
+	case sent:
+		l.sent(in.err)
+	case reloaded:
+		l.reload()
+	case drain:
+		l.drain()
+	case abandon:
+		l.finishSession(ReasonStopped, "")
+	}
+}
+
+// settle does whatever is due now: it is the only place that gives out
+// operations of the journal, reads and sends.
+func (l *ledger) settle() {
+	for _, c := range l.calls {
+		l.tend(c)
+	}
+	l.tendReads()
+	l.tendSend()
+	l.sweep()
+	l.tendEnd()
+}
+
+// tend moves one call on.
+func (l *ledger) tend(c *call) {
+	if (c.state == pending || c.state == running) && !l.now.Before(c.deadline) {
+		l.expire(c)
+	}
+	switch c.state {
+	case pending:
+		l.tendPending(c)
+	case finished:
+		if c.finish.due(l.now) && !c.start.inFlight {
+			c.finish.begin()
+			c.inJournal = true
+			l.emit(finish{c.entry(l.set.Session, l.set.Owner)})
+		}
+		if c.unsettled && c.settleSeq == 0 && !l.now.Before(c.settleAt) {
+			c.settleSeq = l.wantRead(false)
+		}
+	}
+}
+
+func (l *ledger) tendPending(c *call) {
+	switch {
+	case l.draining || c.start.inFlight:
+	case !c.alive:
+		if !l.now.Before(c.queueAt) {
+			c.alive, c.queueAt = true, time.Time{}
+			l.emit(queue{call: l.toolCall(c), tool: c.tool})
+		}
+	case c.ready && !c.idempotent() && !c.start.done:
+		if c.start.due(l.now) {
+			c.start.begin()
+			c.inJournal = true // from now on an entry may stand
+			l.emit(start{c.entry(l.set.Session, l.set.Owner)})
+		}
+	case c.ready:
+		c.state, c.ranSince = running, l.now
+		c.attempts++
+		l.emit(run{c.id})
+	}
+}
+
+// sweep drops ended calls of which nothing is under way any more, and their
+// entries, those of a step together.
+func (l *ledger) sweep() {
+	kept := l.calls[:0]
+	for _, c := range l.calls {
+		if c.state != ended || c.busy() {
+			kept = append(kept, c)
+			continue
+		}
+		delete(l.byID, c.id)
+		if c.inJournal {
+			l.forgets = append(l.forgets, c.id)
+		}
+	}
+	clear(l.calls[len(kept):])
+	l.calls = kept
+	if len(l.forgets) > 0 && (!l.unforgot || !l.now.Before(l.forgetAt)) {
+		l.emit(forget{l.forgets})
+		l.forgets, l.unforgot = nil, false
+		l.dropping++
+	}
+}
+
+func (l *ledger) forgotten(in forgotten) {
+	l.dropping--
+	if in.err != nil {
+		l.forgets = append(l.forgets, in.ids...)
+		l.unforgot, l.forgetAt = true, l.now.Add(time.Second)
+	}
+}
+
+// tendEnd ends the service of a session that is quiet, or drained.
+func (l *ledger) tendEnd() {
+	switch {
+	case l.draining && l.drained():
+		l.finishSession(ReasonDrained, "")
+	case l.set.MaxIdle > 0 && l.quiet() && !l.now.Before(l.turn.since.Add(l.set.MaxIdle)):
+		l.finishSession(ReasonIdle, "")
+	}
+}
+
+// quiet reports whether the turn has ended and nothing of ours is open.
+func (l *ledger) quiet() bool {
+	return l.turn.ended && !l.reading.busy && l.owed() == 0 && l.underWay() == 0
+}
+
+// owed counts the calls that owe an answer of ours.
+func (l *ledger) owed() int {
+	n := 0
+	for _, c := range l.calls {
+		if c.state.open() {
+			n++
+		}
+	}
+	return n
+}
+
+// underWay counts what has not reported back.
+func (l *ledger) underWay() int {
+	n := l.dropping
+	for _, c := range l.calls {
+		if c.busy() {
+			n++
+		}
+	}
+	if l.sending.busy() {
+		n++
+	}
+	return n
+}
+
+// drained reports whether all that can be finished is finished and sent.
+// Pending calls were not started, and are left as they are.
+func (l *ledger) drained() bool {
+	for _, c := range l.calls {
+		if c.state == running || c.state == finished || c.busy() {
+			return false
+		}
+	}
+	return !l.sending.busy() && l.dropping == 0 && len(l.forgets) == 0
+}
+
+func (l *ledger) drain() {
+	if l.draining {
+		return
+	}
+	l.draining = true
+	for _, c := range l.calls {
+		// A Start under way is waited for and taken back in started.
+		if c.state == pending && c.alive && !c.start.inFlight {
+			l.takeBack(c, errDrained)
+		}
+	}
+}
+
+// takeBack stops a call that was never run; it stays pending, and its entry, if
+// there is one, says nothing that is not so.
+func (l *ledger) takeBack(c *call, cause error) {
+	l.emit(stop{c.id, cause})
+	if c.inJournal && c.start.done {
+		l.forgets = append(l.forgets, c.id)
+		c.inJournal, c.start, c.revision = false, op{}, 0
+	}
+}
+
+// finishSession gives out the end. What runs is stopped; what is in the journal
+// as started or finished stays there unless the session itself is over.
+func (l *ledger) finishSession(reason Reason, why string) {
+	l.over = true
+	cause := errDrained
+	if reason == ReasonOver {
+		cause = errOver
+	}
+	for _, c := range l.calls {
+		if c.alive {
+			l.emit(stop{c.id, cause})
+		}
+		if reason != ReasonOver || c.state == ended {
+			continue
+		}
+		if c.state.open() {
+			l.emit(dropped{c.report(l.now, Over)})
+		}
+		if c.inJournal {
+			l.forgets = append(l.forgets, c.id)
+		}
+		c.state = ended
+	}
+	if why != "" {
+		l.emit(notice{text: "session is over", args: []any{"why", why}})
+	}
+	if len(l.forgets) > 0 {
+		l.emit(forget{l.forgets})
+		l.forgets = nil
+	}
+	l.emit(end{reason})
+}
+
+// afterEnd takes in what reports back after the end: an entry that was written
+// meanwhile for a session that is over must not stay.
+func (l *ledger) afterEnd(in Input) {
+	var id string
+	switch in := in.(type) {
+	case started:
+		id = in.id
+	case finishDone:
+		id = in.id
+	default:
+		return
+	}
+	if c := l.byID[id]; c != nil && c.state == ended && c.inJournal {
+		l.emit(forget{[]string{id}})
+	}
+}
+
+// wake is when something becomes due by itself.
+func (l *ledger) wake() time.Time {
+	var w time.Time
+	if l.over {
+		return w
+	}
+	at := func(t time.Time) {
+		if !t.IsZero() && (w.IsZero() || t.Before(w)) {
+			w = t
+		}
+	}
+	for _, c := range l.calls {
+		switch c.state {
+		case pending, running:
+			at(c.deadline)
+			if !l.draining {
+				at(future(l.now, c.queueAt))
+			}
+			if !c.start.inFlight && !c.start.done {
+				at(future(l.now, c.start.retryAt))
+			}
+		case finished:
+			if !c.finish.done {
+				at(future(l.now, c.finishedAt.Add(writeGrace)))
+				if !c.finish.inFlight {
+					at(future(l.now, c.finish.retryAt))
+				}
+			}
+			if c.unsettled && c.settleSeq == 0 {
+				at(c.settleAt)
+			}
+		}
+	}
+	at(l.sendWake())
+	if l.unforgot {
+		at(l.forgetAt)
+	}
+	at(l.readWake())
+	if l.set.MaxIdle > 0 && l.quiet() {
+		at(l.turn.since.Add(l.set.MaxIdle))
+	}
+	return w
+}
+
+// future is t where it lies ahead, else zero.
+func future(now, t time.Time) time.Time {
+	if t.After(now) {
+		return t
+	}
+	return time.Time{}
+}

@@ -1,0 +1,119 @@
+package loop
+
+import (
+	"context"
+	"time"
+)
+
+// journalTimeout bounds one operation of the journal.
+const journalTimeout = 5 * time.Second
+
+// perform does what the ledger says. It never waits: whatever takes time goes on
+// beside it and reports back. It returns why the session ends, if it does.
+func (s *Session) perform(outs []Output) Reason {
+	var reason Reason
+	for _, out := range outs {
+		switch out := out.(type) {
+		case queue:
+			s.startAttempt(out)
+		case start:
+			s.step(out.entry.Call, attemptStep{entry: &out.entry})
+		case run:
+			s.logStart(out.id)
+			s.step(out.id, attemptStep{})
+		case stop:
+			s.stopAttempt(out.id, out.cause)
+		case finish:
+			s.spawn(func() { s.finishEntry(out.entry) })
+		case forget:
+			s.spawn(func() { s.forgetEntries(out.ids) })
+		case send:
+			s.spawn(func() { s.sendBatch(out.answers) })
+		case readHistory:
+			s.spawn(func() { s.readHistory(out) })
+		case findPrimary:
+			s.spawn(s.findPrimary)
+		case end:
+			reason = out.reason
+		default:
+			s.tell(out)
+		}
+	}
+	return reason
+}
+
+// tell logs and reports what the ledger has to say.
+func (s *Session) tell(out Output) {
+	log := s.cfg.Log
+	switch out := out.(type) {
+	case answered:
+		s.report("call answered", out.report)
+	case dropped:
+		s.report("call not answered", out.report)
+	case late:
+		log.Info("tool ended after its call was answered for", "tool", out.tool, "call", out.id,
+			"after", out.after.Round(time.Millisecond).String(), "error", errText(out.err))
+	case quarantine:
+		log.Error("the API refuses this result for good: set aside, and the call stays unanswered",
+			"tool", out.report.Tool, "call", out.report.ID, "bytes", out.report.Bytes, "why", out.why)
+		log.Debug("result set aside", "call", out.report.ID, "content", string(out.report.Result.Content))
+		s.told(out.report)
+	case notice:
+		if out.warn {
+			log.Warn(out.text, out.args...)
+		} else {
+			log.Info(out.text, out.args...)
+		}
+	}
+}
+
+func (s *Session) report(text string, r Report) {
+	args := []any{"tool", r.Tool, "call", r.ID, "outcome", string(r.Outcome),
+		"duration", r.Duration.Round(time.Microsecond).String(), "bytes", r.Bytes}
+	if r.Thread != "" {
+		args = append(args, "thread", r.Thread)
+	}
+	s.cfg.Log.Info(text, args...)
+	s.cfg.Log.Debug("result", "call", r.ID, "content", string(r.Result.Content))
+	s.told(r)
+}
+
+func (s *Session) told(r Report) {
+	if s.cfg.Report != nil {
+		s.cfg.Report(r)
+	}
+}
+
+func (s *Session) logStart(id string) {
+	if c := s.ledger.byID[id]; c != nil {
+		s.cfg.Log.Info("call started", "tool", c.name, "call", c.id, "bytes", len(c.input),
+			"waited", time.Since(c.received).Round(time.Microsecond).String())
+	}
+}
+
+func (s *Session) finishEntry(e Entry) {
+	ctx, cancel := s.journalContext()
+	defer cancel()
+	revision, err := s.cfg.Journal.Finish(ctx, e)
+	s.post(finishDone{id: e.Call, revision: revision, err: err})
+}
+
+func (s *Session) forgetEntries(ids []string) {
+	ctx, cancel := s.journalContext()
+	defer cancel()
+	err := s.cfg.Journal.Forget(ctx, s.cfg.Session, ids)
+	s.post(forgotten{ids: ids, err: err})
+}
+
+// journalContext outlives the session: a write that was begun is carried to its
+// end, since its outcome matters after a restart.
+func (s *Session) journalContext() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(s.ctx), journalTimeout)
+}
+
+func errText(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}

@@ -1,0 +1,170 @@
+package loop
+
+import (
+	"time"
+
+	"toolhand/internal/upstream"
+)
+
+// reading is the state of history reads: one at a time, and one more after it
+// where something was asked for after it had begun.
+type reading struct {
+	busy    bool
+	seq     int // of the read under way, or the last one
+	wanted  int // the last read that was asked for
+	session bool
+	last    time.Time // when the last read ended
+}
+
+// wantRead asks for a read that begins after now, and returns its number.
+func (l *ledger) wantRead(session bool) int {
+	if l.reading.wanted == l.reading.seq {
+		l.reading.wanted++
+	}
+	l.reading.session = l.reading.session || session
+	return l.reading.wanted
+}
+
+// tendReads gives out a read that is wanted or due.
+func (l *ledger) tendReads() {
+	r := &l.reading
+	if w := l.reconcileAt(); !w.IsZero() && !l.now.Before(w) {
+		l.wantRead(false)
+	}
+	if r.busy || r.wanted == r.seq || !l.turn.attached || l.draining && l.unsettledCount() == 0 {
+		return
+	}
+	r.busy, r.seq = true, r.wanted
+	var open []string
+	for _, c := range l.calls {
+		if c.state != ended && c.state != ignored {
+			open = append(open, c.id)
+		}
+	}
+	l.emit(readHistory{seq: r.seq, open: open, session: r.session})
+	r.session = false
+}
+
+// reconcileAt is when the history is to be looked at although nothing asks for
+// it: while the turn runs, or a call of ours is open.
+func (l *ledger) reconcileAt() time.Time {
+	r := &l.reading
+	if l.set.Reconcile <= 0 || r.busy || r.wanted != r.seq || r.last.IsZero() || l.draining || l.turn.ended && l.owed() == 0 {
+		return time.Time{}
+	}
+	return r.last.Add(l.set.Reconcile)
+}
+
+func (l *ledger) readWake() time.Time { return l.reconcileAt() }
+
+func (l *ledger) unsettledCount() int {
+	n := 0
+	for _, c := range l.calls {
+		if c.state == finished && c.unsettled {
+			n++
+		}
+	}
+	return n
+}
+
+// read takes in a whole history read. Calls in it are decided on now, when all
+// that may kill or answer them is known.
+func (l *ledger) read(in history) {
+	l.reading.busy, l.reading.last = false, l.now
+	if in.session != nil && in.session.Over() {
+		l.finishSession(ReasonOver, "session is "+in.session.Status)
+		return
+	}
+	answered := make(map[string]struct{})
+	for _, e := range in.events {
+		switch e.Type {
+		case upstream.TypeResult:
+			answered[e.CallID] = struct{}{}
+		case upstream.TypeThreadCreated:
+			l.threads.child(e.Thread)
+		case upstream.TypeCall:
+			l.threads.child(e.Thread)
+		}
+	}
+	l.firstThread(in)
+	for _, e := range in.events {
+		if e.Type == upstream.TypeCall {
+			l.complete(l.byID[e.ID], e)
+			continue
+		}
+		if l.fact(e); l.over {
+			return
+		}
+	}
+	found := 0
+	for _, e := range in.events {
+		if _, has := answered[e.ID]; e.Type == upstream.TypeCall && !has && l.oldCall(e) {
+			found++
+		}
+	}
+	if found > 0 {
+		l.emit(notice{text: "open calls found in the history; running them", args: []any{"calls", found}, warn: true})
+	}
+	for _, e := range in.events {
+		if e.Type == upstream.TypeIdle || e.Type == upstream.TypeThreadIdle {
+			l.name(e) // the calls it names are known only now
+		}
+	}
+	l.historyStatus(in)
+	l.settled(in.seq)
+}
+
+// oldCall takes in a call of the history that has no answer there, and reports
+// whether it is to be run.
+func (l *ledger) oldCall(e upstream.Event) bool {
+	if l.byID[e.ID] != nil || l.done.has(e.ID) || l.draining {
+		return false
+	}
+	l.takeCall(e)
+	c := l.byID[e.ID]
+	return c != nil && c.state == pending
+}
+
+// firstThread learns the primary thread from the log's first thread status, where
+// the read went back to the log's beginning.
+func (l *ledger) firstThread(in history) {
+	if !in.complete {
+		return
+	}
+	for _, e := range in.events {
+		switch e.Type {
+		case upstream.TypeThreadRunning, upstream.TypeThreadIdle, upstream.TypeThreadRescheduled, upstream.TypeThreadTerminated:
+			l.threads.found(e.Thread)
+			return
+		}
+	}
+}
+
+// historyStatus takes the session's status from the history where the stream,
+// which is newer, has said nothing of it.
+func (l *ledger) historyStatus(in history) {
+	if l.turn.live {
+		return
+	}
+	is := in.complete // a log without any status: nothing has begun
+	for _, e := range in.events {
+		switch e.Type {
+		case upstream.TypeIdle:
+			is = e.StopReason != upstream.StopRequiresAction
+		case upstream.TypeRunning, upstream.TypeRescheduled, upstream.TypeCall:
+			is = false
+		}
+	}
+	l.setEnded(is)
+}
+
+// settled lets the calls go on whose fate the read was to tell: what is still
+// here has no answer yet.
+func (l *ledger) settled(seq int) {
+	for _, c := range l.calls {
+		if c.state == finished && c.unsettled && c.settleSeq != 0 && c.settleSeq <= seq {
+			c.unsettled, c.settleSeq = false, 0
+		}
+	}
+	l.judge(seq)
+}

@@ -1,0 +1,135 @@
+package loop
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"runtime/pprof"
+	"sync/atomic"
+	"time"
+
+	"toolhand/internal/loop/slots"
+	"toolhand/internal/registry"
+	"toolhand/internal/tools"
+)
+
+// attempt is one goroutine of a call: its slot, its check, its start in the
+// journal and its handler, in this order, each when the ledger says so.
+type attempt struct {
+	steps  chan attemptStep
+	cancel context.CancelCauseFunc
+	slot   atomic.Pointer[slots.Slot]
+}
+
+// attemptStep is what the ledger says an attempt does next: write its start to
+// the journal, or without an entry run the handler.
+type attemptStep struct{ entry *Entry }
+
+func (s *Session) startAttempt(q queue) {
+	ctx, cancel := context.WithCancelCause(s.ctx)
+	// One step at a time is given out, so that a buffer of one never blocks.
+	a := &attempt{steps: make(chan attemptStep, 1), cancel: cancel}
+	s.running[q.call.ID] = a
+	s.spawn(func() {
+		defer cancel(nil)
+		s.post(s.attempt(ctx, a, q))
+	})
+}
+
+func (s *Session) step(id string, st attemptStep) { s.running[id].steps <- st }
+
+// stopAttempt ends an attempt. Its slot of the process is free at once, and that
+// of its tool when nothing of it runs any more; a handler that ignores its
+// context can't keep it for ever.
+func (s *Session) stopAttempt(id string, cause error) {
+	a := s.running[id]
+	a.cancel(cause)
+	slot := a.slot.Load()
+	if slot == nil {
+		return
+	}
+	slot.ReleaseShared()
+	time.AfterFunc(slotGrace, slot.Release)
+}
+
+// attempt takes a call as far as the ledger lets it.
+func (s *Session) attempt(ctx context.Context, a *attempt, q queue) (end returned) {
+	end.id = q.call.ID
+	ctx, cancel := context.WithDeadlineCause(ctx, q.call.Deadline, errDeadline)
+	defer cancel()
+	if in, ok := s.check(q); !ok {
+		s.post(in)
+		return end
+	}
+	slot, err := s.cfg.Slots.Acquire(ctx, s.cfg.Session, q.tool.Name, q.tool.Concurrency)
+	if err != nil {
+		end.err = err
+		return end
+	}
+	defer slot.Release()
+	a.slot.Store(slot)
+	s.post(admitted{q.call.ID})
+	for {
+		select {
+		case <-ctx.Done():
+			end.err = context.Cause(ctx)
+			return end
+		case st := <-a.steps:
+			if st.entry == nil {
+				end.result, end.err, end.panicked = s.callHandler(ctx, q)
+				return end
+			}
+			s.startEntry(*st.entry)
+		}
+	}
+}
+
+// startEntry writes a start to the journal. An interrupt does not stop the write:
+// the ledger takes it back when its outcome is known.
+func (s *Session) startEntry(e Entry) {
+	ctx, cancel := s.journalContext()
+	defer cancel()
+	revision, err := s.cfg.Journal.Start(ctx, e)
+	s.post(started{id: e.Call, revision: revision, err: err})
+}
+
+// check holds the call's input against its schema. A validator that panics is an
+// answer like any other.
+func (s *Session) check(q queue) (in rejected, ok bool) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.cfg.Log.Error("the check of an input panicked", "tool", q.tool.Name, "call", q.call.ID,
+				"panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			in, ok = rejected{q.call.ID, panicText(q.tool.Name), Failed}, false
+		}
+	}()
+	err := q.tool.Validate(q.call.Input)
+	if err == nil {
+		return in, true
+	}
+	text := fmt.Sprintf("Invalid input for tool %q: %s", q.tool.Name, err)
+	var invalid *registry.InvalidError
+	if errors.As(err, &invalid) {
+		text = invalid.Text()
+	}
+	return rejected{q.call.ID, text, Invalid}, false
+}
+
+// callHandler runs the handler. A panic in it ends this call alone.
+func (s *Session) callHandler(ctx context.Context, q queue) (r tools.Result, err error, panicked bool) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.cfg.Log.Error("a handler panicked", "tool", q.tool.Name, "call", q.call.ID,
+				"panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			r, err, panicked = tools.Result{}, fmt.Errorf("panic: %v", p), true
+		}
+	}()
+	s.cfg.Log.Debug("input", "call", q.call.ID, "input", string(q.call.Input))
+	labels := pprof.Labels("session", s.cfg.Session, "tool", q.tool.Name)
+	pprof.Do(ctx, labels, func(ctx context.Context) { r, err = q.tool.Handler.Call(ctx, q.call) })
+	if err != nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	return r, err, false
+}

@@ -1,0 +1,196 @@
+package loop
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"toolhand/internal/loop/slots"
+	"toolhand/internal/upstream"
+)
+
+// Config is what a session is served with. All fields without a default in their
+// comment are required.
+type Config struct {
+	Settings
+	Client  *upstream.Client
+	Slots   *slots.Slots
+	Journal Journal
+	Log     *slog.Logger
+	// StreamIdle is how long a stream may be silent; zero means 90s.
+	StreamIdle time.Duration
+	// Report is told of each call that has ended; nil: nobody is.
+	Report func(Report)
+}
+
+// inputBuffer is how many inputs may wait for the session's goroutine, which
+// never waits for anything itself.
+const inputBuffer = 64
+
+// joinGrace is how long the end of a session waits for the goroutines of its
+// calls, after their tools were told to stop.
+const joinGrace = 3 * time.Second
+
+// slotGrace is how long a handler that ignores its context keeps its tool's slot
+// after it was told to stop.
+const slotGrace = 5 * time.Second
+
+// Session serves one session. Make it with [New].
+type Session struct {
+	cfg    Config
+	inputs chan Input
+	asks   chan chan Status
+	closed chan struct{} // closed when Serve takes no more inputs
+	urgent atomic.Bool   // a call of ours is open
+	last   atomic.Pointer[Status]
+	stream streamState
+
+	// Owned by serve.
+	ledger  *ledger
+	running map[string]*attempt
+	ctx     context.Context // ends with the session, or the grace
+	wg      sync.WaitGroup
+}
+
+// New makes a session that is not served yet.
+func New(cfg Config) *Session {
+	if cfg.StreamIdle <= 0 {
+		cfg.StreamIdle = 90 * time.Second
+	}
+	cfg.Log = cfg.Log.With("session", cfg.Session)
+	s := &Session{
+		cfg: cfg, inputs: make(chan Input, inputBuffer), asks: make(chan chan Status),
+		closed: make(chan struct{}), running: map[string]*attempt{},
+	}
+	s.ledger = newLedger(cfg.Settings)
+	return s
+}
+
+// Drain lets the session take no new calls, finish what runs and send what is
+// finished; then Serve returns. It may be called at any time.
+func (s *Session) Drain() { s.post(drain{}) }
+
+// Reload tells the session that the set of tools has changed.
+func (s *Session) Reload() { s.post(reloaded{}) }
+
+// post hands an input to the session's goroutine. After the end it goes nowhere.
+func (s *Session) post(in Input) {
+	select {
+	case s.inputs <- in:
+	case <-s.closed:
+	}
+}
+
+// Serve serves the session until it is over, quiet for long enough, drained, or
+// ctx ends: then what runs is stopped, and stays in the journal as it is. It is
+// called once. The goroutines it starts are:
+//
+//   - follow (stream.go): the event stream, until the end
+//   - one a call (run.go), one a write of the journal (work), one a send, one a
+//     read of the history: each reports back as an input, and ends
+//
+// All are joined before it returns, except handlers that ignore their context.
+func (s *Session) Serve(ctx context.Context) Reason {
+	work, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer cancel(errDrained)
+	s.ctx = work
+	s.recover()
+	s.spawn(func() { s.follow(work) })
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	stopped := ctx.Done()
+	for {
+		var in Input
+		select {
+		case in = <-s.inputs:
+		case <-timer.C:
+			in = tick{}
+		case ask := <-s.asks:
+			ask <- s.status()
+			continue
+		case <-stopped:
+			in, stopped = abandon{}, nil
+		}
+		if r, ok := in.(returned); ok {
+			delete(s.running, r.id)
+		}
+		outs, wake := s.ledger.Step(time.Now(), in)
+		reason := s.perform(outs)
+		s.urgent.Store(s.ledger.owed() > 0)
+		if reason != "" {
+			s.finish(cancel, reason)
+			return reason
+		}
+		if wake.IsZero() {
+			wake = time.Now().Add(time.Hour)
+		}
+		timer.Reset(max(0, time.Until(wake)))
+	}
+}
+
+// recover takes in the journal's entries before anything else.
+func (s *Session) recover() {
+	ctx, cancel := context.WithTimeout(s.ctx, journalTimeout)
+	defer cancel()
+	entries, err := s.cfg.Journal.Recover(ctx, s.cfg.Session)
+	if err != nil {
+		s.cfg.Log.Error("journal can't be read; calls it holds are not known", "error", err)
+		return
+	}
+	if len(entries) > 0 {
+		s.cfg.Log.Info("recovering calls from the journal", "calls", len(entries))
+		outs, _ := s.ledger.Step(time.Now(), recovered{entries})
+		s.perform(outs)
+	}
+}
+
+// finish joins what the session started: reports that still come are taken in,
+// so that the journal is left as it should be.
+func (s *Session) finish(cancel context.CancelCauseFunc, reason Reason) {
+	st := s.status()
+	st.State = "ended: " + string(reason)
+	s.last.Store(&st)
+	cancel(errOver)
+	joined := make(chan struct{})
+	go func() {
+		s.wg.Wait()
+		close(joined)
+	}()
+	bound := time.NewTimer(joinGrace)
+	defer bound.Stop()
+	for {
+		select {
+		case in := <-s.inputs:
+			s.clean(in)
+		case ask := <-s.asks:
+			ask <- st
+		case <-joined:
+			close(s.closed)
+			return
+		case <-bound.C:
+			s.cfg.Log.Error("handlers ignore that they were told to stop; left behind", "calls", s.ledger.alive())
+			close(s.closed)
+			return
+		}
+	}
+}
+
+// clean takes in what reports back after the end. An entry that was written
+// meanwhile for a session that is over is dropped again.
+func (s *Session) clean(in Input) {
+	outs, _ := s.ledger.Step(time.Now(), in)
+	for _, out := range outs {
+		if f, ok := out.(forget); ok {
+			ctx, cancel := s.journalContext()
+			if err := s.cfg.Journal.Forget(ctx, s.cfg.Session, f.ids); err != nil {
+				s.cfg.Log.Warn("entries of a session that is over can't be dropped", "error", err)
+			}
+			cancel()
+		}
+	}
+}
+
+// spawn runs f beside the session, and lets the end wait for it.
+func (s *Session) spawn(f func()) { s.wg.Go(f) }

@@ -1,0 +1,203 @@
+// Package slots shares the slots in which calls run: so many in the process, so
+// many of a tool. Both limits are taken together, so that a call which waits for
+// its tool holds no slot of the process; sessions take turns, so that one with a
+// thousand calls does not starve the others.
+package slots
+
+import (
+	"context"
+	"slices"
+	"sync"
+)
+
+// Slots hands out slots. It is safe for use by many goroutines.
+type Slots struct {
+	mu       sync.Mutex
+	total    int            // immutable; 0: no limit
+	used     int            // guarded by mu
+	limits   map[string]int // guarded by mu; by tool; 0: no limit
+	running  map[string]int // guarded by mu; by tool
+	sessions []*session     // guarded by mu; those that wait, in the order of their turns
+	byID     map[string]*session
+	arrivals uint64
+}
+
+// session is the calls of one session that wait, by tool.
+type session struct {
+	id    string
+	tools []*line
+}
+
+type line struct {
+	tool    string
+	waiting []*waiter
+}
+
+type waiter struct {
+	arrival uint64
+	granted chan struct{}
+}
+
+// New allows total slots in all; 0 or less means no limit.
+func New(total int) *Slots {
+	return &Slots{total: max(0, total), limits: map[string]int{}, running: map[string]int{}, byID: map[string]*session{}}
+}
+
+// Slot is a slot that is held. Its methods may be called more than once, by any
+// goroutine.
+type Slot struct {
+	slots  *Slots
+	tool   string
+	shared bool // guarded by slots.mu: its part of the process's slots is held
+	own    bool // guarded by slots.mu: its part of the tool's slots is held
+}
+
+// Acquire waits for a slot of the process and of the tool. It returns ctx's
+// cause when ctx ends first. limit is the tool's own, 0 for none; the last one
+// given for a name is in force.
+func (s *Slots) Acquire(ctx context.Context, sessionID, tool string, limit int) (*Slot, error) {
+	w := &waiter{granted: make(chan struct{})}
+	s.mu.Lock()
+	s.limits[tool] = limit
+	s.arrivals++
+	w.arrival = s.arrivals
+	s.enter(sessionID, tool, w)
+	s.grant()
+	s.mu.Unlock()
+	slot := &Slot{slots: s, tool: tool, shared: true, own: true}
+	select {
+	case <-w.granted:
+		return slot, nil
+	case <-ctx.Done():
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	select {
+	case <-w.granted:
+		s.release(slot, true)
+	default:
+		s.leave(sessionID, tool, w)
+	}
+	return nil, context.Cause(ctx)
+}
+
+// Limit changes a tool's limit; 0 means none. Slots that are held stay held.
+func (s *Slots) Limit(tool string, limit int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.limits[tool] = limit
+	s.grant()
+}
+
+// Held is how many slots of the process are in use.
+func (s *Slots) Held() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.used
+}
+
+// Release gives the slot back.
+func (h *Slot) Release() {
+	h.slots.mu.Lock()
+	defer h.slots.mu.Unlock()
+	h.slots.release(h, true)
+}
+
+// ReleaseShared gives back the process's part of the slot only: the call was
+// answered for, but its tool still runs.
+func (h *Slot) ReleaseShared() {
+	h.slots.mu.Lock()
+	defer h.slots.mu.Unlock()
+	h.slots.release(h, false)
+}
+
+func (s *Slots) release(h *Slot, own bool) {
+	if h.shared {
+		h.shared = false
+		s.used--
+	}
+	if own && h.own {
+		h.own = false
+		if s.running[h.tool]--; s.running[h.tool] == 0 {
+			delete(s.running, h.tool)
+		}
+	}
+	s.grant()
+}
+
+func (s *Slots) enter(sessionID, tool string, w *waiter) {
+	q := s.byID[sessionID]
+	if q == nil {
+		q = &session{id: sessionID}
+		s.byID[sessionID] = q
+		s.sessions = append(s.sessions, q)
+	}
+	for _, l := range q.tools {
+		if l.tool == tool {
+			l.waiting = append(l.waiting, w)
+			return
+		}
+	}
+	q.tools = append(q.tools, &line{tool: tool, waiting: []*waiter{w}})
+}
+
+func (s *Slots) leave(sessionID, tool string, w *waiter) {
+	q := s.byID[sessionID]
+	if q == nil {
+		return
+	}
+	for _, l := range q.tools {
+		if l.tool == tool {
+			l.waiting = slices.DeleteFunc(l.waiting, func(x *waiter) bool { return x == w })
+		}
+	}
+	s.prune(q)
+}
+
+// prune drops lines, and the session itself, where nobody waits any more. It
+// reports whether the session is still there.
+func (s *Slots) prune(q *session) bool {
+	q.tools = slices.DeleteFunc(q.tools, func(l *line) bool { return len(l.waiting) == 0 })
+	if len(q.tools) > 0 {
+		return true
+	}
+	delete(s.byID, q.id)
+	s.sessions = slices.DeleteFunc(s.sessions, func(x *session) bool { return x == q })
+	return false
+}
+
+// grant gives out what is free, one slot a session in turn.
+func (s *Slots) grant() {
+	for i := 0; i < len(s.sessions) && (s.total == 0 || s.used < s.total); {
+		q := s.sessions[i]
+		l := s.first(q)
+		if l == nil {
+			i++
+			continue
+		}
+		s.used++
+		s.running[l.tool]++
+		close(l.waiting[0].granted)
+		l.waiting = l.waiting[1:]
+		// Its turn is over: it goes to the end of the row.
+		if s.prune(q) {
+			s.sessions = append(slices.Delete(s.sessions, i, i+1), q)
+		}
+		// Those before i wait for tools that are full; a grant frees none.
+	}
+}
+
+// first is the line of the session whose call has waited longest among those
+// whose tool has a slot.
+func (s *Slots) first(q *session) *line {
+	var best *line
+	for _, l := range q.tools {
+		if limit := s.limits[l.tool]; limit > 0 && s.running[l.tool] >= limit {
+			continue
+		}
+		if best == nil || l.waiting[0].arrival < best.waiting[0].arrival {
+			best = l
+		}
+	}
+	return best
+}

@@ -1,0 +1,104 @@
+package loop
+
+import (
+	"context"
+	"time"
+)
+
+// Status is what a session says of itself.
+type Status struct {
+	ID    string `json:"id"`
+	State string `json:"state"` // attaching, attached, reconnecting, forbidden, draining, ended: …
+	// Attached reports that the first attach has ended, well or for good.
+	Attached bool `json:"-"`
+	// TurnEnded reports that the session waits for nobody.
+	TurnEnded bool `json:"turn_ended"`
+	// LastByte is when the stream last gave a byte.
+	LastByte time.Time `json:"last_byte,omitzero"`
+	// Opened is how often the stream was opened.
+	Opened int64        `json:"streams_opened"`
+	Calls  []CallStatus `json:"calls"`
+	Kept   []KeptStatus `json:"quarantined,omitempty"`
+}
+
+// CallStatus is what is known of a call that has not ended.
+type CallStatus struct {
+	ID       string    `json:"id"`
+	Tool     string    `json:"tool"`
+	Thread   string    `json:"thread,omitempty"`
+	State    string    `json:"state"`
+	Received time.Time `json:"received"`
+	Deadline time.Time `json:"deadline,omitzero"`
+	// Owed reports that it waits for an answer of ours.
+	Owed bool `json:"-"`
+}
+
+// KeptStatus is a result that the API refused for good.
+type KeptStatus struct {
+	ID    string    `json:"id"`
+	Tool  string    `json:"tool"`
+	At    time.Time `json:"at"`
+	Bytes int       `json:"bytes"`
+}
+
+// Status asks the session what it is doing. It waits for the session's goroutine,
+// or until ctx ends.
+func (s *Session) Status(ctx context.Context) (Status, bool) {
+	ask := make(chan Status, 1)
+	select {
+	case s.asks <- ask:
+		return <-ask, true
+	case <-s.closed:
+		return *s.last.Load(), true
+	case <-ctx.Done():
+		return Status{}, false
+	}
+}
+
+// status is a snapshot by value; only serve calls it.
+func (s *Session) status() Status {
+	l := s.ledger
+	st := Status{ID: s.cfg.Session, TurnEnded: l.turn.ended, Opened: s.stream.opened.Load(), Calls: []CallStatus{}}
+	open := s.stream.open.Load()
+	if open != nil {
+		st.LastByte = open.LastByte()
+	}
+	first := !l.reading.last.IsZero()
+	switch {
+	case l.draining:
+		st.State = "draining"
+	case s.stream.refused.Load():
+		st.State = "forbidden"
+	case !first:
+		st.State = "attaching"
+	case open == nil:
+		st.State = "reconnecting"
+	default:
+		st.State = "attached"
+	}
+	st.Attached = first || st.State == "forbidden" || l.over
+	for _, c := range l.calls {
+		if c.state == ended {
+			continue
+		}
+		st.Calls = append(st.Calls, CallStatus{
+			ID: c.id, Tool: c.name, Thread: c.thread, State: c.state.String(),
+			Received: c.received, Deadline: c.deadline, Owed: c.state.open(),
+		})
+	}
+	for _, k := range l.kept {
+		st.Kept = append(st.Kept, KeptStatus{ID: k.ID, Tool: k.Tool, At: k.At, Bytes: len(k.Result.Content)})
+	}
+	return st
+}
+
+// alive counts the goroutines of calls that have not ended.
+func (l *ledger) alive() int {
+	n := 0
+	for _, c := range l.calls {
+		if c.alive {
+			n++
+		}
+	}
+	return n
+}

@@ -1,0 +1,121 @@
+package loop
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"toolhand/internal/upstream"
+)
+
+const (
+	// healthyAfter is how long a stream lives before the backoff begins anew.
+	healthyAfter = 5 * time.Second
+	// maxSilence is the longest silence that a stream is allowed.
+	maxSilence = 10 * time.Minute
+	// warnFails is how many tries in a row fail before it is worth a warning.
+	warnFails = 3
+)
+
+// streamState is what others may know of the stream.
+type streamState struct {
+	open    atomic.Pointer[upstream.Stream]
+	opened  atomic.Int64 // how often it was opened
+	refused atomic.Bool  // the session is forbidden, for now
+}
+
+// follow keeps the event stream open until ctx ends or the session is gone. Each
+// opening is followed by a read of the history, since nothing is replayed.
+func (s *Session) follow(ctx context.Context) {
+	wait := newBackoff()
+	idle := s.cfg.StreamIdle
+	silent, fails := 0, 0
+	for ctx.Err() == nil {
+		begun := time.Now()
+		gave, err := s.followOnce(ctx, idle)
+		if ctx.Err() != nil {
+			return
+		}
+		if err == errGone {
+			return
+		}
+		if time.Since(begun) > healthyAfter && gave != notOpened {
+			wait.Reset()
+			fails = 0
+		}
+		fails++
+		// Twice silent from its first byte on: the heartbeat is slower than we
+		// think.
+		if errors.Is(err, upstream.ErrSilent) && gave == nothing {
+			if silent++; silent >= 2 {
+				idle = min(2*idle, max(maxSilence, s.cfg.StreamIdle))
+			}
+		} else if gave == something {
+			silent = 0
+		}
+		d := max(wait.NextBackOff(), upstream.RetryAfter(err))
+		if upstream.KindOf(err) == upstream.KindForbidden {
+			d = forbiddenWait
+		}
+		s.logLoss(err, fails, d)
+		sleep(ctx, d)
+	}
+}
+
+// logLoss tells of a lost stream. One that comes back soon is normal.
+func (s *Session) logLoss(err error, fails int, wait time.Duration) {
+	args := []any{"error", errText(err), "fails", fails, "wait", wait.Round(time.Millisecond).String()}
+	if fails == warnFails || fails > warnFails && fails%20 == 0 {
+		s.cfg.Log.Warn("the event stream can't be kept open; trying on", args...)
+	} else {
+		s.cfg.Log.Debug("the event stream ended; opening it again", args...)
+	}
+}
+
+// gave is what a stream came to.
+type gave int
+
+const (
+	notOpened gave = iota
+	nothing        // opened, and not one byte
+	something
+)
+
+var errGone = errors.New("the session is gone")
+
+// followOnce opens the stream and hands on its events until it ends.
+func (s *Session) followOnce(ctx context.Context, idle time.Duration) (gave, error) {
+	st, err := s.cfg.Client.Stream(ctx, s.cfg.Session, idle, s.urgent.Load())
+	if err != nil {
+		switch upstream.KindOf(err) {
+		case upstream.KindGone:
+			s.post(gone{err.Error()})
+			return notOpened, errGone
+		case upstream.KindForbidden:
+			if !s.stream.refused.Swap(true) {
+				s.cfg.Log.Error("the API forbids this session (403); trying again now and then", "error", err)
+			}
+			s.post(forbidden{})
+		}
+		return notOpened, err
+	}
+	defer st.Close()
+	s.stream.refused.Store(false)
+	s.stream.open.Store(st)
+	defer s.stream.open.Store(nil)
+	if s.stream.opened.Add(1) > 1 {
+		s.cfg.Log.Debug("the event stream is open again")
+	}
+	s.post(attached{})
+	for {
+		e, err := st.Next()
+		if err != nil {
+			if st.Bytes() == 0 {
+				return nothing, err
+			}
+			return something, err
+		}
+		s.post(received{e})
+	}
+}
