@@ -1,0 +1,120 @@
+package registry
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/santhosh-tekuri/jsonschema/v5"
+)
+
+// expectation says what a keyword of the schema expects, as the end of the
+// sentence "expected …". It is empty for a keyword that it does not know.
+func expectation(keyword string, part *jsonschema.Schema, value any) string {
+	switch keyword {
+	case "type":
+		return strings.Join(part.Types, " or ")
+	case "const":
+		if len(part.Constant) == 1 {
+			return showValue(part.Constant[0])
+		}
+	case "enum":
+		return oneOf(part.Enum)
+	case "format":
+		return "the format " + part.Format
+	case "not":
+		return "a value that the schema's not does not describe"
+	case "oneOf":
+		return fmt.Sprintf("exactly one of %d alternatives to fit, but more than one does", len(part.OneOf))
+	case "contentEncoding":
+		return "text in the encoding " + part.ContentEncoding
+	case "contentMediaType":
+		return "text of the media type " + part.ContentMediaType
+	}
+	switch value := value.(type) {
+	case string:
+		return expectedOfString(keyword, part)
+	case []any:
+		return withCount(expectedOfArray(keyword, part), len(value))
+	case map[string]any:
+		return withCount(expectedOfObject(keyword, part), len(value))
+	}
+	return expectedOfNumber(keyword, part)
+}
+
+// withCount adds how many there are, which the word array does not say.
+func withCount(expected string, n int) string {
+	if strings.HasSuffix(expected, " items") || strings.HasSuffix(expected, " properties") {
+		return fmt.Sprintf("%s, not %d", expected, n)
+	}
+	return expected
+}
+
+func oneOf(values []any) string {
+	const most = 20
+	var shown []string
+	for i, v := range values {
+		if i == most {
+			shown = append(shown, fmt.Sprintf("%s%d more", moreLines, len(values)-i))
+			break
+		}
+		shown = append(shown, showValue(v))
+	}
+	if len(shown) == 1 {
+		return shown[0]
+	}
+	return "one of " + strings.Join(shown, ", ")
+}
+
+func expectedOfString(keyword string, part *jsonschema.Schema) string {
+	switch keyword {
+	case "pattern":
+		return "a string that matches " + shortenTo(part.Pattern.String(), 200)
+	case "minLength":
+		return fmt.Sprintf("at least %d characters", part.MinLength)
+	case "maxLength":
+		return fmt.Sprintf("at most %d characters", part.MaxLength)
+	}
+	return ""
+}
+
+func expectedOfNumber(keyword string, part *jsonschema.Schema) string {
+	switch keyword {
+	case "minimum":
+		return "at least " + showRat(part.Minimum)
+	case "maximum":
+		return "at most " + showRat(part.Maximum)
+	case "exclusiveMinimum":
+		return "more than " + showRat(part.ExclusiveMinimum)
+	case "exclusiveMaximum":
+		return "less than " + showRat(part.ExclusiveMaximum)
+	case "multipleOf":
+		return "a multiple of " + showRat(part.MultipleOf)
+	}
+	return ""
+}
+
+func expectedOfArray(keyword string, part *jsonschema.Schema) string {
+	switch keyword {
+	case "minItems":
+		return fmt.Sprintf("at least %d items", part.MinItems)
+	case "maxItems":
+		return fmt.Sprintf("at most %d items", part.MaxItems)
+	case "uniqueItems":
+		return "items that all differ"
+	case "minContains":
+		return fmt.Sprintf("at least %d of its items to fit the schema's contains", part.MinContains)
+	case "maxContains":
+		return fmt.Sprintf("at most %d of its items to fit the schema's contains", part.MaxContains)
+	}
+	return ""
+}
+
+func expectedOfObject(keyword string, part *jsonschema.Schema) string {
+	switch keyword {
+	case "minProperties":
+		return fmt.Sprintf("at least %d properties", part.MinProperties)
+	case "maxProperties":
+		return fmt.Sprintf("at most %d properties", part.MaxProperties)
+	}
+	return ""
+}

@@ -1,0 +1,74 @@
+package registry
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"toolhand/internal/tools"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// echo answers with the input, and keeps what it was made with.
+type echo struct {
+	exec   tools.ExecConfig
+	http   tools.HTTPConfig
+	common tools.Common
+}
+
+func (e *echo) Call(_ context.Context, call tools.Call) (tools.Result, error) {
+	text, err := json.Marshal([]map[string]string{{"type": "text", "text": string(call.Input)}})
+	return tools.Result{Content: text}, err
+}
+
+// recorded makes constructors that take anything but a command called broken.
+func recorded() constructors {
+	return constructors{
+		exec: func(cfg tools.ExecConfig, common tools.Common, _ *tools.Processes) (tools.Handler, error) {
+			if cfg.Command[0] == "./broken" {
+				return nil, errors.New("the program ./broken is not there")
+			}
+			return &echo{exec: cfg, common: common}, nil
+		},
+		http: func(cfg tools.HTTPConfig, common tools.Common) (tools.Handler, error) {
+			return &echo{http: cfg, common: common}, nil
+		},
+	}
+}
+
+// write puts files into a new folder.
+func write(t *testing.T, files map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, text := range files {
+		put(t, dir, name, text)
+	}
+	return dir
+}
+
+func put(t *testing.T, dir, name, text string) {
+	t.Helper()
+	path := filepath.Join(dir, name)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// mustTool makes a tool of a schema.
+func mustTool(t testing.TB, schema string) *Tool {
+	t.Helper()
+	tool, err := NewTool(Spec{Name: "x", InputSchema: json.RawMessage(schema), Handler: &echo{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tool
+}

@@ -1,0 +1,218 @@
+package registry
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sort"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"toolhand/internal/tools"
+)
+
+// Options say where the manifests are, and what their handlers are made with.
+type Options struct {
+	// Dir is tools.d.
+	Dir string
+	// Processes owns the trees of exec tools.
+	Processes *tools.Processes
+	// Log receives what the handlers and a Registry have to say. Nil discards.
+	Log *slog.Logger
+	// LookupEnv finds a variable of the worker's environment. Nil means
+	// os.LookupEnv.
+	LookupEnv func(string) (string, bool)
+
+	make constructors
+}
+
+func (o *Options) applyDefaults() {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.LookupEnv == nil {
+		o.LookupEnv = os.LookupEnv
+	}
+	if o.make.exec == nil {
+		o.make.exec = tools.NewExec
+	}
+	if o.make.http == nil {
+		o.make.http = tools.NewHTTP
+	}
+}
+
+// Load reads all manifests (*.yaml and *.yml directly in the folder, hidden
+// files left out) and makes a set of them. It changes nothing. Its error is an
+// *Errors that lists all that is wrong.
+func Load(opts Options) (*Set, error) {
+	opts.applyDefaults()
+	files, real, err := manifests(opts.Dir)
+	if err != nil {
+		return nil, &Errors{Problems: []Problem{{File: opts.Dir, Text: err.Error()}}}
+	}
+	abs, err := filepath.Abs(opts.Dir)
+	if err != nil {
+		return nil, &Errors{Problems: []Problem{{File: opts.Dir, Text: err.Error()}}}
+	}
+	var (
+		all      problems
+		list     []*Tool
+		warnings []string
+	)
+	for _, base := range files {
+		m := &manifest{
+			problems: &problems{file: filepath.Join(opts.Dir, base)},
+			opts:     &opts, dir: abs, file: filepath.Join(abs, base), real: real,
+		}
+		data, err := readIn(real, base)
+		if err != nil {
+			m.list = []Problem{{File: m.problems.file, Text: fmt.Sprintf("%s: expected a manifest that can be read", err)}}
+		} else if t := m.read(data); t != nil {
+			list = append(list, t)
+		}
+		all.list = append(all.list, m.list...)
+		warnings = append(warnings, m.warnings...)
+	}
+	all.list = append(all.list, together(opts.Dir, list)...)
+	if len(all.list) > 0 {
+		return nil, &Errors{Problems: all.sorted()}
+	}
+	set := NewSet(list...)
+	set.warnings = warnings
+	return set, nil
+}
+
+// manifests lists the files of the folder, and gives its path without symbolic
+// links.
+func manifests(dir string) (files []string, real string, err error) {
+	if dir == "" {
+		return nil, "", errors.New("no folder of tools is named: set tools.dir or --tools-dir")
+	}
+	entries, err := os.ReadDir(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, "", errors.New("there is no such folder: create it, or name another one with --tools-dir or tools.dir")
+	case err != nil:
+		return nil, "", fmt.Errorf("%w: expected a folder of manifests that can be read", plain(err))
+	}
+	for _, e := range entries {
+		name := e.Name()
+		if strings.HasPrefix(name, ".") || filepath.Ext(name) != ".yaml" && filepath.Ext(name) != ".yml" {
+			continue
+		}
+		files = append(files, name)
+	}
+	real, err = filepath.EvalSymlinks(dir)
+	if err == nil {
+		real, err = filepath.Abs(real)
+	}
+	return files, real, err
+}
+
+// together checks what no manifest can know alone.
+func together(dir string, list []*Tool) []Problem {
+	var out []Problem
+	byName := make(map[string]*Tool, len(list))
+	for _, t := range list {
+		if first := byName[t.Name]; first != nil {
+			out = append(out, Problem{File: t.File, Line: t.nameLine, Column: t.nameColumn, Text: fmt.Sprintf("the name %q is taken by %s: expected each name once", t.Name, first.File)})
+			continue
+		}
+		byName[t.Name] = t
+	}
+	if len(list) > MaxTools {
+		out = append(out, Problem{File: dir, Text: fmt.Sprintf("expected at most %d tools, which is what an agent may have, found %d", MaxTools, len(list))})
+	}
+	return out
+}
+
+// Registry holds the set in force. All its methods may be called at any time by
+// anybody.
+type Registry struct {
+	opts Options
+	set  atomic.Pointer[Set]
+
+	// mu lets one reload run at a time; it guards warned.
+	mu     sync.Mutex
+	warned map[string]bool
+}
+
+// Open loads the folder. Its error is that of Load.
+func Open(opts Options) (*Registry, error) {
+	opts.applyDefaults()
+	set, err := Load(opts)
+	if err != nil {
+		return nil, err
+	}
+	r := &Registry{opts: opts, warned: make(map[string]bool)}
+	r.set.Store(set)
+	r.warn(set)
+	return r, nil
+}
+
+// Fixed makes a registry of a set that comes from no folder; only Swap changes
+// it, and Reload leaves it as it is.
+func Fixed(set *Set) *Registry {
+	r := &Registry{warned: make(map[string]bool)}
+	r.opts.applyDefaults()
+	r.set.Store(set)
+	return r
+}
+
+// Set is the set in force.
+func (r *Registry) Set() *Set { return r.set.Load() }
+
+// Swap puts another set in force.
+func (r *Registry) Swap(set *Set) { r.set.Store(set) }
+
+// Reload loads the folder anew and puts the new set in force if all of it is
+// good. Otherwise the old one stays, a line of the log says so, and the error is
+// that of Load.
+func (r *Registry) Reload() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.opts.Dir == "" {
+		return nil
+	}
+	set, err := Load(r.opts)
+	if err != nil {
+		kept := len(r.Set().sorted)
+		r.opts.Log.Error("reloading the tools found errors: the tools in force stay", "dir", r.opts.Dir, "tools", kept, "error", err)
+		return err
+	}
+	old := r.set.Swap(set)
+	added, removed := difference(old, set)
+	r.opts.Log.Info("the tools were reloaded", "dir", r.opts.Dir, "tools", len(set.sorted), "added", added, "removed", removed)
+	r.warn(set)
+	return nil
+}
+
+// warn logs what was not logged before.
+func (r *Registry) warn(set *Set) {
+	for _, w := range set.warnings {
+		if !r.warned[w] {
+			r.warned[w] = true
+			r.opts.Log.Warn(w)
+		}
+	}
+}
+
+func difference(old, now *Set) (added, removed []string) {
+	for name := range now.byName {
+		if _, ok := old.byName[name]; !ok {
+			added = append(added, name)
+		}
+	}
+	for name := range old.byName {
+		if _, ok := now.byName[name]; !ok {
+			removed = append(removed, name)
+		}
+	}
+	sort.Strings(added)
+	sort.Strings(removed)
+	return added, removed
+}

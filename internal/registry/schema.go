@@ -1,0 +1,313 @@
+package registry
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"strings"
+
+	"github.com/santhosh-tekuri/jsonschema/v5"
+)
+
+// schema is a compiled input schema.
+type schema struct {
+	compiled *jsonschema.Schema
+	// byLocation finds the part of the schema that a violation names.
+	byLocation map[string]*jsonschema.Schema
+	adopted    map[*jsonschema.Schema]bool
+	// fileRef is a $ref that leads to another file, if there is one.
+	fileRef string
+}
+
+// schemaHome is the folder that a schema's $ref may read from. Its zero value
+// is none.
+type schemaHome struct {
+	// dir is the folder, absolute and without symbolic links.
+	dir string
+	// file is the absolute path of the schema's or the manifest's file.
+	file string
+}
+
+func (h schemaHome) url() string {
+	if h.file == "" {
+		return "toolhand:///input_schema"
+	}
+	return (&url.URL{Scheme: "file", Path: h.file}).String()
+}
+
+// refusal is the error of a reference that is not followed.
+type refusal struct {
+	url  string
+	text string
+}
+
+func (r *refusal) Error() string { return r.text }
+
+// load reads a schema file that a $ref or $schema names. Only files of the
+// folder are read: os.Root holds against .. and symbolic links.
+func (h schemaHome) load(target string) (io.ReadCloser, error) {
+	refuse := func(format string, args ...any) (io.ReadCloser, error) {
+		return nil, &refusal{target, fmt.Sprintf(format, args...)}
+	}
+	u, err := url.Parse(target)
+	if err != nil {
+		return refuse("the reference %s is not a URL: expected a path within the manifest's folder", quoteShort(target))
+	}
+	if u.Scheme != "file" || u.Host != "" || h.dir == "" {
+		return refuse("the reference %s is not followed: expected a file within the manifest's folder, or a part of the same schema", quoteShort(target))
+	}
+	rel, err := filepath.Rel(h.dir, filepath.FromSlash(u.Path))
+	if err != nil || !filepath.IsLocal(rel) {
+		return refuse("the reference leads out of the manifest's folder, to %s: expected a file within it", quoteShort(u.Path))
+	}
+	data, err := readIn(h.dir, rel)
+	if err != nil {
+		return refuse("the reference to %s: %s", quoteShort(filepath.ToSlash(rel)), err)
+	}
+	ps := &problems{file: rel}
+	n := parseFile(ps, rel, data)
+	if len(ps.list) > 0 {
+		return refuse("the reference to a file that is broken: %s", ps.sorted()[0])
+	}
+	return io.NopCloser(bytes.NewReader(n.json())), nil
+}
+
+// readIn reads the regular file rel of the folder dir, up to maxFileBytes.
+func readIn(dir, rel string) ([]byte, error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, plain(err)
+	}
+	defer root.Close()
+	// Asked before it is opened: opening a named pipe would wait for a writer.
+	info, err := root.Stat(rel)
+	if err != nil {
+		return nil, plain(err)
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("expected a regular file, found %s", fileKind(info.Mode()))
+	}
+	f, err := root.Open(rel)
+	if err != nil {
+		return nil, plain(err)
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxFileBytes+1))
+	if err != nil {
+		return nil, plain(err)
+	}
+	if len(data) > maxFileBytes {
+		return nil, fmt.Errorf("expected at most %d bytes, found more", maxFileBytes)
+	}
+	return data, nil
+}
+
+// plain takes the path out of an error of package os: the caller names it.
+func plain(err error) error {
+	var pe *os.PathError
+	if errors.As(err, &pe) {
+		return pe.Err
+	}
+	return err
+}
+
+func fileKind(m os.FileMode) string {
+	switch {
+	case m.IsDir():
+		return "a directory"
+	case m&os.ModeNamedPipe != 0:
+		return "a named pipe"
+	case m&os.ModeSocket != 0:
+		return "a socket"
+	case m&os.ModeDevice != 0:
+		return "a device"
+	}
+	return "something else"
+}
+
+// compileSchema compiles the schema n. What is wrong goes to ps, and then the
+// result is nil.
+func compileSchema(ps *problems, n *node, home schemaHome) *schema {
+	if n.kind != kindObject {
+		ps.at(n, "input_schema: expected a JSON Schema whose top is `type: object`, found %s", n.describe())
+		return nil
+	}
+	switch top := n.get("type"); {
+	case top == nil:
+		ps.at(n, "input_schema: expected `type: object` at its top, found no type")
+		return nil
+	case top.kind != kindString || top.text != "object":
+		ps.at(top, "input_schema: expected `type: object` at its top, found %s", top.describe())
+		return nil
+	}
+	s := &schema{byLocation: make(map[string]*jsonschema.Schema), adopted: make(map[*jsonschema.Schema]bool)}
+	c := jsonschema.NewCompiler()
+	c.Draft = jsonschema.Draft2020
+	c.AssertFormat = true
+	c.LoadURL = func(target string) (io.ReadCloser, error) {
+		r, err := home.load(target)
+		if err == nil && s.fileRef == "" {
+			s.fileRef = filepath.Base(target)
+		}
+		return r, err
+	}
+	compiled, err := compileBounded(c, home.url(), n.json())
+	if err != nil {
+		locate(ps, n, home, err)
+		return nil
+	}
+	s.compiled = compiled
+	s.adopt(compiled)
+	s.adopted = nil
+	return s
+}
+
+func compileBounded(c *jsonschema.Compiler, base string, data []byte) (s *jsonschema.Schema, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("the schema's compiler panicked: %v\n%s", r, debug.Stack())
+		}
+	}()
+	if err := c.AddResource(base, bytes.NewReader(data)); err != nil {
+		return nil, err
+	}
+	return c.Compile(base)
+}
+
+// locate tells of a schema that does not compile, at the places it is wrong.
+func locate(ps *problems, n *node, home schemaHome, err error) {
+	var invalid *jsonschema.ValidationError
+	if errors.As(err, &invalid) {
+		for _, leaf := range leaves(invalid, nil) {
+			at := n.at(unescapeLocation(leaf.InstanceLocation))
+			ps.at(at, "input_schema: %s, found %s", schemaMessage(leaf), at.describe())
+		}
+		return
+	}
+	var refused *refusal
+	if errors.As(err, &refused) {
+		ps.at(findReference(n, home.url(), refused.url), "input_schema: %s", refused.text)
+		return
+	}
+	text := err.Error()
+	var se *jsonschema.SchemaError
+	if errors.As(err, &se) && se.Err != nil {
+		text = se.Err.Error()
+	}
+	text = strings.TrimPrefix(text, "jsonschema: ")
+	if target, ok := strings.CutSuffix(text, " not found"); ok {
+		ref := findReference(n, home.url(), target)
+		ps.at(ref, "input_schema: the reference %s leads nowhere: expected a part of the schema, such as #/$defs/NAME", ref.describe())
+		return
+	}
+	ps.at(n, "input_schema: %s", text)
+}
+
+func schemaMessage(leaf *jsonschema.ValidationError) string {
+	message := leaf.Message
+	if message == "" {
+		message = "not a JSON Schema"
+	}
+	return shortenTo(strings.Replace(message, ", but got ", ", not ", 1), 300)
+}
+
+func shortenTo(s string, most int) string {
+	if len(s) > most {
+		return strings.ToValidUTF8(s[:most], "") + "…"
+	}
+	return s
+}
+
+// findReference finds the $ref, $dynamicRef or $schema that leads to target,
+// else the schema itself.
+func findReference(n *node, base, target string) *node {
+	from, err := url.Parse(base)
+	if err != nil {
+		return n
+	}
+	want, _, _ := strings.Cut(target, "#")
+	var find func(n *node, exact bool) *node
+	find = func(n *node, exact bool) *node {
+		for i, item := range n.items {
+			if n.kind == kindObject && item.kind == kindString && strings.HasPrefix(n.keys[i].text, "$") {
+				if u, err := from.Parse(item.text); err == nil {
+					got := u.String()
+					if got == target || !exact && strings.Split(got, "#")[0] == want && n.keys[i].text != "$id" {
+						return item
+					}
+				}
+			}
+			if found := find(item, exact); found != nil {
+				return found
+			}
+		}
+		return nil
+	}
+	if found := find(n, true); found != nil {
+		return found
+	}
+	if found := find(n, false); found != nil {
+		return found
+	}
+	return n
+}
+
+// adopt walks the compiled schema once: it notes where each part stands, and
+// exchanges the check of uniqueItems. The drafts' own schemas are left alone,
+// since all of the process shares them.
+func (s *schema) adopt(part *jsonschema.Schema) {
+	if part == nil || s.adopted[part] || isDraft(part.Location) {
+		return
+	}
+	s.adopted[part] = true
+	s.byLocation[part.Location] = part
+	if part.UniqueItems {
+		part.UniqueItems = false
+		part.Extensions = map[string]jsonschema.ExtSchema{"uniqueItems": uniqueItems{}}
+	}
+	for _, one := range []*jsonschema.Schema{
+		part.Ref, part.RecursiveRef, part.DynamicRef, part.Not, part.If, part.Then, part.Else, part.PropertyNames,
+		part.UnevaluatedProperties, part.Items2020, part.Contains, part.UnevaluatedItems, part.ContentSchema,
+	} {
+		s.adopt(one)
+	}
+	for _, many := range [][]*jsonschema.Schema{part.AllOf, part.AnyOf, part.OneOf, part.PrefixItems} {
+		for _, one := range many {
+			s.adopt(one)
+		}
+	}
+	for _, many := range []map[string]*jsonschema.Schema{part.Properties, part.DependentSchemas} {
+		for _, one := range many {
+			s.adopt(one)
+		}
+	}
+	for _, one := range part.PatternProperties {
+		s.adopt(one)
+	}
+	for _, one := range part.Dependencies {
+		s.adoptAny(one)
+	}
+	s.adoptAny(part.AdditionalProperties)
+	s.adoptAny(part.Items)
+	s.adoptAny(part.AdditionalItems)
+}
+
+func isDraft(location string) bool {
+	return strings.HasPrefix(location, "http://json-schema.org/") || strings.HasPrefix(location, "https://json-schema.org/")
+}
+
+func (s *schema) adoptAny(v any) {
+	switch v := v.(type) {
+	case *jsonschema.Schema:
+		s.adopt(v)
+	case []*jsonschema.Schema:
+		for _, one := range v {
+			s.adopt(one)
+		}
+	}
+}

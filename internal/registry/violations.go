@@ -1,0 +1,356 @@
+package registry
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/big"
+	"net/url"
+	"runtime/debug"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/santhosh-tekuri/jsonschema/v5"
+)
+
+// maxLines is how many violations an agent is told at most.
+const maxLines = 20
+
+func (s *schema) validate(tool string, input []byte) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = &InvalidError{
+				Tool: tool, Panic: r, Stack: debug.Stack(),
+				Lines: []string{"(root): expected an input that can be checked: the check itself went wrong on this one"},
+			}
+		}
+	}()
+	value, err := decodeInput(input)
+	if err != nil {
+		var v violation
+		if errors.As(err, &v) {
+			return &InvalidError{Tool: tool, Lines: []string{v.String()}}
+		}
+		return &InvalidError{Tool: tool, Lines: []string{"(root): " + shorten(err.Error())}}
+	}
+	err = s.compiled.Validate(value)
+	if err == nil {
+		return nil
+	}
+	var invalid *jsonschema.ValidationError
+	if !errors.As(err, &invalid) {
+		// A schema that refers to itself without end; no input is at fault.
+		return &InvalidError{Tool: tool, Lines: []string{"(root): " + shortenTo(err.Error(), 300)}}
+	}
+	e := explainer{schema: s, root: value}
+	return &InvalidError{Tool: tool, Lines: lines(e.explain(invalid))}
+}
+
+// lines sorts violations, drops repetitions and cuts the list.
+func lines(found []violation) []string {
+	slices.SortFunc(found, func(a, b violation) int {
+		return cmp.Or(comparePointers(a.pointer, b.pointer), cmp.Compare(a.rank, b.rank), cmp.Compare(a.text(), b.text()))
+	})
+	var out []string
+	for _, v := range found {
+		if line := v.String(); len(out) == 0 || out[len(out)-1] != line {
+			out = append(out, line)
+		}
+	}
+	if len(out) > maxLines {
+		more := len(out) - (maxLines - 1)
+		out = append(out[:maxLines-1], fmt.Sprintf("%s%d more", moreLines, more))
+	}
+	return out
+}
+
+const moreLines = "… and "
+
+// comparePointers puts /a/2 before /a/10, and each value before what it holds.
+func comparePointers(a, b string) int {
+	return slices.CompareFunc(strings.Split(a, "/"), strings.Split(b, "/"), func(x, y string) int {
+		i, errX := strconv.Atoi(x)
+		j, errY := strconv.Atoi(y)
+		if errX == nil && errY == nil {
+			return cmp.Or(cmp.Compare(i, j), cmp.Compare(x, y))
+		}
+		return cmp.Compare(x, y)
+	})
+}
+
+// violation is one line to the agent.
+type violation struct {
+	// pointer is the JSON pointer of the value, empty for the root.
+	pointer         string
+	expected, found string
+	// rank puts the line on alternatives before the lines of the nearest one.
+	rank int
+	// keyword is the schema's keyword that was broken.
+	keyword string
+}
+
+func (v violation) text() string {
+	if v.found == "" {
+		return "expected " + v.expected
+	}
+	return "expected " + v.expected + ", found " + v.found
+}
+
+func (v violation) String() string { return showPointer(v.pointer) + ": " + v.text() }
+
+func (v violation) Error() string { return v.String() }
+
+// showPointer gives a pointer for one line: short, without control characters.
+func showPointer(pointer string) string {
+	if pointer == "" {
+		return "(root)"
+	}
+	const most = 200
+	if len(pointer) > most {
+		pointer = pointer[:most/2] + "…" + pointer[len(pointer)-most/2:]
+	}
+	return oneLine(pointer)
+}
+
+func oneLine(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || r == '\u2028' || r == '\u2029' {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(s, "\uFFFD"))
+}
+
+// explainer turns the validator's tree of errors into violations.
+type explainer struct {
+	schema *schema
+	root   any
+}
+
+// leaves collects the errors that have no cause of their own.
+func leaves(ve *jsonschema.ValidationError, to []*jsonschema.ValidationError) []*jsonschema.ValidationError {
+	if len(ve.Causes) == 0 {
+		return append(to, ve)
+	}
+	for _, cause := range ve.Causes {
+		to = leaves(cause, to)
+	}
+	return to
+}
+
+func (e *explainer) explain(ve *jsonschema.ValidationError) []violation {
+	switch {
+	case ve.Message == "anyOf failed" || ve.Message == "oneOf failed":
+		return e.alternatives(ve)
+	case len(ve.Causes) == 0 || strings.HasSuffix(ve.AbsoluteKeywordLocation, "/minContains"):
+		return e.leaf(ve)
+	}
+	var out []violation
+	for _, cause := range ve.Causes {
+		out = append(out, e.explain(cause)...)
+	}
+	return out
+}
+
+// alternatives tells of an anyOf or oneOf none of whose branches fits. Where all
+// of them only want another type or value it is one line; else the nearest
+// branch is explained, since the others were hardly meant.
+func (e *explainer) alternatives(ve *jsonschema.ValidationError) []violation {
+	pointer := unescapeLocation(ve.InstanceLocation)
+	var expected []string
+	var nearest []violation
+	simple, number, best := true, 0, 0
+	for i, cause := range ve.Causes {
+		branch := e.explain(cause)
+		score := 0
+		for _, v := range branch {
+			score++
+			switch {
+			case v.keyword == "type" && v.pointer == pointer:
+				score += 1000
+			case v.keyword == "const" || v.keyword == "enum":
+				score += 100
+			}
+		}
+		if i == 0 || score < best {
+			nearest, number, best = branch, i+1, score
+		}
+		if len(branch) == 1 && branch[0].pointer == pointer && slices.Contains([]string{"type", "const", "enum"}, branch[0].keyword) {
+			if !slices.Contains(expected, branch[0].expected) {
+				expected = append(expected, branch[0].expected)
+			}
+		} else {
+			simple = false
+		}
+	}
+	v := violation{pointer: pointer, found: describe(e.value(pointer)), rank: -1}
+	if simple {
+		v.expected, v.keyword = shortenTo(strings.Join(expected, " or "), 300), "type"
+		return []violation{v}
+	}
+	v.expected = fmt.Sprintf("one of %d alternatives", len(ve.Causes))
+	v.found += fmt.Sprintf(" that fits none; the nearest is number %d, which lacks", number)
+	for i := range nearest {
+		if nearest[i].pointer == pointer {
+			nearest[i].rank++
+		}
+	}
+	return append([]violation{v}, nearest...)
+}
+
+// value finds the value of the input that a pointer leads to.
+func (e *explainer) value(pointer string) any {
+	v := e.root
+	if pointer == "" {
+		return v
+	}
+	for _, token := range strings.Split(pointer[1:], "/") {
+		switch t := v.(type) {
+		case map[string]any:
+			v = t[unescapePointer(token)]
+		case []any:
+			i, err := strconv.Atoi(token)
+			if err != nil || i < 0 || i >= len(t) {
+				return nil
+			}
+			v = t[i]
+		default:
+			return nil
+		}
+	}
+	return v
+}
+
+// unescapeLocation takes the escapes of a URL out of the validator's locations,
+// so that a JSON pointer is left.
+func unescapeLocation(location string) string {
+	tokens := strings.Split(location, "/")
+	for i, token := range tokens {
+		if plain, err := url.PathUnescape(token); err == nil {
+			tokens[i] = plain
+		}
+	}
+	return strings.Join(tokens, "/")
+}
+
+func (e *explainer) leaf(ve *jsonschema.ValidationError) []violation {
+	pointer := unescapeLocation(ve.InstanceLocation)
+	v := violation{pointer: pointer}
+	value := e.value(pointer)
+	if ve.Message == "not allowed" {
+		return []violation{{pointer: pointer, expected: "nothing here", found: describe(value), keyword: "false"}}
+	}
+	at := strings.LastIndexByte(ve.AbsoluteKeywordLocation, '/')
+	if at < 0 {
+		return []violation{{pointer: pointer, expected: oneLine(shortenTo(ve.Message, 300))}}
+	}
+	v.keyword = ve.AbsoluteKeywordLocation[at+1:]
+	part := e.schema.byLocation[ve.AbsoluteKeywordLocation[:at]]
+	if part == nil {
+		v.expected = "a value that fits the schema: " + oneLine(shortenTo(ve.Message, 300))
+		return []violation{v}
+	}
+	name := ""
+	if isPropertyName(ve.KeywordLocation) {
+		token := unescapePointer(pointer[strings.LastIndexByte(pointer, '/')+1:])
+		value, name = token, "the property's name to be "
+	}
+	if object, ok := value.(map[string]any); ok && v.keyword == "required" {
+		return missing(v, part, object)
+	}
+	v.found = describe(value)
+	v.expected = expectation(v.keyword, part, value)
+	if v.expected == "" {
+		v.expected, v.found = "a value that fits the schema: "+oneLine(shortenTo(ve.Message, 300)), ""
+	}
+	if object, ok := value.(map[string]any); ok && v.keyword == "additionalProperties" {
+		v.expected, v.found = additional(part, object)
+	}
+	v.expected = name + v.expected
+	return []violation{v}
+}
+
+// isPropertyName reports whether the keyword judges the name of a property.
+func isPropertyName(keywordLocation string) bool {
+	tokens := strings.Split(keywordLocation, "/")
+	for i, token := range tokens {
+		if token == "propertyNames" && (i == 0 || tokens[i-1] != "properties") {
+			return true
+		}
+	}
+	return false
+}
+
+func missing(v violation, part *jsonschema.Schema, object map[string]any) []violation {
+	var out []violation
+	for _, name := range part.Required {
+		if _, ok := object[name]; !ok {
+			one := v
+			one.expected, one.found = "the property "+quoteShort(name), "none"
+			out = append(out, one)
+		}
+	}
+	return out
+}
+
+func additional(part *jsonschema.Schema, object map[string]any) (expected, found string) {
+	var extra, allowed []string
+	for name := range part.Properties {
+		allowed = append(allowed, name)
+	}
+next:
+	for name := range object {
+		if _, ok := part.Properties[name]; ok {
+			continue
+		}
+		for pattern := range part.PatternProperties {
+			if pattern.MatchString(name) {
+				continue next
+			}
+		}
+		extra = append(extra, name)
+	}
+	for pattern := range part.PatternProperties {
+		allowed = append(allowed, "/"+pattern.String()+"/")
+	}
+	if len(allowed) == 0 {
+		return "no properties", listShort(extra)
+	}
+	return "no properties other than " + listShort(allowed), listShort(extra)
+}
+
+// listShort quotes at most ten names, sorted.
+func listShort(names []string) string {
+	slices.Sort(names)
+	var quoted []string
+	for i, name := range names {
+		if i == 10 {
+			quoted = append(quoted, fmt.Sprintf("%s%d more", moreLines, len(names)-i))
+			break
+		}
+		quoted = append(quoted, quoteShort(name))
+	}
+	return strings.Join(quoted, ", ")
+}
+
+func showRat(r *big.Rat) string {
+	if r.IsInt() {
+		return shorten(r.RatString())
+	}
+	f, _ := r.Float64()
+	return strconv.FormatFloat(f, 'g', -1, 64)
+}
+
+// showValue gives a value of the schema as JSON.
+func showValue(v any) string {
+	if s, ok := v.(string); ok {
+		return quoteShort(s)
+	}
+	data, err := json.Marshal(v)
+	if err != nil {
+		return describe(v)
+	}
+	return shorten(string(data))
+}
