@@ -15,7 +15,9 @@ import (
 type stat struct {
 	pid, parent int
 	start       uint64 // clock ticks since boot
-	zombie      bool
+	// zombie reports that all its threads have ended. The first one alone may have
+	// ended before the others.
+	zombie bool
 }
 
 // A table is what /proc said of all processes at about one time.
@@ -97,8 +99,8 @@ func readStat(path string, buf []byte) (stat, bool) {
 	pid, err1 := strconv.Atoi(string(line[:open-1]))
 	parent, err2 := strconv.Atoi(string(fields[1]))
 	start, err3 := strconv.ParseUint(string(fields[19]), 10, 64)
-	state := fields[0][0]
-	return stat{pid: pid, parent: parent, start: start, zombie: state == 'Z' || state == 'X'}, errors.Join(err1, err2, err3) == nil
+	ended := (fields[0][0] == 'Z' || fields[0][0] == 'X') && len(fields[17]) == 1 && fields[17][0] <= '1'
+	return stat{pid: pid, parent: parent, start: start, zombie: ended}, errors.Join(err1, err2, err3) == nil
 }
 
 // send sends sig to the process s, and to no other that has its pid by now:

@@ -32,12 +32,12 @@ type tree interface {
 
 // A process is a started program with all that comes of it.
 type process struct {
-	tree tree
-	cmd  *exec.Cmd
-	log  *slog.Logger
-	reap func()
-	done chan struct{} // closed when cmd.Wait has returned
-	err  error         // what it returned; read it after done
+	tree  tree
+	cmd   *exec.Cmd
+	log   *slog.Logger
+	procs *Processes
+	done  chan struct{} // closed when cmd.Wait has returned
+	err   error         // what it returned; read it after done
 }
 
 // start runs cmd as the root of a tree of its own. marks are the variables of
@@ -52,7 +52,7 @@ func (p *Processes) start(ctx context.Context, cmd *exec.Cmd, marks []string, lo
 		t.release()
 		return nil, err
 	}
-	proc := &process{tree: t, cmd: cmd, log: log, reap: p.reap, done: make(chan struct{})}
+	proc := &process{tree: t, cmd: cmd, log: log, procs: p, done: make(chan struct{})}
 	go func() {
 		proc.err = cmd.Wait()
 		p.forget(cmd.Process.Pid)
@@ -72,7 +72,7 @@ func (p *process) wait(ctx context.Context) bool {
 		case <-p.done:
 			return true
 		case <-tick.C:
-			p.reap()
+			p.procs.reap()
 		case <-ctx.Done():
 			select {
 			case <-p.done:
@@ -86,7 +86,8 @@ func (p *process) wait(ctx context.Context) bool {
 
 // end stops what still runs of the tree, and returns when it is gone.
 func (p *process) end() {
-	if p.tree.alive() > 0 {
+	left := p.tree.alive() > 0
+	if left {
 		p.tree.signal(syscall.SIGTERM)
 		if !p.gone(termGrace, func() {}) {
 			kill := func() { p.tree.signal(syscall.SIGKILL) }
@@ -101,7 +102,12 @@ func (p *process) end() {
 	case <-time.After(killGrace):
 		p.log.Error("a killed program does not end", "pid", p.cmd.Process.Pid)
 	}
-	p.reap()
+	// A killed process is out of its tree some moments before it can be buried.
+	p.procs.reap()
+	for try := 0; left && try < 20 && p.procs.hasOrphans(); try++ {
+		time.Sleep(time.Millisecond)
+		p.procs.reap()
+	}
 	p.tree.release()
 }
 

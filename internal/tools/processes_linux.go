@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os/exec"
 	"runtime"
+	"slices"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -196,7 +197,8 @@ func (p *Processes) forget(pid int) {
 
 // reap buries the orphans that have fallen to this process and ended. It leaves
 // alone what was started here, for os/exec waits for it, and what is in the
-// worker's own process group, for somebody else in this process does.
+// worker's own process group, for somebody else in this process does. Where
+// nothing has ended it costs one system call.
 func (p *Processes) reap() {
 	for {
 		pid, err := endedChild()
@@ -204,15 +206,22 @@ func (p *Processes) reap() {
 			return
 		}
 		if !p.bury(pid) {
-			break
+			break // it hides those behind it
 		}
 	}
-	// A child that isn't ours to bury hides those behind it.
 	for _, s := range newTable().children(unix.Getpid()) {
 		if s.zombie {
 			p.bury(s.pid)
 		}
 	}
+}
+
+// hasOrphans reports whether this process has children that tools have left.
+func (p *Processes) hasOrphans() bool {
+	children := newTable().children(unix.Getpid())
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.ContainsFunc(children, func(s stat) bool { return p.orphan(s.pid) })
 }
 
 // bury reports whether pid was an orphan and is buried.
