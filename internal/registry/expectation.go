@@ -2,7 +2,9 @@ package registry
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/santhosh-tekuri/jsonschema/v5"
 )
@@ -24,29 +26,21 @@ func expectation(keyword string, part *jsonschema.Schema, value any) string {
 	case "not":
 		return "a value that the schema's not does not describe"
 	case "oneOf":
-		return fmt.Sprintf("exactly one of %d alternatives to fit, but more than one does", len(part.OneOf))
+		return fmt.Sprintf("exactly one of %d alternatives to fit", len(part.OneOf))
 	case "contentEncoding":
 		return "text in the encoding " + part.ContentEncoding
 	case "contentMediaType":
 		return "text of the media type " + part.ContentMediaType
 	}
-	switch value := value.(type) {
+	switch value.(type) {
 	case string:
 		return expectedOfString(keyword, part)
 	case []any:
-		return withCount(expectedOfArray(keyword, part), len(value))
+		return expectedOfArray(keyword, part)
 	case map[string]any:
-		return withCount(expectedOfObject(keyword, part), len(value))
+		return expectedOfObject(keyword, part)
 	}
 	return expectedOfNumber(keyword, part)
-}
-
-// withCount adds how many there are, which the word array does not say.
-func withCount(expected string, n int) string {
-	if strings.HasSuffix(expected, " items") || strings.HasSuffix(expected, " properties") {
-		return fmt.Sprintf("%s, not %d", expected, n)
-	}
-	return expected
 }
 
 func oneOf(values []any) string {
@@ -99,6 +93,10 @@ func expectedOfArray(keyword string, part *jsonschema.Schema) string {
 		return fmt.Sprintf("at least %d items", part.MinItems)
 	case "maxItems":
 		return fmt.Sprintf("at most %d items", part.MaxItems)
+	case "additionalItems":
+		if items, ok := part.Items.([]*jsonschema.Schema); ok {
+			return fmt.Sprintf("at most %d items", len(items))
+		}
 	case "uniqueItems":
 		return "items that all differ"
 	case "minContains":
@@ -117,4 +115,45 @@ func expectedOfObject(keyword string, part *jsonschema.Schema) string {
 		return fmt.Sprintf("at most %d properties", part.MaxProperties)
 	}
 	return ""
+}
+
+// counted says how many a value holds, where a bound on that number is broken.
+func counted(keyword string, value any, message string) string {
+	switch keyword {
+	case "minItems", "maxItems", "additionalItems":
+		if items, ok := value.([]any); ok {
+			return fmt.Sprintf("%d", len(items))
+		}
+	case "minProperties", "maxProperties":
+		if object, ok := value.(map[string]any); ok {
+			return fmt.Sprintf("%d", len(object))
+		}
+	case "minLength", "maxLength":
+		if text, ok := value.(string); ok {
+			return fmt.Sprintf("%d in %s", utf8.RuneCountInString(text), describe(value))
+		}
+	case "oneOf":
+		return describe(value) + " that fits more than one"
+	case "uniqueItems":
+		return strings.TrimSuffix(strings.Replace(message, "items at index ", "equal items at ", 1), " are equal")
+	}
+	return describe(value)
+}
+
+// dependency tells of a property that another one asks for.
+func dependency(keywordLocation string, part *jsonschema.Schema) (expected string, ok bool) {
+	tokens := strings.Split(keywordLocation, "/")
+	if len(tokens) < 3 {
+		return "", false
+	}
+	name := unescapePointer(unescapeLocation(tokens[len(tokens)-2]))
+	needs := part.DependentRequired[name]
+	if needs == nil {
+		needs, _ = part.Dependencies[name].([]string)
+	}
+	i, err := strconv.Atoi(tokens[len(tokens)-1])
+	if err != nil || i < 0 || i >= len(needs) {
+		return "", false
+	}
+	return fmt.Sprintf("the property %s, because %s is there", quoteShort(needs[i]), quoteShort(name)), true
 }

@@ -191,7 +191,7 @@ func (e *explainer) alternatives(ve *jsonschema.ValidationError) []violation {
 		return []violation{v}
 	}
 	v.expected = fmt.Sprintf("one of %d alternatives", len(ve.Causes))
-	v.found += fmt.Sprintf(" that fits none; the nearest is number %d, which lacks", number)
+	v.found += fmt.Sprintf(" that fits none; nearest is number %d, for which:", number)
 	for i := range nearest {
 		if nearest[i].pointer == pointer {
 			nearest[i].rank++
@@ -248,6 +248,11 @@ func (e *explainer) leaf(ve *jsonschema.ValidationError) []violation {
 	}
 	v.keyword = ve.AbsoluteKeywordLocation[at+1:]
 	part := e.schema.byLocation[ve.AbsoluteKeywordLocation[:at]]
+	if holder := e.dependent(ve.AbsoluteKeywordLocation); holder != nil {
+		if expected, ok := dependency(ve.AbsoluteKeywordLocation, holder); ok {
+			return []violation{{pointer: pointer, expected: expected, found: "none", keyword: "required"}}
+		}
+	}
 	if part == nil {
 		v.expected = "a value that fits the schema: " + oneLine(shortenTo(ve.Message, 300))
 		return []violation{v}
@@ -260,7 +265,7 @@ func (e *explainer) leaf(ve *jsonschema.ValidationError) []violation {
 	if object, ok := value.(map[string]any); ok && v.keyword == "required" {
 		return missing(v, part, object)
 	}
-	v.found = describe(value)
+	v.found = counted(v.keyword, value, ve.Message)
 	v.expected = expectation(v.keyword, part, value)
 	if v.expected == "" {
 		v.expected, v.found = "a value that fits the schema: "+oneLine(shortenTo(ve.Message, 300)), ""
@@ -270,6 +275,16 @@ func (e *explainer) leaf(ve *jsonschema.ValidationError) []violation {
 	}
 	v.expected = name + v.expected
 	return []violation{v}
+}
+
+// dependent finds the part of the schema that says dependentRequired, or
+// dependencies before draft 2019-09; nil if the keyword is none of these.
+func (e *explainer) dependent(location string) *jsonschema.Schema {
+	tokens := strings.Split(location, "/")
+	if n := len(tokens) - 3; n > 0 && (tokens[n] == "dependentRequired" || tokens[n] == "dependencies") {
+		return e.schema.byLocation[strings.Join(tokens[:n], "/")]
+	}
+	return nil
 }
 
 // isPropertyName reports whether the keyword judges the name of a property.
