@@ -39,7 +39,7 @@ func NewLogger(w io.Writer, level, format string, isTerminal bool) (*slog.Logger
 	case "json":
 		return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: min})), nil
 	case "tint", "text":
-		return slog.New(tint.NewHandler(w, &tint.Options{
+		return slog.New(tint.NewTextHandler(w, &tint.Options{
 			Level:      min,
 			TimeFormat: time.TimeOnly + ".000",
 			NoColor:    !isTerminal || os.Getenv("NO_COLOR") != "",
