@@ -1,0 +1,71 @@
+# One line a target behind "##" is what `make help` shows.
+.DEFAULT_GOAL := help
+SHELL := /usr/bin/env bash
+
+GO      ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
+
+# The race detector needs cgo and a C compiler. The binary is built without.
+CC_FOUND := $(shell command -v "$$($(GO) env CC)" 2>/dev/null)
+ifneq ($(CC_FOUND),)
+RACE := -race
+CGO  := CGO_ENABLED=1
+else
+RACE :=
+CGO  := CGO_ENABLED=0
+endif
+TEST := $(CGO) $(GO) test $(RACE) -timeout 8m
+
+.PHONY: help demo test build lint gofmt vet staticcheck layers tidy fuzz cover
+
+help: ## show these targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  \1\t/' | expand -t 14
+
+demo: ## play a session against a simulated API: no key, no network, no set-up
+	$(GO) run ./cmd/worker demo
+
+test: lint ## everything that must hold: lint, and all tests (layers too) under the race detector
+ifeq ($(RACE),)
+	@printf '%s\n' '' '!!! no C compiler: the tests run WITHOUT the race detector' '!!! install gcc or clang and run make test again' '' >&2
+endif
+	$(TEST) ./...
+ifeq ($(RACE),)
+	@printf '%s\n' '' '!!! the tests ran WITHOUT the race detector: no C compiler' '' >&2
+endif
+
+build: ## build bin/worker, static
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/worker ./cmd/worker
+
+lint: gofmt vet staticcheck ## check the form of the code
+
+gofmt:
+	@bad="$$(gofmt -l $$(git ls-files --cached --others --exclude-standard '*.go'))"; \
+	if [ -n "$$bad" ]; then echo "not as gofmt writes it:"; echo "$$bad"; exit 1; fi
+
+vet:
+	$(GO) vet ./...
+
+staticcheck:
+	$(GO) tool staticcheck ./...
+
+layers: ## check who may know whom, and the sizes and words of style
+	$(TEST) ./internal/layers
+
+tidy: ## check that go.mod and go.sum say what the code needs
+	$(GO) mod tidy -diff
+	$(GO) mod verify
+
+FUZZTIME ?= 10s
+fuzz: ## run each fuzz test for FUZZTIME (10s)
+	@for pkg in $$($(GO) list ./...); do \
+	  for name in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
+	    echo "$$pkg $$name"; \
+	    $(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
+	  done; \
+	done
+
+cover: ## run the tests with coverage and print it by function
+	$(GO) test -timeout 8m -coverprofile coverage.out -coverpkg ./... ./...
+	$(GO) tool cover -func coverage.out
