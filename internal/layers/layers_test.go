@@ -1,0 +1,94 @@
+package layers
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+// rule says which of our packages a package may import outside its tests, and
+// why no other.
+type rule struct {
+	knows  []string
+	reason string
+}
+
+// rules has a line for each package under internal; its own subpackages are
+// always allowed. cmd/worker may know all.
+var rules = map[string]rule{
+	"loop":      {[]string{"upstream", "registry", "journal", "tools"}, "it serves one session; which sessions, and how the process is set up, is decided above it"},
+	"fleet":     {[]string{"loop", "upstream"}, "it decides which sessions are served; what a session does with its tools is loop's"},
+	"registry":  {[]string{"tools"}, "the set of tools is the same whoever calls them: demo, check and run"},
+	"tools":     {nil, "a handler knows its call and nothing of sessions, so that it can be run alone"},
+	"upstream":  {nil, "it speaks the API; what an event means for a call is loop's"},
+	"journal":   {nil, "it keeps entries; what they mean is loop's"},
+	"bus":       {nil, "it makes the connection that others are given"},
+	"admin":     {nil, "it shows what cmd registers, and must work when any other part does not"},
+	"telemetry": {nil, "everything logs, so it can depend on nothing"},
+	"config":    {nil, "it is read before anything else is there"},
+	"sim":       {nil, "a fake that shares code with what it judges would share its faults"},
+	"apispec":   {nil, "it judges what we send by the official document, for tests only"},
+	"layers":    {nil, "it only looks"},
+}
+
+// words are no names of packages: they say nothing of what is in them.
+var words = []string{"util", "utils", "common", "helper", "helpers", "types", "models", "misc", "shared", "base"}
+
+func TestLayers(t *testing.T) {
+	for _, p := range list(t, "./...") {
+		if slices.Contains(words, p.Name) {
+			t.Errorf("package %s: the name %s says nothing of what it is for", p.ImportPath, p.Name)
+		}
+		from, ok := internal(p.ImportPath)
+		if !ok {
+			if !strings.HasPrefix(p.ImportPath, module+"/cmd/") {
+				t.Errorf("package %s is neither in cmd nor in internal", p.ImportPath)
+			}
+			if slices.Contains(p.Imports, module+"/internal/apispec") {
+				t.Errorf("%s imports apispec, which is for tests: it pulls the testing package into the binary", p.ImportPath)
+			}
+			continue
+		}
+		r, ok := rules[from]
+		if !ok {
+			t.Errorf("package %s has no rule: say in layers_test.go whom it may know, and why", p.ImportPath)
+			continue
+		}
+		for _, imported := range p.Imports {
+			to, ours := internal(imported)
+			if strings.HasPrefix(imported, module+"/cmd/") || ours && to != from && !slices.Contains(r.knows, to) {
+				t.Errorf("%s imports %s, and must not: %s", p.ImportPath, imported, r.reason)
+			}
+		}
+	}
+}
+
+// TestRulesRunDownwards finds a circle in the table itself.
+func TestRulesRunDownwards(t *testing.T) {
+	var visit func(name string, path []string)
+	visit = func(name string, path []string) {
+		if slices.Contains(path, name) {
+			t.Errorf("the rules have a circle: %v", append(path, name))
+			return
+		}
+		if len(path) > 5 {
+			t.Errorf("the chain of imports is longer than five: %v", path)
+		}
+		for _, to := range rules[name].knows {
+			if _, ok := rules[to]; !ok {
+				t.Errorf("%s may know %s, which has no rule", name, to)
+			}
+			visit(to, append(slices.Clone(path), name))
+		}
+	}
+	for name := range rules {
+		visit(name, nil)
+	}
+}
+
+// internal gives the first element of a path under internal.
+func internal(path string) (string, bool) {
+	rest, ok := strings.CutPrefix(path, module+"/internal/")
+	name, _, _ := strings.Cut(rest, "/")
+	return name, ok
+}
