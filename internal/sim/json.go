@@ -15,13 +15,13 @@ const timeLayout = "2006-01-02T15:04:05.000000Z07:00"
 // input must reach the client as the agent wrote it. A zero time is null.
 func object(pairs ...any) json.RawMessage {
 	var b bytes.Buffer
+	b.WriteByte('{')
 	for i := 0; i+1 < len(pairs); i += 2 {
-		if i == 0 {
-			b.WriteByte('{')
-		} else {
+		if i > 0 {
 			b.WriteByte(',')
 		}
-		fmt.Fprintf(&b, "%q:", pairs[i])
+		b.Write(encode(pairs[i]))
+		b.WriteByte(':')
 		writeValue(&b, pairs[i+1])
 	}
 	b.WriteByte('}')

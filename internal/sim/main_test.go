@@ -54,7 +54,12 @@ func newBed(t *testing.T, opts sim.Options) *bed {
 
 func (b *bed) request(method, path, body string, header ...string) *http.Request {
 	b.t.Helper()
-	r, err := http.NewRequestWithContext(b.ctx, method, b.web.URL+path, strings.NewReader(body))
+	return b.requestTo(b.web.URL, method, path, body, header...)
+}
+
+func (b *bed) requestTo(base, method, path, body string, header ...string) *http.Request {
+	b.t.Helper()
+	r, err := http.NewRequestWithContext(b.ctx, method, base+path, strings.NewReader(body))
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -145,8 +150,10 @@ func (b *bed) open(s *sim.Session, header ...string) *stream {
 	if err := s.WaitStreams(b.ctx, before+1); err != nil {
 		b.t.Fatal(err)
 	}
-	return &stream{b, res, bufio.NewReader(res.Body)}
+	return &stream{b, res, newReader(res.Body)}
 }
+
+func newReader(r io.Reader) *bufio.Reader { return bufio.NewReader(r) }
 
 // got is an event that a stream brought.
 type got struct {
