@@ -5,6 +5,6 @@ import "toolhand/internal/upstream"
 // sendBatch makes one attempt to send a batch. The ledger decides what its
 // outcome means; at most one is under way.
 func (s *Session) sendBatch(answers []upstream.Answer) {
-	err := s.cfg.Client.Send(s.ctx, s.cfg.Session, answers)
+	err := s.send(s.ctx, answers)
 	s.post(sent{err})
 }

@@ -46,6 +46,8 @@ type Session struct {
 	urgent atomic.Bool   // a call of ours is open
 	last   atomic.Pointer[Status]
 	stream streamState
+	// send makes one attempt to send; immutable after New.
+	send func(ctx context.Context, answers []upstream.Answer) error
 
 	// Owned by serve.
 	ledger  *ledger
@@ -65,6 +67,9 @@ func New(cfg Config) *Session {
 		closed: make(chan struct{}), running: map[string]*attempt{},
 	}
 	s.ledger = newLedger(cfg.Settings)
+	s.send = func(ctx context.Context, answers []upstream.Answer) error {
+		return cfg.Client.Send(ctx, cfg.Session, answers)
+	}
 	return s
 }
 
@@ -113,21 +118,32 @@ func (s *Session) Serve(ctx context.Context) Reason {
 		case <-stopped:
 			in, stopped = abandon{}, nil
 		}
-		if r, ok := in.(returned); ok {
-			delete(s.running, r.id)
-		}
-		outs, wake := s.ledger.Step(time.Now(), in)
+		outs, wake := s.next(in)
 		reason := s.perform(outs)
 		s.urgent.Store(s.ledger.owed() > 0)
 		if reason != "" {
 			s.finish(cancel, reason)
 			return reason
 		}
-		if wake.IsZero() {
-			wake = time.Now().Add(time.Hour)
-		}
-		timer.Reset(max(0, time.Until(wake)))
+		timer.Reset(untilWake(wake))
 	}
+}
+
+// next is one step of the ledger.
+func (s *Session) next(in Input) ([]Output, time.Time) {
+	if r, ok := in.(returned); ok {
+		delete(s.running, r.id)
+	}
+	return s.ledger.Step(time.Now(), in)
+}
+
+// untilWake is how long to wait for a wake of the ledger; zero means that it
+// asks for none, and an hour does no harm.
+func untilWake(wake time.Time) time.Duration {
+	if wake.IsZero() {
+		return time.Hour
+	}
+	return max(0, time.Until(wake))
 }
 
 // recover takes in the journal's entries before anything else.

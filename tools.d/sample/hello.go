@@ -1,3 +1,5 @@
+//go:build sample
+
 // Package sample is what the example tools read, search and test.
 package sample
 

@@ -1,3 +1,5 @@
+//go:build sample
+
 package sample
 
 import "testing"

@@ -1,0 +1,174 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	toolhand "toolhand"
+	"toolhand/internal/config"
+	"toolhand/internal/sim"
+	"toolhand/internal/telemetry"
+)
+
+type demoCmd struct {
+	ToolsDir string `help:"Folder of the tools' manifests (default: ./tools.d, or the built-in examples)." placeholder:"DIR"`
+	Keep     bool   `help:"Keep running at the end, to be looked at."`
+	Verbose  bool   `help:"Show the worker's log too."`
+}
+
+// Help is the long help.
+func (demoCmd) Help() string {
+	return `A simulated API plays the session of a coding agent; the worker serves it with the example tools, by the same code as 'worker run'.
+
+Examples:
+
+  worker demo
+  worker demo --keep
+`
+}
+
+// demoTimeout bounds the session that is played.
+const demoTimeout = 2 * time.Minute
+
+// Run plays the demo.
+func (c demoCmd) Run(p *process) error {
+	dir, remove, err := c.tools()
+	if err != nil {
+		return err
+	}
+	defer remove()
+	script, err := sim.DemoScript()
+	if err != nil {
+		return err
+	}
+	show := newShow(p.stdout)
+	server := sim.New(sim.Options{OnEvent: show.event, OnRequest: show.request})
+	defer server.Close()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return fmt.Errorf("the simulated API needs a port on loopback: %w", err)
+	}
+	web := &http.Server{Handler: server, ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug)}
+	go web.Serve(ln)
+	defer web.Close()
+	server.Prepare(script)
+	url := "http://" + ln.Addr().String()
+
+	cfg := config.Default()
+	cfg.Upstream.BaseURL, cfg.Tools.Dir, cfg.Admin.Listen = url, dir, "127.0.0.1:0"
+	cfg.Sessions.IDs = []string{script.Session}
+	w, err := c.worker(p, &cfg)
+	if err != nil {
+		return err
+	}
+	defer w.close()
+	w.tell = show.report
+	adminServer, err := w.openAdmin()
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(p.stdout, "toolhand demo: a coding agent's session, played by a simulated API at %s,\nserved by the worker with %d tools of %s\n\n",
+		url, len(w.registry.Set().Tools()), c.shown(dir))
+	return c.play(p, w, adminServer, server, script, show)
+}
+
+// play runs worker and script beside each other until the script is at its end.
+func (c demoCmd) play(p *process, w *worker, admin serving, server *sim.Server, script *sim.Script, show *show) error {
+	ctx, cancel := context.WithTimeout(p.ctx, demoTimeout)
+	defer cancel()
+	drain, stop := context.WithCancel(context.Background())
+	defer stop()
+	hard, kill := context.WithCancel(context.Background())
+	defer kill()
+	interrupted := make(chan struct{})
+	go stopOnSignal(hard, p, func() { close(interrupted); cancel() })
+	adminDone := make(chan struct{})
+	go func() { defer close(adminDone); admin.Serve(hard) }()
+	done := make(chan int)
+	go func() { done <- w.serve(drain, hard) }()
+
+	err := server.Play(ctx, script)
+	if err == nil && c.Keep {
+		fmt.Fprintf(p.stdout, "\nkept running: the API at %s, the worker's status at http://%s/api/v1/status; Ctrl-C ends it\n",
+			w.cfg.Upstream.BaseURL, admin.Addr())
+		<-interrupted
+	}
+	stop()
+	left := <-done
+	kill()
+	<-adminDone
+	select {
+	case <-interrupted:
+		if !c.Keep {
+			return errors.New("the demo was interrupted")
+		}
+	default:
+	}
+	if err != nil {
+		return fmt.Errorf("the session did not go as its script says: %w", err)
+	}
+	show.table(w.client.Counts(), left)
+	return nil
+}
+
+// serving is what the demo needs of the admin server.
+type serving interface {
+	Serve(ctx context.Context) error
+	Addr() net.Addr
+}
+
+// worker puts a worker together that knows no credential of the user.
+func (c demoCmd) worker(p *process, cfg *config.Config) (*worker, error) {
+	log := slog.New(slog.DiscardHandler)
+	if c.Verbose {
+		var err error
+		if log, err = newLogger(p, cfg, &telemetry.Secrets{}); err != nil {
+			return nil, err
+		}
+	}
+	lookup := func(name string) (string, bool) {
+		switch {
+		case name == "ANTHROPIC_API_KEY":
+			return "demo-key", true
+		case strings.HasPrefix(name, "ANTHROPIC_"):
+			return "", false
+		}
+		return p.lookupEnv(name)
+	}
+	return newWorker(cfg, log, &telemetry.Secrets{}, lookup)
+}
+
+// tools returns the folder of the tools: the one that was named, ./tools.d, or
+// the built-in examples in a folder of their own, which remove removes.
+func (c demoCmd) tools() (dir string, remove func(), err error) {
+	if c.ToolsDir != "" {
+		return c.ToolsDir, func() {}, nil
+	}
+	if _, err := os.Stat("tools.d/slow_build.yaml"); err == nil {
+		return "tools.d", func() {}, nil
+	}
+	dir, err = os.MkdirTemp("", "toolhand-demo-")
+	if err != nil {
+		return "", nil, fmt.Errorf("the built-in tools need a folder: %w", err)
+	}
+	remove = func() { os.RemoveAll(dir) }
+	if err := toolhand.UnpackTools(dir); err != nil {
+		remove()
+		return "", nil, fmt.Errorf("the built-in tools can't be unpacked: %w", err)
+	}
+	return dir, remove, nil
+}
+
+func (c demoCmd) shown(dir string) string {
+	if c.ToolsDir == "" && dir != "tools.d" {
+		return "its own examples"
+	}
+	return dir
+}

@@ -1,0 +1,121 @@
+// Command worker runs the tools of hosted AI agents.
+//
+// This package is flags, wiring and exit codes: a file a command. What the
+// commands do is in internal/.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/alecthomas/kong"
+
+	"toolhand/internal/config"
+	"toolhand/internal/registry"
+	"toolhand/internal/tools"
+)
+
+// The exit codes.
+const (
+	exitOK      = 0
+	exitFailure = 1 // a failure while running
+	exitUsage   = 2 // wrong usage, configuration or manifest; no credential
+)
+
+// commands is the command line.
+type commands struct {
+	Run     runCmd     `cmd:"" help:"Serve sessions until told to stop."`
+	Demo    demoCmd    `cmd:"" help:"Show it all in one process: no key, no network, no set-up."`
+	Sim     simCmd     `cmd:"" help:"Serve a simulated Managed Agents API, to develop tools without a key."`
+	Tools   toolsCmd   `cmd:"" help:"Show, check, call and export the tools in tools.d."`
+	Config  configCmd  `cmd:"" help:"Check a configuration."`
+	Version versionCmd `cmd:"" help:"Print version, commit and Go version."`
+}
+
+// process is what a command knows of the process that it runs in.
+type process struct {
+	stdout, stderr io.Writer
+	// lookupEnv finds a variable of the environment.
+	lookupEnv func(string) (string, bool)
+	// signals gives the signals to the process, for commands that wait.
+	signals <-chan os.Signal
+	ctx     context.Context
+}
+
+func main() {
+	// First of all: no tool may read our environment in /proc. What a tool
+	// starts with has 022 again; our own files are nobody else's business.
+	if err := tools.Harden(); err != nil {
+		fmt.Fprintln(os.Stderr, "worker: this process can't be hidden from tools of the same user:", err)
+	}
+	setUmask()
+	signals, stop := notify()
+	code := Main(os.Args[1:], &process{
+		stdout: os.Stdout, stderr: os.Stderr, lookupEnv: os.LookupEnv, signals: signals, ctx: context.Background(),
+	})
+	stop()
+	os.Exit(code)
+}
+
+// Main parses the command line, runs the command and returns its exit code.
+func Main(args []string, p *process) int {
+	var cli commands
+	exit := -1
+	parser, err := kong.New(&cli,
+		kong.Name("worker"),
+		kong.Description("worker runs the tools of hosted AI agents: it follows their sessions, runs each tool call once, and sends the results back before the deadline."),
+		kong.Writers(p.stdout, p.stderr),
+		kong.Exit(func(code int) { exit = code }),
+		kong.UsageOnError(),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
+		kong.Bind(p),
+	)
+	if err != nil {
+		fmt.Fprintln(p.stderr, "worker: the command line is broken:", err)
+		return exitFailure
+	}
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	ctx, err := parser.Parse(args)
+	if exit >= 0 {
+		return exit // --help was printed
+	}
+	if err != nil {
+		fmt.Fprintf(p.stderr, "worker: %s\nrun 'worker --help' to see the commands\n", err)
+		return exitUsage
+	}
+	return report(p.stderr, ctx.Run(p))
+}
+
+// errSaid is an error that was told already.
+var errSaid = errors.New("told already")
+
+// usageError is an error of whoever wrote the command line or a file.
+type usageError struct{ err error }
+
+func (e usageError) Error() string { return e.err.Error() }
+func (e usageError) Unwrap() error { return e.err }
+
+// report prints an error and returns the exit code that it means.
+func report(w io.Writer, err error) int {
+	if err == nil {
+		return exitOK
+	}
+	if !errors.Is(err, errSaid) {
+		fmt.Fprintln(w, "worker:", err)
+	}
+	var (
+		usage    usageError
+		cfg      *config.Error
+		manifest *registry.Errors
+		missing  *config.NoCredentialError
+	)
+	if errors.As(err, &usage) || errors.As(err, &cfg) || errors.As(err, &manifest) || errors.As(err, &missing) {
+		return exitUsage
+	}
+	return exitFailure
+}

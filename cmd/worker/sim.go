@@ -1,0 +1,73 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+
+	"toolhand/internal/config"
+	"toolhand/internal/sim"
+	"toolhand/internal/telemetry"
+)
+
+type simCmd struct {
+	logFlags
+	Listen string   `help:"Address to listen on." default:"127.0.0.1:8080" placeholder:"ADDR"`
+	Script string   `help:"Script of the session, in YAML (see docs/sim.md)." placeholder:"FILE" xor:"what"`
+	Key    string   `help:"Accept this key only (default: any)." placeholder:"KEY"`
+	Exit   bool     `help:"Stop when the script is at its end."`
+	Calls  []string `arg:"" optional:"" name:"call" help:"Without a script: calls to make, each NAME or NAME=JSON." xor:"what"`
+}
+
+// Help is the long help.
+func (simCmd) Help() string {
+	return `The simulation speaks the API's own protocol, to any client. Point a worker at it:
+
+  worker sim 'word_count={"text":"to be or not to be"}'
+  ANTHROPIC_API_KEY=any ANTHROPIC_BASE_URL=http://127.0.0.1:8080 worker run --session sesn_sim
+
+With a script:
+
+  worker sim --listen 127.0.0.1:8080 --script session.yaml
+`
+}
+
+// Run serves the simulation.
+func (c simCmd) Run(p *process) error {
+	cfg := config.Default()
+	c.logFlags.apply(&cfg)
+	log, err := newLogger(p, &cfg, &telemetry.Secrets{})
+	if err != nil {
+		return err
+	}
+	script, err := sim.CallsScript(c.Calls...)
+	if c.Script != "" {
+		script, err = sim.LoadScript(c.Script)
+	}
+	if err != nil {
+		return usageError{err}
+	}
+	ln, err := net.Listen("tcp", c.Listen)
+	if err != nil {
+		return fmt.Errorf("the address of the simulation can't be taken: %w", err)
+	}
+	ctx, stop := context.WithCancel(p.ctx)
+	defer stop()
+	go stopOnSignal(ctx, p, stop)
+	return sim.Serve(ctx, ln, script, sim.ServeOptions{Server: sim.Options{Key: c.Key}, Log: log, Exit: c.Exit})
+}
+
+// stopOnSignal calls stop at the first signal that asks the process to end.
+func stopOnSignal(ctx context.Context, p *process, stop func()) {
+	for {
+		select {
+		case sig := <-p.signals:
+			if sig != hangUp {
+				stop()
+				return
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}

@@ -1,0 +1,162 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"toolhand/internal/admin"
+	"toolhand/internal/loop"
+	"toolhand/internal/registry"
+)
+
+const (
+	// askTimeout bounds what the admin address asks the sessions.
+	askTimeout = 800 * time.Millisecond
+	// overdue is how long past its deadline a call makes the worker unready.
+	overdue = 30 * time.Second
+)
+
+// stats counts how calls ended.
+type stats struct {
+	started time.Time
+
+	mu       sync.Mutex
+	outcomes map[loop.Outcome]int64 // guarded by mu
+}
+
+func newStats() *stats {
+	return &stats{started: time.Now(), outcomes: map[loop.Outcome]int64{}}
+}
+
+func (s *stats) count(r loop.Report) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.outcomes[r.Outcome]++
+}
+
+func (s *stats) snapshot() map[loop.Outcome]int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := make(map[loop.Outcome]int64, len(s.outcomes))
+	for k, v := range s.outcomes {
+		out[k] = v
+	}
+	return out
+}
+
+// register tells the admin server what each part can say of itself.
+func (w *worker) register(s *admin.Server) {
+	s.Ready(w.unready)
+	s.Section("version", func() any {
+		v, c := versions()
+		return map[string]string{"version": v, "commit": c}
+	})
+	s.Section("worker", func() any { return w.workerStatus() })
+	s.Section("sessions", func() any { return w.statuses() })
+	s.Section("calls", func() any { return w.callsStatus() })
+	s.Section("tools", func() any { return w.toolsStatus() })
+}
+
+func (w *worker) statuses() []loop.Status {
+	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
+	defer cancel()
+	all, _ := w.fleet.Statuses(ctx)
+	if all == nil {
+		all = []loop.Status{}
+	}
+	return all
+}
+
+type workerStatus struct {
+	PID      int              `json:"pid"`
+	Started  time.Time        `json:"started"`
+	Uptime   string           `json:"uptime"`
+	Slots    int              `json:"slots_in_use"`
+	Requests map[string]int64 `json:"requests"`
+	// RefusedSince is since when the API refuses the credential.
+	RefusedSince time.Time `json:"credential_refused_since,omitzero"`
+}
+
+func (w *worker) workerStatus() workerStatus {
+	n := w.client.Counts()
+	return workerStatus{
+		PID: os.Getpid(), Started: w.stats.started, Uptime: time.Since(w.stats.started).Round(time.Second).String(),
+		Slots:        w.slots.Held(),
+		Requests:     map[string]int64{"stream": n.Streams, "list": n.Lists, "get": n.Gets, "send": n.Sends},
+		RefusedSince: w.client.RefusedSince(),
+	}
+}
+
+type callsStatus struct {
+	Open     int                    `json:"open"`
+	Outcomes map[loop.Outcome]int64 `json:"outcomes"`
+}
+
+func (w *worker) callsStatus() callsStatus {
+	st := callsStatus{Outcomes: w.stats.snapshot()}
+	for _, s := range w.statuses() {
+		for _, c := range s.Calls {
+			if c.Owed {
+				st.Open++
+			}
+		}
+	}
+	return st
+}
+
+type toolStatus struct {
+	Name        string `json:"name"`
+	Kind        string `json:"handler"`
+	Deadline    string `json:"deadline"`
+	Concurrency int    `json:"concurrency"`
+	Idempotent  bool   `json:"idempotent"`
+	File        string `json:"file"`
+}
+
+func statusOf(t *registry.Tool) toolStatus {
+	return toolStatus{t.Name, t.Kind, t.DeadlineText, t.Concurrency, t.Idempotent, t.File}
+}
+
+func (w *worker) toolsStatus() []toolStatus {
+	all := []toolStatus{}
+	for _, t := range w.registry.Set().Tools() {
+		all = append(all, statusOf(t))
+	}
+	return all
+}
+
+// unready says why the worker is not ready: health is progress, not the process
+// being up.
+func (w *worker) unready() []admin.Reason {
+	var reasons []admin.Reason
+	add := func(check, format string, args ...any) {
+		reasons = append(reasons, admin.Reason{Check: check, Text: fmt.Sprintf(format, args...)})
+	}
+	if since := w.client.RefusedSince(); !since.IsZero() {
+		add("credential", "the API refuses the credential (401) since %s", since.Format(time.RFC3339))
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
+	defer cancel()
+	all, complete := w.fleet.Statuses(ctx)
+	if !complete {
+		add("sessions", "a session does not say what it does")
+	}
+	byID := map[string]loop.Status{}
+	for _, s := range all {
+		byID[s.ID] = s
+		for _, c := range s.Calls {
+			if late := time.Since(c.Deadline); c.Owed && !c.Deadline.IsZero() && late > overdue {
+				add("calls", "call %s of session %s is %s past its deadline", c.ID, s.ID, late.Round(time.Second))
+			}
+		}
+	}
+	for _, id := range w.cfg.Sessions.IDs {
+		if s, ok := byID[id]; complete && (!ok || !s.Attached) {
+			add("sessions", "session %s is not attached yet", id)
+		}
+	}
+	return reasons
+}

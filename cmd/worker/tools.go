@@ -1,0 +1,240 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"toolhand/internal/config"
+	"toolhand/internal/loop"
+	"toolhand/internal/registry"
+	"toolhand/internal/telemetry"
+	"toolhand/internal/tools"
+)
+
+type toolsCmd struct {
+	List   toolsListCmd   `cmd:"" help:"Show the tools."`
+	Check  toolsCheckCmd  `cmd:"" help:"Check the manifests and say what is wrong with them."`
+	Call   toolsCallCmd   `cmd:"" help:"Run one tool once, through the same path as a real call."`
+	Export toolsExportCmd `cmd:"" help:"Print the agent's tools array."`
+}
+
+// openTools loads the tools of the configuration for a command that ends soon.
+func (f configFlags) openTools(p *process) (*config.Config, *registry.Registry, *tools.Processes, error) {
+	cfg, _, err := f.load(p)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	log, err := newLogger(p, &config.Config{Log: config.Log{Level: "warn", Format: cfg.Log.Format}}, &telemetry.Secrets{})
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	procs, err := tools.NewProcesses(log)
+	if err != nil {
+		return nil, nil, nil, fmt.Errorf("processes of tools can't be kept: %w", err)
+	}
+	reg, err := registry.Open(registry.Options{Dir: cfg.Tools.Dir, Processes: procs, Log: log, LookupEnv: p.lookupEnv})
+	if err != nil {
+		return nil, nil, nil, errors.Join(err, procs.Close())
+	}
+	for _, text := range reg.Set().Warnings() {
+		fmt.Fprintln(p.stderr, "warning:", text)
+	}
+	return cfg, reg, procs, nil
+}
+
+type toolsListCmd struct {
+	configFlags
+	JSON bool `help:"Print JSON."`
+}
+
+// Help is the long help.
+func (toolsListCmd) Help() string {
+	return "Examples:\n\n  worker tools list\n  worker tools list --tools-dir ./tools.d --json\n"
+}
+
+// Run lists the tools.
+func (c toolsListCmd) Run(p *process) error {
+	_, reg, procs, err := c.openTools(p)
+	if err != nil {
+		return err
+	}
+	defer procs.Close()
+	if c.JSON {
+		all := []toolStatus{}
+		for _, t := range reg.Set().Tools() {
+			all = append(all, statusOf(t))
+		}
+		enc := json.NewEncoder(p.stdout)
+		enc.SetIndent("", "  ")
+		return enc.Encode(all)
+	}
+	w := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "NAME\tHANDLER\tDEADLINE\tCONCURRENCY\tIDEMPOTENT\tDESCRIPTION")
+	for _, t := range reg.Set().Tools() {
+		concurrency := "-"
+		if t.Concurrency > 0 {
+			concurrency = fmt.Sprint(t.Concurrency)
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%t\t%s\n", t.Name, t.Kind, t.DeadlineText, concurrency, t.Idempotent, firstLine(t.Description))
+	}
+	return w.Flush()
+}
+
+// firstLine is the beginning of a text, fit for a table.
+func firstLine(s string) string {
+	s, _, _ = strings.Cut(s, "\n")
+	if r := []rune(s); len(r) > 60 {
+		s = string(r[:59]) + "…"
+	}
+	return s
+}
+
+type toolsCheckCmd struct{ configFlags }
+
+// Help is the long help.
+func (toolsCheckCmd) Help() string {
+	return `Everything that is wrong is listed with file, line and column; the exit code is 2 then.
+
+Example:
+
+  worker tools check --tools-dir ./tools.d
+`
+}
+
+// Run checks the manifests.
+func (c toolsCheckCmd) Run(p *process) error {
+	cfg, reg, procs, err := c.openTools(p)
+	if err != nil {
+		return err
+	}
+	defer procs.Close()
+	fmt.Fprintf(p.stdout, "%s: %d tools, all well\n", cfg.Tools.Dir, len(reg.Set().Tools()))
+	return nil
+}
+
+type toolsExportCmd struct{ configFlags }
+
+// Help is the long help.
+func (toolsExportCmd) Help() string {
+	return `The output is what an agent's definition takes as its tools.
+
+Example:
+
+  worker tools export --tools-dir ./tools.d > tools.json
+`
+}
+
+// Run prints the agent's tools array.
+func (c toolsExportCmd) Run(p *process) error {
+	_, reg, procs, err := c.openTools(p)
+	if err != nil {
+		return err
+	}
+	defer procs.Close()
+	out, err := reg.Set().Export()
+	if err != nil {
+		return usageError{err}
+	}
+	_, err = p.stdout.Write(out)
+	return err
+}
+
+type toolsCallCmd struct {
+	configFlags
+	Name  string `arg:"" help:"The tool's name."`
+	Input string `arg:"" optional:"" help:"The input as JSON (default: {}); - reads it from standard input."`
+}
+
+// Help is the long help.
+func (toolsCallCmd) Help() string {
+	return `The input is checked, the deadline holds, and what the tool prints becomes the result that the agent would get, which is printed. The exit code is 1 if it is an error. Neither a key nor the API is needed.
+
+Examples:
+
+  worker tools call word_count '{"text": "to be or not to be"}'
+  echo '{"path": "sample/notes.txt"}' | worker tools call read_file -
+`
+}
+
+// Run runs one tool once.
+func (c toolsCallCmd) Run(p *process) error {
+	input := []byte(c.Input)
+	switch {
+	case c.Input == "-":
+		var err error
+		if input, err = io.ReadAll(os.Stdin); err != nil {
+			return fmt.Errorf("standard input: %w", err)
+		}
+	case len(bytes.TrimSpace(input)) == 0:
+		input = []byte("{}")
+	}
+	if !json.Valid(input) {
+		return usageError{fmt.Errorf("the input is not valid JSON: %s", jsonProblem(input))}
+	}
+	_, reg, procs, err := c.openTools(p)
+	if err != nil {
+		return err
+	}
+	defer procs.Close()
+	if _, ok := reg.Set().Lookup(c.Name); !ok {
+		return usageError{fmt.Errorf("unknown tool %q; there are: %s", c.Name, strings.Join(names(reg.Set()), ", "))}
+	}
+	ctx, stop := context.WithCancel(p.ctx)
+	defer stop()
+	go stopOnSignal(ctx, p, stop)
+	report, err := loop.CallOnce(ctx, reg.Set(), c.Name, input)
+	if err != nil {
+		return err
+	}
+	printResult(p.stdout, report.Result)
+	fmt.Fprintf(p.stderr, "%s in %s\n", report.Outcome, report.Duration.Round(time.Millisecond))
+	if report.Result.IsError {
+		return errSaid
+	}
+	return nil
+}
+
+func names(set *registry.Set) []string {
+	var all []string
+	for _, t := range set.Tools() {
+		all = append(all, t.Name)
+	}
+	slices.Sort(all)
+	return all
+}
+
+// jsonProblem says where JSON is broken.
+func jsonProblem(input []byte) string {
+	var v any
+	err := json.Unmarshal(input, &v)
+	var syntax *json.SyntaxError
+	if errors.As(err, &syntax) {
+		return fmt.Sprintf("%s at byte %d", syntax, syntax.Offset)
+	}
+	return fmt.Sprint(err)
+}
+
+// printResult prints text as it is, and any other block as JSON.
+func printResult(w io.Writer, r tools.Result) {
+	var blocks []json.RawMessage
+	if json.Unmarshal(r.Content, &blocks) != nil {
+		return
+	}
+	for _, b := range blocks {
+		var text struct{ Type, Text string }
+		if json.Unmarshal(b, &text) == nil && text.Type == "text" {
+			fmt.Fprintln(w, strings.TrimSuffix(text.Text, "\n"))
+			continue
+		}
+		fmt.Fprintln(w, string(b))
+	}
+}

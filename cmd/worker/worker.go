@@ -1,0 +1,193 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	mathrand "math/rand/v2"
+	"os"
+	"time"
+
+	"toolhand/internal/admin"
+	"toolhand/internal/config"
+	"toolhand/internal/fleet"
+	"toolhand/internal/loop"
+	"toolhand/internal/loop/slots"
+	"toolhand/internal/registry"
+	"toolhand/internal/telemetry"
+	"toolhand/internal/tools"
+	"toolhand/internal/upstream"
+)
+
+// worker is the daemon put together. The demo runs the same one.
+type worker struct {
+	cfg       *config.Config
+	log       *slog.Logger
+	secrets   *telemetry.Secrets
+	lookupEnv func(string) (string, bool)
+	procs     *tools.Processes
+	registry  *registry.Registry
+	client    *upstream.Client
+	slots     *slots.Slots
+	journal   loop.Journal
+	fleet     *fleet.Fleet
+	stats     *stats
+	owner     string
+	// tell is told of each call that has ended, besides the log; nil: nobody.
+	tell func(loop.Report)
+}
+
+// newWorker puts the daemon together. It serves nothing yet.
+func newWorker(cfg *config.Config, log *slog.Logger, secrets *telemetry.Secrets, lookupEnv func(string) (string, bool)) (*worker, error) {
+	w := &worker{cfg: cfg, log: log, secrets: secrets, lookupEnv: lookupEnv, stats: newStats(),
+		journal: &loop.Memory{}, slots: slots.New(cfg.Tools.Concurrency), owner: rand.Text()}
+	cred, err := w.credential()
+	if err != nil {
+		return nil, err
+	}
+	w.client, err = upstream.New(upstream.Options{
+		BaseURL: cfg.Upstream.BaseURL, Credential: cred, WorkspaceID: cfg.Upstream.WorkspaceID,
+		RequestsPerMinute: cfg.Upstream.RequestsPerMinute,
+		RequestTimeout:    time.Duration(cfg.Upstream.RequestTimeout),
+		SendTimeout:       time.Duration(cfg.Upstream.SendTimeout),
+		UserAgent:         userAgent(), Log: log,
+	})
+	if err != nil {
+		return nil, usageError{err}
+	}
+	if w.procs, err = tools.NewProcesses(log); err != nil {
+		return nil, fmt.Errorf("processes of tools can't be kept: %w", err)
+	}
+	w.registry, err = registry.Open(registry.Options{Dir: cfg.Tools.Dir, Processes: w.procs, Log: log, LookupEnv: lookupEnv})
+	if err != nil {
+		return nil, errors.Join(err, w.procs.Close())
+	}
+	w.fleet = fleet.New(fleet.Config{New: w.newSession, MaxActive: cfg.Sessions.MaxActive, Log: log})
+	return w, nil
+}
+
+func userAgent() string {
+	v, _ := versions()
+	return "toolhand/" + v
+}
+
+// credential finds the credential and makes sure that no log line shows it.
+func (w *worker) credential() (upstream.Credential, error) {
+	cred, err := config.FindCredential(w.cfg, w.lookupEnv)
+	if err != nil {
+		return upstream.Credential{}, usageError{err}
+	}
+	w.secrets.Add(cred.Secret())
+	switch cred.Kind {
+	case config.KindAPIKey:
+		return upstream.Credential{APIKey: cred.Secret()}, nil
+	case config.KindAuthToken:
+		return upstream.Credential{AuthToken: cred.Secret()}, nil
+	}
+	return upstream.Credential{}, nil
+}
+
+func (w *worker) newSession(id string, permanent bool) fleet.Session {
+	set := loop.Settings{
+		Session: id, Owner: w.owner,
+		Lookup:        func(name string) (*registry.Tool, bool) { return w.registry.Set().Lookup(name) },
+		IgnoreUnknown: w.cfg.Tools.Unknown == config.UnknownIgnore,
+		Eager:         w.cfg.Results.Flush == config.FlushEager,
+		Linger:        time.Duration(w.cfg.Results.Linger),
+		Reconcile:     time.Duration(w.cfg.Upstream.ReconcileInterval),
+		Jitter: func(d time.Duration) time.Duration {
+			return d/2 + mathrand.N(d/2+1)
+		},
+	}
+	if !permanent {
+		set.MaxIdle = time.Duration(w.cfg.Sessions.MaxIdle)
+	}
+	return loop.New(loop.Config{
+		Settings: set, Client: w.client, Slots: w.slots, Journal: w.journal, Log: w.log,
+		StreamIdle: time.Duration(w.cfg.Upstream.StreamIdleTimeout), Report: w.ended,
+	})
+}
+
+// ended counts a call that has ended.
+func (w *worker) ended(r loop.Report) {
+	w.stats.count(r)
+	if w.tell != nil {
+		w.tell(r)
+	}
+}
+
+// reload takes tools.d and the key file anew. What is broken leaves the old one
+// in force, and says so.
+func (w *worker) reload(ctx context.Context) {
+	if cred, err := w.credential(); err != nil {
+		w.log.Error("credential not reloaded; the old one stays in force", "error", err)
+	} else {
+		w.client.Renew(cred)
+	}
+	if w.registry.Reload() != nil {
+		return // it has said why
+	}
+	for _, t := range w.registry.Set().Tools() {
+		w.slots.Limit(t.Name, t.Concurrency)
+	}
+	w.fleet.Reload(ctx)
+}
+
+// serve serves sessions until drain ends, and the rest of what runs for the
+// configured grace. The end of hard stops everything at once.
+func (w *worker) serve(drain, hard context.Context) (left int) {
+	done := make(chan int)
+	go func() { done <- w.fleet.Serve(drain, hard, time.Duration(w.cfg.Shutdown.Grace)) }()
+	for _, id := range w.cfg.Sessions.IDs {
+		if err := w.fleet.Attach(hard, id, true); err != nil && !errors.Is(err, fleet.ErrDraining) {
+			w.log.Error("session is not served", "session", id, "error", err)
+		}
+	}
+	return <-done
+}
+
+// close releases what newWorker made.
+func (w *worker) close() {
+	w.client.Close()
+	if err := w.procs.Close(); err != nil {
+		w.log.Warn("processes of tools", "error", err)
+	}
+}
+
+// openAdmin takes the admin address and registers what each part can say.
+func (w *worker) openAdmin() (*admin.Server, error) {
+	if w.cfg.Admin.Listen == "" {
+		return nil, nil
+	}
+	token := ""
+	if w.cfg.Admin.TokenFile != "" {
+		t, err := config.ReadKeyFile(w.cfg.Admin.TokenFile)
+		if err != nil {
+			return nil, usageError{fmt.Errorf("admin.token_file: %w", err)}
+		}
+		token = t
+		w.secrets.Add(token)
+	}
+	server, err := admin.Listen(w.cfg.Admin.Listen, token, w.log)
+	if err != nil {
+		return nil, err
+	}
+	w.register(server)
+	w.log.Info("admin address", "listen", server.Addr().String())
+	return server, nil
+}
+
+// newLogger makes the log of a command.
+func newLogger(p *process, cfg *config.Config, secrets *telemetry.Secrets) (*slog.Logger, error) {
+	terminal := false
+	if f, ok := p.stderr.(*os.File); ok {
+		terminal = telemetry.IsTerminal(f)
+	}
+	log, err := telemetry.NewLogger(telemetry.Redact(p.stderr, secrets), cfg.Log.Level, cfg.Log.Format, terminal)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	return log, nil
+}

@@ -1,3 +1,0 @@
-module example.test/sample
-
-go 1.22
