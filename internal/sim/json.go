@@ -20,7 +20,7 @@ func object(pairs ...any) json.RawMessage {
 		if i > 0 {
 			b.WriteByte(',')
 		}
-		b.Write(encode(pairs[i]))
+		writeValue(&b, pairs[i])
 		b.WriteByte(':')
 		writeValue(&b, pairs[i+1])
 	}
@@ -30,6 +30,14 @@ func object(pairs ...any) json.RawMessage {
 
 func writeValue(b *bytes.Buffer, v any) {
 	switch v := v.(type) {
+	case string:
+		if !plain(v) {
+			b.Write(encode(v))
+			return
+		}
+		b.WriteByte('"')
+		b.WriteString(v)
+		b.WriteByte('"')
 	case json.RawMessage:
 		if len(v) == 0 {
 			b.WriteString("null")
@@ -41,10 +49,20 @@ func writeValue(b *bytes.Buffer, v any) {
 			b.WriteString("null")
 			return
 		}
-		fmt.Fprintf(b, "%q", v.UTC().Format(timeLayout))
+		writeValue(b, v.UTC().Format(timeLayout))
 	default:
 		b.Write(encode(v))
 	}
+}
+
+// plain reports whether a string needs no escapes, as nearly all here.
+func plain(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return true
 }
 
 // encode is json.Marshal without the escaping of <, > and &. It is given
