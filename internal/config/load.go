@@ -129,7 +129,14 @@ func (w *walk) document(data []byte) ast.Node {
 		return nil
 	}
 	if len(docs) > 1 {
-		w.add(docs[1].Start.Position, "", "a second document begins here, expected one")
+		pos := &token.Position{Line: 1, Column: 1}
+		switch second := docs[1]; {
+		case second.Start != nil:
+			pos = second.Start.Position
+		case second.Body != nil: // behind a directive or "..."
+			pos = position(second.Body)
+		}
+		w.add(pos, "", "a second document begins here, expected one")
 	}
 	return docs[0].Body
 }

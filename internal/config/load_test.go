@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -296,6 +297,9 @@ func FuzzLoad(f *testing.F) {
 	f.Add([]byte("tools: {discover: [a, b], dir: |\n  x}"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		cfg := Default()
+		// A parser that hangs would only make the fuzzer slow.
+		watchdog := time.AfterFunc(10*time.Second, func() { panic(fmt.Sprintf("still parsing %q", data)) })
+		defer watchdog.Stop()
 		err := parse("worker.yaml", data, &cfg)
 		if err == nil {
 			return
