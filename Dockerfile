@@ -4,6 +4,8 @@ FROM golang:1.26 AS build
 WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download
+COPY toolhand.go ./
+COPY tools.d ./tools.d
 COPY cmd ./cmd
 COPY internal ./internal
 ARG VERSION=unknown

@@ -32,6 +32,7 @@ func TestDockerfile(t *testing.T) {
 	goVersion := regexp.MustCompile(`(?m)^go (1\.\d+)`).FindStringSubmatch(read(t, "go.mod"))[1]
 	ignore := strings.Fields(read(t, ".dockerignore"))
 	stages := map[string]bool{}
+	copied := map[string]bool{}
 	last := map[string]string{}
 	for _, words := range instructions(t) {
 		rest := strings.Join(words[1:], " ")
@@ -46,11 +47,19 @@ func TestDockerfile(t *testing.T) {
 			}
 		case "COPY":
 			checkCopy(t, words[1:], ignore, stages)
+			for _, source := range words[1:] {
+				copied[strings.TrimPrefix(source, "./")] = true
+			}
 		case "ENTRYPOINT", "CMD":
 			var list []string
 			if err := json.Unmarshal([]byte(rest), &list); err != nil {
 				t.Errorf("%s %s is no list, so that a shell would stand between signals and the worker: %v", words[0], rest, err)
 			}
+		}
+	}
+	for _, need := range needed(t) {
+		if !copied[need] {
+			t.Errorf("cmd/worker is built of %s, which no COPY brings", need)
 		}
 	}
 	for key, want := range map[string]string{
@@ -63,6 +72,19 @@ func TestDockerfile(t *testing.T) {
 	if user, _, _ := strings.Cut(last["USER"], ":"); user == "" || user == "0" || user == "root" {
 		t.Errorf("the last USER is %q, want another than root, by number", last["USER"])
 	}
+}
+
+// needed are the files and folders at the root that the binary is built of.
+func needed(t *testing.T) []string {
+	t.Helper()
+	out := run(t, nil, "go", "list", "-deps", "-f",
+		`{{if and .Module .Module.Main}}{{range .GoFiles}}{{$.ImportPath}}/{{.}} {{end}}{{range .EmbedFiles}}{{$.ImportPath}}/{{.}} {{end}}{{end}}`, "./cmd/worker")
+	tops := map[string]bool{"go.mod": true, "go.sum": true}
+	for _, path := range strings.Fields(string(out)) {
+		top, _, _ := strings.Cut(strings.TrimPrefix(path, module+"/"), "/")
+		tops[top] = true
+	}
+	return keys(tops)
 }
 
 func checkCopy(t *testing.T, words, ignore []string, stages map[string]bool) {
