@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // check looks at one JSON value and returns what is wrong with it, or "". path
@@ -151,18 +152,24 @@ func isObject(path string, v json.RawMessage) string {
 func isText(path string, v json.RawMessage) string { return textUpTo(0)(path, v) }
 
 // textUpTo is a string of 1 to n characters; zero means any number.
-func textUpTo(n int) check {
+func textUpTo(n int) check { return lengthOf(1, n) }
+
+// stringUpTo is a string of up to n characters.
+func stringUpTo(n int) check { return lengthOf(0, n) }
+
+func lengthOf(low, high int) check {
 	return func(path string, v json.RawMessage) string {
 		if problem := isString(path, v); problem != "" {
 			return problem
 		}
 		var s string
 		_ = json.Unmarshal(v, &s) // it was just seen to be a string
-		if s == "" {
-			return at(path, "String should have at least 1 character")
+		n := utf8.RuneCountInString(s)
+		if n < low {
+			return at(path, fmt.Sprintf("String should have at least %d character", low))
 		}
-		if n > 0 && len([]rune(s)) > n {
-			return at(path, fmt.Sprintf("String should have at most %d characters", n))
+		if high > 0 && n > high {
+			return at(path, fmt.Sprintf("String should have at most %d characters", high))
 		}
 		return ""
 	}

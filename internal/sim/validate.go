@@ -26,7 +26,7 @@ func eventShapes() map[string]shape {
 		"user.tool_confirmation": {
 			"type": required(isText), "tool_use_id": id,
 			"result":       required(oneOf("allow", "deny")),
-			"deny_message": optional(nullable(isString)),
+			"deny_message": optional(nullable(stringUpTo(10_000))),
 		},
 	}
 }
