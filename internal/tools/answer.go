@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"unicode/utf8"
+
+	"github.com/tidwall/gjson"
 )
 
 // defaultMaxResult is the bound of a result's text, in bytes, where a manifest
@@ -54,56 +57,69 @@ func structured(raw []byte, max int) (Result, bool) {
 	if !json.Valid(raw) {
 		return Result{}, false
 	}
-	members, ok := object(raw)
-	if !ok {
-		return Result{}, false
-	}
-	blocks, ok := array(members["content"])
-	if !ok || !arrayOf(oneOf(blockForms()))(members["content"]) {
+	members, ok := object(gjson.ParseBytes(raw))
+	content := members["content"]
+	if !ok || !arrayOf(oneOf(blockForms()))(content) {
 		return Result{}, false
 	}
 	isError, given := members["is_error"]
 	if given && !isBool(isError) && !isNull(isError) {
 		return Result{}, false
 	}
-	if len(blocks) == 0 {
-		return Result{Content: Text("").Content, IsError: string(isError) == "true"}, true
-	}
-	return Result{Content: bounded(members["content"], max), IsError: string(isError) == "true"}, true
+	return Result{Content: bounded(content, max), IsError: isError.Bool()}, true
 }
 
 // bounded is content as it is where nothing need be changed. Else it is written
 // anew: nothing but strings, booleans and null is in a valid block, so that this
 // loses nothing.
-func bounded(content json.RawMessage, max int) json.RawMessage {
-	var blocks []map[string]any
-	if json.Unmarshal(content, &blocks) != nil {
+func bounded(content gjson.Result, max int) json.RawMessage {
+	total, blocks, empty := 0, 0, false
+	count := func(text gjson.Result) {
+		total += len(text.Str)
+		empty = empty || text.Str == ""
+	}
+	content.ForEach(func(_, block gjson.Result) bool {
+		blocks++
+		switch block.Get("type").Str {
+		case "text":
+			count(block.Get("text"))
+		case "search_result":
+			block.Get("content").ForEach(func(_, item gjson.Result) bool { count(item.Get("text")); return true })
+		}
+		return true
+	})
+	if blocks == 0 {
 		return Text("").Content
 	}
-	all := texts(blocks)
-	total, changed := 0, false
+	if !empty && total <= max && !hasSurrogate(content.Raw) {
+		return json.RawMessage(content.Raw)
+	}
+	return rewritten(content, max)
+}
+
+func rewritten(content gjson.Result, max int) json.RawMessage {
+	var blocks []map[string]any
+	if err := json.Unmarshal([]byte(content.Raw), &blocks); err != nil {
+		panic(err) // it was found to be valid
+	}
+	all, total := texts(blocks), 0
 	for _, s := range all {
 		if s.text() == "" {
 			s.set(NoOutput)
-			changed = true
 		}
 		total += len(s.text())
 	}
 	if total > max {
 		cutAll(all, total, max)
 		blocks = withoutEmpty(blocks)
-		changed = true
-	}
-	if !changed && !hasSurrogate(content) {
-		return content
 	}
 	return encode(blocks)
 }
 
 // hasSurrogate reports whether raw may have a \ud800 escape. Half a pair of them
 // is no character, and a strict reader refuses the whole send for it.
-func hasSurrogate(raw []byte) bool {
-	return bytes.Contains(raw, []byte(`\ud`)) || bytes.Contains(raw, []byte(`\uD`))
+func hasSurrogate(raw string) bool {
+	return strings.Contains(raw, `\ud`) || strings.Contains(raw, `\uD`)
 }
 
 // slot is a place in a block where a text stands.

@@ -1,15 +1,14 @@
 package tools
 
-import (
-	"bytes"
-	"encoding/json"
-	"slices"
-)
+import "github.com/tidwall/gjson"
+
+// What is checked here is valid JSON already. gjson looks at it in place, so that
+// an image of megabytes is not copied once a level.
 
 // A field says of one member of a JSON object what its value must be, and
 // whether the object may do without it.
 type field struct {
-	holds    func(json.RawMessage) bool
+	holds    func(gjson.Result) bool
 	optional bool
 }
 
@@ -40,18 +39,15 @@ func blockForms() map[string]map[string]field {
 }
 
 // oneOf makes the check for an object whose member "type" names one of forms.
-func oneOf(forms map[string]map[string]field) func(json.RawMessage) bool {
-	return func(raw json.RawMessage) bool {
+func oneOf(forms map[string]map[string]field) func(gjson.Result) bool {
+	return func(raw gjson.Result) bool {
 		members, ok := object(raw)
 		if !ok {
 			return false
 		}
-		var kind string
-		if !isString(members["type"]) || json.Unmarshal(members["type"], &kind) != nil {
-			return false
-		}
-		form, ok := forms[kind]
-		if !ok {
+		kind := members["type"]
+		form, ok := forms[kind.String()]
+		if !ok || !isString(kind) {
 			return false
 		}
 		delete(members, "type")
@@ -60,7 +56,7 @@ func oneOf(forms map[string]map[string]field) func(json.RawMessage) bool {
 }
 
 // fits reports whether members has all that form asks for, and nothing else.
-func fits(members map[string]json.RawMessage, form map[string]field) bool {
+func fits(members map[string]gjson.Result, form map[string]field) bool {
 	for name, f := range form {
 		value, ok := members[name]
 		if !ok && !f.optional || ok && !f.holds(value) {
@@ -75,58 +71,42 @@ func fits(members map[string]json.RawMessage, form map[string]field) bool {
 	return true
 }
 
-func arrayOf(holds func(json.RawMessage) bool) func(json.RawMessage) bool {
-	return func(raw json.RawMessage) bool {
-		items, ok := array(raw)
-		return ok && !slices.ContainsFunc(items, func(item json.RawMessage) bool { return !holds(item) })
+func arrayOf(holds func(gjson.Result) bool) func(gjson.Result) bool {
+	return func(raw gjson.Result) bool {
+		all := raw.IsArray()
+		if all {
+			raw.ForEach(func(_, item gjson.Result) bool {
+				all = holds(item)
+				return all
+			})
+		}
+		return all
 	}
 }
 
-func isCitations(raw json.RawMessage) bool {
+func isCitations(raw gjson.Result) bool {
 	members, ok := object(raw)
 	return ok && fits(members, map[string]field{"enabled": {holds: isBool}})
 }
 
-func isString(raw json.RawMessage) bool       { return len(raw) > 0 && raw[0] == '"' }
-func isFilledString(raw json.RawMessage) bool { return isString(raw) && len(raw) > len(`""`) }
-func isNull(raw json.RawMessage) bool         { return string(raw) == "null" }
-func isStringOrNull(raw json.RawMessage) bool { return isString(raw) || isNull(raw) }
-func isBool(raw json.RawMessage) bool         { return string(raw) == "true" || string(raw) == "false" }
-
-func isPlainText(raw json.RawMessage) bool {
-	var s string
-	return isString(raw) && json.Unmarshal(raw, &s) == nil && s == "text/plain"
-}
+func isString(raw gjson.Result) bool       { return raw.Type == gjson.String }
+func isFilledString(raw gjson.Result) bool { return isString(raw) && raw.Str != "" }
+func isNull(raw gjson.Result) bool         { return raw.Type == gjson.Null && raw.Exists() }
+func isStringOrNull(raw gjson.Result) bool { return isString(raw) || isNull(raw) }
+func isBool(raw gjson.Result) bool         { return raw.Type == gjson.True || raw.Type == gjson.False }
+func isPlainText(raw gjson.Result) bool    { return isString(raw) && raw.Str == "text/plain" }
 
 // object takes a JSON object apart. Names are compared exactly, and an object
 // that has a name twice is none: readers disagree about which one counts.
-func object(raw json.RawMessage) (map[string]json.RawMessage, bool) {
-	dec := json.NewDecoder(bytes.NewReader(raw))
-	if open, err := dec.Token(); err != nil || open != json.Delim('{') {
+func object(raw gjson.Result) (map[string]gjson.Result, bool) {
+	if !raw.IsObject() {
 		return nil, false
 	}
-	members := map[string]json.RawMessage{}
-	for dec.More() {
-		name, err := dec.Token()
-		if err != nil {
-			return nil, false
-		}
-		var value json.RawMessage
-		if dec.Decode(&value) != nil {
-			return nil, false
-		}
-		if _, twice := members[name.(string)]; twice {
-			return nil, false
-		}
-		members[name.(string)] = value
-	}
-	return members, true
-}
-
-func array(raw json.RawMessage) ([]json.RawMessage, bool) {
-	var items []json.RawMessage
-	if len(raw) == 0 || raw[0] != '[' || json.Unmarshal(raw, &items) != nil {
-		return nil, false
-	}
-	return items, true
+	members, once := map[string]gjson.Result{}, true
+	raw.ForEach(func(name, value gjson.Result) bool {
+		_, twice := members[name.Str]
+		members[name.Str], once = value, !twice
+		return once
+	})
+	return members, once
 }

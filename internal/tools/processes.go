@@ -72,7 +72,7 @@ func (p *process) wait(ctx context.Context) bool {
 		case <-p.done:
 			return true
 		case <-tick.C:
-			p.procs.reap()
+			p.procs.reap(true)
 		case <-ctx.Done():
 			select {
 			case <-p.done:
@@ -103,10 +103,10 @@ func (p *process) end() {
 		p.log.Error("a killed program does not end", "pid", p.cmd.Process.Pid)
 	}
 	// A killed process is out of its tree some moments before it can be buried.
-	p.procs.reap()
+	p.procs.reap(left)
 	for try := 0; left && try < 20 && p.procs.hasOrphans(); try++ {
 		time.Sleep(time.Millisecond)
-		p.procs.reap()
+		p.procs.reap(true)
 	}
 	p.tree.release()
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"os/exec"
 	"runtime"
 	"slices"
@@ -49,6 +50,10 @@ func newProcesses(log *slog.Logger, mayGroup bool) (*Processes, error) {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return nil, fmt.Errorf("become the subreaper of tools: %w", err)
 	}
+	// What the worker was started with (a supervisor's socket, a shell's pipe) is
+	// not for tools; what Go opens itself is close-on-exec. Kernels before 5.11
+	// can't, and lack nothing else by it.
+	_ = unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC)
 	p := &Processes{
 		log:    log,
 		starts: make(chan func()),
@@ -197,17 +202,21 @@ func (p *Processes) forget(pid int) {
 
 // reap buries the orphans that have fallen to this process and ended. It leaves
 // alone what was started here, for os/exec waits for it, and what is in the
-// worker's own process group, for somebody else in this process does. Where
-// nothing has ended it costs one system call.
-func (p *Processes) reap() {
+// worker's own process group, for somebody else in this process does. Such a one
+// hides the orphans behind it: only whoever asks for all of them pays for a look
+// at each process, others take what costs a system call or two.
+func (p *Processes) reap(all bool) {
 	for {
 		pid, err := endedChild()
 		if err != nil || pid == 0 {
 			return
 		}
 		if !p.bury(pid) {
-			break // it hides those behind it
+			break
 		}
+	}
+	if !all {
+		return
 	}
 	for _, s := range newTable().children(unix.Getpid()) {
 		if s.zombie {

@@ -23,7 +23,7 @@ func (p *Processes) Close() error { return nil }
 
 func (p *Processes) newTree([]string) (tree, error) { return &group{}, nil }
 func (p *Processes) forget(int)                     {}
-func (p *Processes) reap()                          {}
+func (p *Processes) reap(bool)                      {}
 func (p *Processes) hasOrphans() bool               { return false }
 
 func (p *Processes) launch(_ context.Context, cmd *exec.Cmd, t tree) error {

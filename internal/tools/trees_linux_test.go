@@ -42,11 +42,17 @@ func systemChild(role string, args []string) int {
 		return member(args[0], args[1])
 	case "worker":
 		return worker(args)
+	case "parent":
+		return parent(args[0])
 	case "spy":
 		return spy()
 	}
 	fmt.Fprintln(os.Stderr, "no such role:", role)
 	return 99
+}
+
+func notifyContext() (context.Context, context.CancelFunc) {
+	return signal.NotifyContext(context.Background(), syscall.SIGTERM)
 }
 
 // shapes are the ways in which a program may leave a process behind.
@@ -257,8 +263,8 @@ func TestCallsLeaveEachOtherAlone(t *testing.T) {
 	})
 }
 
-// TestOrphansAreBuried lets a tool that runs on leave many ended orphans, while
-// this process waits for a child of its own that it started otherwise.
+// TestOrphansAreBuried lets a tool that runs on leave ended orphans, while this
+// process has an ended child of its own that nobody waits for yet.
 func TestOrphansAreBuried(t *testing.T) {
 	each(t, func(t *testing.T, procs *tools.Processes) {
 		foreign := exec.Command("true")
@@ -266,14 +272,19 @@ func TestOrphansAreBuried(t *testing.T) {
 			t.Fatal(err)
 		}
 		eventually(t, "an ended child", func() bool { return zombies() == 1 })
-		h := sh(t, procs, `for i in 1 2 3 4 5 6 7 8; do (setsid sh -c 'sleep 0.01' &) ; done; sleep 2.5; cat`)
+		dir := publicDir(t)
+		h := sh(t, procs, `for i in 1 2 3 4; do (setsid sh -c 'echo > $$' &) ; done; until [ -e go ]; do sleep 0.02; done; cat`,
+			func(cfg *tools.ExecConfig, _ *tools.Common) { cfg.Dir = dir })
 		done := make(chan string, 1)
 		go func() {
 			text, _ := run(t, h, `{"a":1}`)
 			done <- text
 		}()
-		eventually(t, "eight orphans", func() bool { return zombies() > 5 })
-		eventually(t, "their burial while the tool runs", func() bool { return zombies() == 1 })
+		eventually(t, "four orphans", func() bool { return len(pids(dir)) == 4 })
+		eventually(t, "their burial while the tool runs", func() bool { return len(survivors(dir)) == 0 })
+		if err := os.WriteFile(filepath.Join(dir, "go"), nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
 		if text := <-done; text != `{"a":1}` {
 			t.Errorf("got %q", text)
 		}

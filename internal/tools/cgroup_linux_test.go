@@ -1,0 +1,126 @@
+package tools_test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"toolhand/internal/tools"
+)
+
+// TestDeadWorkersCgroup kills a worker outright while its tool runs: the next
+// worker finds and kills what is left of it, and leaves a live one's alone.
+func TestDeadWorkersCgroup(t *testing.T) {
+	procs := bestProcs(t)
+	if !procs.Grouped() {
+		t.Skip("NOT TESTED: no cgroup2 hierarchy can be written here")
+	}
+	dir := publicDir(t)
+	start := func(name string) *exec.Cmd {
+		cmd := exec.Command(os.Args[0], childArg, "parent", filepath.Join(dir, name))
+		cmd.Stderr = os.Stderr
+		if err := os.Mkdir(filepath.Join(dir, name), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+		eventually(t, "a tool", func() bool { return len(pids(filepath.Join(dir, name))) == 1 })
+		return cmd
+	}
+	dead, alive := start("dead"), start("alive")
+	_ = dead.Process.Kill()
+	_ = dead.Wait()
+	if len(survivors(filepath.Join(dir, "dead"))) != 1 {
+		t.Error("the tool ended with its worker, so that this shows nothing")
+	}
+	_ = bestProcs(t)
+	// It has fallen to this process, which buries at the end of each call.
+	eventually(t, "the dead worker's tool to be killed", func() bool {
+		_, _ = run(t, sh(t, procs, `:`), `{}`)
+		return len(survivors(filepath.Join(dir, "dead"))) == 0
+	})
+	if len(survivors(filepath.Join(dir, "alive"))) != 1 {
+		t.Error("the live worker's tool is gone")
+	}
+	_ = alive.Process.Signal(syscall.SIGTERM)
+	if err := alive.Wait(); err != nil {
+		t.Error(err)
+	}
+	if left := survivors(filepath.Join(dir, "alive")); len(left) > 0 {
+		t.Errorf("left: %v", left)
+	}
+}
+
+// parent plays a worker that runs a tool until it is told to stop.
+func parent(dir string) int {
+	procs, err := tools.NewProcesses(nil)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer procs.Close()
+	h, err := tools.NewExec(tools.ExecConfig{Command: []string{os.Args[0], childArg, "family", "env -i daemon", dir, "stay"}, Env: quickExit()}, tools.Common{Name: "family", Dir: "/"}, procs)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	ctx, stop := notifyContext()
+	defer stop()
+	_, _ = h.Call(ctx, newCall(`{}`))
+	return 0
+}
+
+// TestCgroupsAreRemoved looks at what the worker leaves in its own cgroup.
+func TestCgroupsAreRemoved(t *testing.T) {
+	procs, err := tools.NewProcesses(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !procs.Grouped() {
+		_ = procs.Close()
+		t.Skip("NOT TESTED: no cgroup2 hierarchy can be written here")
+	}
+	dir := procs.GroupDir()
+	_, _ = run(t, sh(t, procs, `setsid sleep 100 >/dev/null 2>&1 & echo ok`), `{}`)
+	if leaves, _ := filepath.Glob(filepath.Join(dir, "*/")); len(directories(leaves)) > 0 {
+		t.Errorf("left: %v", directories(leaves))
+	}
+	if err := procs.Close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(dir); err == nil {
+		t.Errorf("%s is left", dir)
+	}
+}
+
+func directories(names []string) []string {
+	var found []string
+	for _, name := range names {
+		if info, err := os.Stat(name); err == nil && info.IsDir() {
+			found = append(found, name)
+		}
+	}
+	return found
+}
+
+func TestCgroupDir(t *testing.T) {
+	const v1 = "32 31 0:29 / /sys/fs/cgroup/cpu rw,relatime - cgroup cgroup rw,cpu\n"
+	for _, c := range []struct{ mounts, path, want string }{
+		{v1 + "41 31 0:38 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw\n", "/", "/sys/fs/cgroup/unified"},
+		{"30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate\n", "/system.slice/toolhand.service", "/sys/fs/cgroup/system.slice/toolhand.service"},
+		{"30 23 0:26 /a/b /sys/fs/cg\\040x rw - cgroup2 cgroup2 rw\n", "/a/b/c", "/sys/fs/cg x/c"},
+		{"30 23 0:26 /a/b /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n", "/a", ""},
+		{v1, "/", ""},
+	} {
+		got, err := tools.CgroupDir(c.mounts, c.path)
+		if got != c.want || (err != nil) != (c.want == "") {
+			t.Errorf("%s in %q: got %q, %v", c.path, strings.TrimSpace(c.mounts), got, err)
+		}
+	}
+}
