@@ -5,7 +5,9 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -39,8 +41,11 @@ type rig struct {
 	slots   *slots.Slots
 	log     *logBuffer
 
-	mu    sync.Mutex
-	tools map[string]*registry.Tool // guarded by mu
+	mu      sync.Mutex
+	tools   map[string]*registry.Tool // guarded by mu
+	reports map[string][]Report       // guarded by mu; by call
+
+	patience time.Duration // how long a wait of the test's own may be
 
 	served *Session
 	stop   context.CancelFunc
@@ -65,7 +70,10 @@ func (l *logBuffer) String() string {
 	return l.b.String()
 }
 
-const sessionID = "sesn_test"
+const (
+	sessionID = "sesn_test"
+	testKey   = "sk-test-key"
+)
 
 // options of a rig.
 type options struct {
@@ -78,6 +86,8 @@ type options struct {
 	journal     Journal
 	lateStart   bool
 	sessionSpec sim.SessionSpec
+	pipe        bool       // over net.Pipe, for a synctest bubble
+	before      func(*rig) // before the session is served
 }
 
 func newRig(t *testing.T, change func(*options)) *rig {
@@ -87,20 +97,30 @@ func newRig(t *testing.T, change func(*options)) *rig {
 	if change != nil {
 		change(&o)
 	}
-	r := &rig{t: t, sim: sim.New(o.sim), tools: map[string]*registry.Tool{}, journal: &Memory{},
+	r := &rig{t: t, sim: sim.New(o.sim), tools: map[string]*registry.Tool{}, reports: map[string][]Report{}, journal: &Memory{},
 		slots: slots.New(o.slots), log: &logBuffer{}, reason: make(chan Reason, 1)}
 	handler := r.sim.Handler()
 	if !o.unchecked {
 		handler = apispec.Load(t).Wrap(t, handler, nil)
 	}
-	server := httptest.NewServer(handler)
-	t.Cleanup(server.Close)
+	t.Cleanup(r.noCredentials)
+	r.patience = 20 * time.Second
+	if o.pipe {
+		r.patience = 24 * time.Hour // which passes at once
+		net := newPipes()
+		net.serve(t, handler)
+		o.client.BaseURL, o.client.Transport = "http://pipe.test", &http.Transport{DialContext: net.dial, MaxIdleConnsPerHost: 64}
+	} else {
+		server := httptest.NewServer(handler)
+		t.Cleanup(server.Close)
+		o.client.BaseURL = server.URL
+	}
 	t.Cleanup(r.sim.Close)
 	r.session = r.sim.NewSession(o.sessionSpec)
 	log := slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	o.client.BaseURL, o.client.Log = server.URL, log
+	o.client.Log = log
 	if o.client.Credential == (upstream.Credential{}) {
-		o.client.Credential = upstream.Credential{APIKey: "sk-test-key"}
+		o.client.Credential = upstream.Credential{APIKey: testKey}
 	}
 	var err error
 	if r.client, err = upstream.New(o.client); err != nil {
@@ -112,12 +132,39 @@ func newRig(t *testing.T, change func(*options)) *rig {
 	if o.journal != nil {
 		journal = o.journal
 	}
-	r.served = New(Config{Settings: o.set, Client: r.client, Slots: r.slots, Journal: journal, Log: log, StreamIdle: o.idle})
+	r.served = New(Config{Settings: o.set, Client: r.client, Slots: r.slots, Journal: journal, Log: log, StreamIdle: o.idle,
+		Report: r.note})
+	if o.before != nil {
+		o.before(r)
+	}
 	if !o.lateStart {
 		r.start()
 		r.attach()
 	}
 	return r
+}
+
+// noCredentials looks for the key where it must never be (invariant 7).
+func (r *rig) noCredentials() {
+	if strings.Contains(r.log.String(), testKey) {
+		r.t.Error("the credential is in the log")
+	}
+}
+
+func (r *rig) note(p Report) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.reports[p.ID] = append(r.reports[p.ID], p)
+}
+
+// ended is the one outcome that was reported of a call.
+func (r *rig) ended(id string, want Outcome) {
+	r.t.Helper()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if p := r.reports[id]; len(p) != 1 || p[0].Outcome != want {
+		r.t.Errorf("call %s: reported %+v, want once %s", id, p, want)
+	}
 }
 
 // start serves the session until the test ends.
@@ -173,7 +220,7 @@ func (r *rig) echo(name string) { r.tool(registry.Spec{Name: name, Handler: hand
 // answered waits for the results of calls.
 func (r *rig) answered(ids ...string) {
 	r.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), r.patience)
 	defer cancel()
 	if err := r.session.WaitAnswered(ctx, ids...); err != nil {
 		r.t.Fatalf("calls %v are not answered: %v", ids, err)
@@ -198,7 +245,7 @@ func (r *rig) over(want Reason) {
 		if got != want {
 			r.t.Errorf("the session ended with %q, want %q", got, want)
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(r.patience):
 		r.t.Fatal("the session is still served")
 	}
 }

@@ -57,6 +57,7 @@ type ledger struct {
 
 	draining bool
 	over     bool // end was given out; nothing more will be
+	gone     bool // and it was because the session is over
 }
 
 // turn is what is known of the session's status.
@@ -306,14 +307,14 @@ func (l *ledger) finishSession(reason Reason, why string) {
 	l.over = true
 	cause := errDrained
 	if reason == ReasonOver {
-		cause = errOver
+		l.gone, cause = true, errOver
 	}
 	for _, c := range l.calls {
 		if c.alive {
 			l.emit(stop{c.id, cause})
 		}
-		if reason != ReasonOver || c.state == ended {
-			continue
+		if reason != ReasonOver || c.state == ended || l.sending.has(c) {
+			continue // what is being sent may yet be accepted: afterEnd says
 		}
 		if c.state.open() {
 			l.emit(dropped{c.report(l.now, Over)})
@@ -334,10 +335,14 @@ func (l *ledger) finishSession(reason Reason, why string) {
 }
 
 // afterEnd takes in what reports back after the end: an entry that was written
-// meanwhile for a session that is over must not stay.
+// meanwhile for a session that is over must not stay, and a result that the API
+// has accepted counts as answered.
 func (l *ledger) afterEnd(in Input) {
 	var id string
 	switch in := in.(type) {
+	case sent:
+		l.sentAtEnd(in.err)
+		return
 	case started:
 		id = in.id
 	case finishDone:
@@ -347,6 +352,28 @@ func (l *ledger) afterEnd(in Input) {
 	}
 	if c := l.byID[id]; c != nil && c.state == ended && c.inJournal {
 		l.emit(forget{[]string{id}})
+	}
+}
+
+// sentAtEnd ends the calls of the send that was under way at the end.
+func (l *ledger) sentAtEnd(err error) {
+	var entries []string
+	for _, c := range l.sending.batch {
+		if c.state == ended || err != nil && !l.gone {
+			continue // what may still be wanted stays in the journal
+		}
+		if c.inJournal {
+			entries = append(entries, c.id)
+		}
+		if err == nil {
+			l.accept(c)
+		} else {
+			l.drop(c, Over, errOver)
+		}
+	}
+	l.sending.batch = nil
+	if len(entries) > 0 {
+		l.emit(forget{entries})
 	}
 }
 

@@ -28,6 +28,7 @@ func CallOnce(ctx context.Context, set *registry.Set, tool string, input json.Ra
 		Report: func(r Report) { reports <- r },
 	})
 	work, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer cancel(nil)
 	s.ctx = work
 	s.send = func(context.Context, []upstream.Answer) error { return nil }
 	outs, wake := s.ledger.Step(time.Now(), received{upstream.Event{

@@ -131,5 +131,8 @@ func (s *Session) callHandler(ctx context.Context, q queue) (r tools.Result, err
 	if err != nil && ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
+	if err == nil && len(r.Content) == 0 {
+		r.Content = tools.Text("").Content // nothing at all would spoil its whole batch
+	}
 	return r, err, false
 }

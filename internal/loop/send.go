@@ -1,10 +1,24 @@
 package loop
 
-import "toolhand/internal/upstream"
+import (
+	"context"
+
+	"toolhand/internal/upstream"
+)
 
 // sendBatch makes one attempt to send a batch. The ledger decides what its
-// outcome means; at most one is under way.
+// outcome means; at most one is under way. Where the session is over meanwhile,
+// the attempt has sendGrace to tell whether the calls were answered.
 func (s *Session) sendBatch(answers []upstream.Answer) {
-	err := s.send(s.ctx, answers)
+	ctx, cancel := context.WithCancelCause(context.WithoutCancel(s.ctx))
+	defer cancel(nil)
+	stop := context.AfterFunc(s.ctx, func() {
+		if context.Cause(s.ctx) == errOver {
+			sleep(ctx, sendGrace)
+		}
+		cancel(context.Cause(s.ctx))
+	})
+	defer stop()
+	err := s.send(ctx, answers)
 	s.post(sent{err})
 }

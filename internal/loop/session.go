@@ -29,6 +29,10 @@ type Config struct {
 // never waits for anything itself.
 const inputBuffer = 64
 
+// sendGrace is how long a send that is under way when its session is over may
+// still take: its outcome says whether the calls were answered.
+const sendGrace = 2 * time.Second
+
 // joinGrace is how long the end of a session waits for the goroutines of its
 // calls, after their tools were told to stop.
 const joinGrace = 3 * time.Second
@@ -168,7 +172,11 @@ func (s *Session) finish(cancel context.CancelCauseFunc, reason Reason) {
 	st := s.status()
 	st.State = "ended: " + string(reason)
 	s.last.Store(&st)
-	cancel(errOver)
+	if reason == ReasonOver {
+		cancel(errOver)
+	} else {
+		cancel(errDrained)
+	}
 	joined := make(chan struct{})
 	go func() {
 		s.wg.Wait()
@@ -198,13 +206,16 @@ func (s *Session) finish(cancel context.CancelCauseFunc, reason Reason) {
 func (s *Session) clean(in Input) {
 	outs, _ := s.ledger.Step(time.Now(), in)
 	for _, out := range outs {
-		if f, ok := out.(forget); ok {
-			ctx, cancel := s.journalContext()
-			if err := s.cfg.Journal.Forget(ctx, s.cfg.Session, f.ids); err != nil {
-				s.cfg.Log.Warn("entries of a session that is over can't be dropped", "error", err)
-			}
-			cancel()
+		f, ok := out.(forget)
+		if !ok {
+			s.tell(out)
+			continue
 		}
+		ctx, cancel := s.journalContext()
+		if err := s.cfg.Journal.Forget(ctx, s.cfg.Session, f.ids); err != nil {
+			s.cfg.Log.Warn("entries of a session that is over can't be dropped", "error", err)
+		}
+		cancel()
 	}
 }
 

@@ -1,0 +1,137 @@
+package loop
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"testing/synctest"
+	"time"
+
+	"toolhand/internal/registry"
+	"toolhand/internal/sim"
+	"toolhand/internal/tools"
+)
+
+// runs is what became of a tool's runs.
+type runs struct {
+	begun atomic.Int32
+	ended atomic.Int32
+
+	mu     sync.Mutex
+	causes []error // of those that were stopped
+}
+
+func (n *runs) stopped(cause error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.causes = append(n.causes, cause)
+}
+
+// cause is why the only stopped run was stopped, nil where none was.
+func (n *runs) cause() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if len(n.causes) != 1 {
+		return nil
+	}
+	return n.causes[0]
+}
+
+// slow puts a tool in force that takes d and then answers with its input, or
+// stops with its context.
+func (r *rig) slow(name string, d time.Duration, change ...func(*registry.Spec)) *runs {
+	n := &runs{}
+	spec := registry.Spec{Name: name, Handler: handlerFunc(func(ctx context.Context, c tools.Call) (tools.Result, error) {
+		n.begun.Add(1)
+		defer n.ended.Add(1)
+		select {
+		case <-time.After(d):
+			return echo(ctx, c)
+		case <-ctx.Done():
+			n.stopped(context.Cause(ctx))
+			return tools.Result{}, ctx.Err()
+		}
+	})}
+	for _, c := range change {
+		c(&spec)
+	}
+	r.tool(spec)
+	return n
+}
+
+// counted puts a tool in force that answers with its input at once.
+func (r *rig) counted(name string) *runs {
+	n := &runs{}
+	r.tool(registry.Spec{Name: name, Handler: handlerFunc(func(ctx context.Context, c tools.Call) (tools.Result, error) {
+		n.begun.Add(1)
+		defer n.ended.Add(1)
+		return echo(ctx, c)
+	})})
+	return n
+}
+
+func deadline(d time.Duration, text string) func(*registry.Spec) {
+	return func(s *registry.Spec) { s.Deadline, s.DeadlineText = d, text }
+}
+
+// ran checks how often a tool was begun (invariant 1).
+func (r *rig) ran(n *runs, want int32) {
+	r.t.Helper()
+	if got := n.begun.Load(); got != want {
+		r.t.Errorf("the tool ran %d times, want %d", got, want)
+	}
+}
+
+// requests checks how many requests of a kind were made.
+func (r *rig) requests(e sim.Endpoint, want int) {
+	r.t.Helper()
+	if got := r.count(e); got != want {
+		r.t.Errorf("%d requests to %s, want %d", got, e, want)
+	}
+}
+
+// after lets fake time pass, and then everything come to rest.
+func after(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+// unanswered checks that a call has no result.
+func (r *rig) unanswered(ids ...string) {
+	r.t.Helper()
+	for _, id := range ids {
+		if res, ok := r.session.Result(id); ok {
+			r.t.Errorf("call %s was answered with %s", id, res.Content)
+		}
+	}
+}
+
+// served checks that the session is still served.
+func (r *rig) stays() {
+	r.t.Helper()
+	select {
+	case got := <-r.reason:
+		r.t.Fatalf("the session ended with %q", got)
+	default:
+	}
+}
+
+// history puts events in the history as they happened while nobody was there.
+func (r *rig) history(events ...string) {
+	r.t.Helper()
+	for _, e := range events {
+		if err := r.session.Bury([]byte(e)); err != nil {
+			r.t.Fatal(err)
+		}
+	}
+}
+
+// live puts events in the history and on the stream.
+func (r *rig) live(events ...string) {
+	r.t.Helper()
+	for _, e := range events {
+		if err := r.session.Emit([]byte(e)); err != nil {
+			r.t.Fatal(err)
+		}
+	}
+}
