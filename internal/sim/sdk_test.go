@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net/http/httptest"
 	"testing"
 	"time"
 
@@ -35,13 +34,12 @@ func (t echoTool) Execute(_ context.Context, input json.RawMessage) ([]anthropic
 }
 
 // TestOfficialRunner judges the simulation by a client that we did not write.
+// All of its traffic is held against the document.
 func TestOfficialRunner(t *testing.T) {
-	srv := sim.New(sim.Options{})
-	web := httptest.NewServer(srv)
-	t.Cleanup(func() { srv.Close(); web.Close() })
-	client := anthropic.NewClient(option.WithBaseURL(web.URL), option.WithAPIKey("key"), option.WithMaxRetries(0))
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	defer cancel()
+	b := newBed(t, sim.Options{Heartbeat: 10 * time.Millisecond})
+	srv, ctx := b.srv, b.ctx
+	client := anthropic.NewClient(option.WithBaseURL(b.web.URL), option.WithAPIKey("key"),
+		option.WithMaxRetries(0), option.WithHTTPClient(b.hc))
 
 	sess := srv.Session("sesn_official")
 	old := sess.CallTool("echo", `{"n":0}`) // found in the history
