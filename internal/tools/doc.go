@@ -11,4 +11,15 @@
 // The deadline belongs to the caller: it answers for a handler that hangs.
 // A handler's duty is to stop when its context ends, and to return only when
 // nothing of the call runs any more, because its return frees the tool's slot.
+//
+// Whatever a handler's other end sends goes through one collector, which holds a
+// bounded part of it: the beginning and the end of a text, or up to
+// [MaxStructured] of what may be content blocks. So a call's memory is bounded,
+// whoever is at the other end.
+//
+// [Processes] owns the process trees of programs. A tree is told by a cgroup of
+// its own, or by marks that a process can't shed by accident; decision 1 in
+// docs/decisions has the reasons and the numbers. Goroutines: one for the thread
+// that forks, as long as Processes is open; one a running program, which waits
+// for it, and os/exec's three, which carry its input and outputs.
 package tools

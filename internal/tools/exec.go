@@ -85,7 +85,8 @@ func (h *execHandler) Call(ctx context.Context, call Call) (Result, error) {
 		WaitDelay:   drainDelay,
 		SysProcAttr: &syscall.SysProcAttr{Credential: h.user},
 	}
-	proc, err := h.procs.start(ctx, cmd, marks, h.log.With("session", call.Session, "call", call.ID, "tool", call.Tool))
+	log := h.log.With("session", call.Session, "call", call.ID, "tool", call.Tool)
+	proc, err := h.procs.start(ctx, cmd, marks, log)
 	if err != nil {
 		return Result{}, &UnavailableError{Err: err}
 	}
@@ -94,12 +95,15 @@ func (h *execHandler) Call(ctx context.Context, call Call) (Result, error) {
 		return Result{}, &LostError{Err: context.Cause(ctx)}
 	}
 	proc.end()
+	if errors.Is(proc.err, exec.ErrWaitDelay) {
+		log.Info("the program left a process behind that held its output open; it is stopped")
+	}
 	if cmd.ProcessState == nil {
 		return Result{}, &LostError{Err: fmt.Errorf("its exit status is not known: %w", proc.err)}
 	}
 	if cmd.ProcessState.Success() {
 		if text := errs.last(); len(text) > 0 {
-			h.log.Debug("tool wrote to stderr", "session", call.Session, "call", call.ID, "tool", call.Tool, "stderr", string(valid(text)))
+			log.Debug("the program wrote to stderr", "stderr", string(valid(text)))
 		}
 		return out.result(false), nil
 	}
