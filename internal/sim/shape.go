@@ -71,7 +71,7 @@ func at(path, problem string) string {
 	return path + ": " + problem
 }
 
-func object1(want shape) check {
+func objectOf(want shape) check {
 	return func(path string, v json.RawMessage) string {
 		_, problem := members(path, v, want)
 		return problem

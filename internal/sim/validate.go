@@ -52,7 +52,7 @@ func resultBlocks() map[string]shape {
 	blocks["search_result"] = shape{
 		"type": required(isText), "source": required(isText), "title": required(isText),
 		"content":   required(arrayOf(byType(textOnly()))),
-		"citations": required(object1(shape{"enabled": required(isBool)})),
+		"citations": required(objectOf(shape{"enabled": required(isBool)})),
 	}
 	return blocks
 }
