@@ -127,8 +127,10 @@ func TestResponse(t *testing.T) {
 // reports collects what Wrap reports.
 type reports struct{ all []string }
 
-func (r *reports) Helper()                           {}
-func (r *reports) Errorf(format string, args ...any) { r.all = append(r.all, fmt.Sprintf(format, args...)) }
+func (r *reports) Helper() {}
+func (r *reports) Errorf(format string, args ...any) {
+	r.all = append(r.all, fmt.Sprintf(format, args...))
+}
 
 func TestWrapReportsWhatIsWrong(t *testing.T) {
 	spec := Load(t)
