@@ -79,15 +79,16 @@ func TestExamplesRun(t *testing.T) {
 		tool, input, want string
 		isError           bool
 	}{
-		{"read_file", `{"path":"sample/hello.go","max_lines":2}`, "// Package sample is what the example tools read, search and test.\npackage sample\n", false},
-		{"read_file", `{"path":"sample/hello.go","max_lines":0.1e1}`, "// Package sample is what the example tools read, search and test.\n", false},
+		{"read_file", `{"path":"sample/hello.go"}`, "func Hello(name string) string {", false},
+		{"read_file", `{"path":"sample/notes.txt","max_lines":3}`, "TODO: greet in the language of the reader\n", false},
+		{"read_file", `{"path":"sample/notes.txt","max_lines":0.1e1}`, "Notes of the sample project\n", false},
 		{"read_file", `{"path":"sample\/n\u006ftes.txt"}`, "Done: greet everybody", false},
 		{"read_file", `{"path":"../go.mod"}`, "expected a path without ..", true},
 		{"read_file", `{"path":"sample/.."}`, "expected a path without ..", true},
 		{"read_file", `{"path":"/etc/passwd"}`, "expected a relative path", true},
 		{"read_file", `{"path":"sample/none; echo boo"}`, "there is no sample/none; echo boo", true},
 		{"read_file", `{"path":"sample"}`, "sample is not a file", true},
-		{"search_code", `{"pattern":"func Hello("}`, "./hello.go:5:func Hello(name string) string {", false},
+		{"search_code", `{"pattern":"func Hello("}`, "func Hello(name string) string {", false},
 		{"search_code", `{"pattern":"-e $(boo) \" '"}`, "no matches", false},
 		{"search_code", `{"pattern":"x","dir":".."}`, "expected a path without ..", true},
 		{"run_tests", `{"package":"sample"}`, "ok: 4 checks", false},

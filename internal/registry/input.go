@@ -15,7 +15,7 @@ import (
 const (
 	maxInputBytes    = 8 << 20
 	maxInputDepth    = 100
-	maxInputValues   = 100_000
+	maxInputValues   = 50_000
 	maxExponent      = 400
 	maxNumberLength  = 1024
 	maxPointersBytes = 64 << 20
@@ -29,32 +29,33 @@ type decoder struct {
 	// validator builds each of them, needed or not.
 	pointers int
 	path     []string
+	depth    int
 }
 
 func refuse(pointer, expected, found string) violation {
 	return violation{pointer: pointer, expected: expected, found: found}
 }
 
-// decodeInput gives the value with numbers kept as they are written. Its errors
-// are violations.
-func decodeInput(input []byte) (map[string]any, error) {
+// decodeInput gives the value with numbers kept as they are written, and its
+// levels. Its errors are violations.
+func decodeInput(input []byte) (value map[string]any, depth int, err error) {
 	if len(input) > maxInputBytes {
-		return nil, refuse("", fmt.Sprintf("at most %d bytes of JSON", maxInputBytes), fmt.Sprint(len(input)))
+		return nil, 0, refuse("", fmt.Sprintf("at most %d bytes of JSON", maxInputBytes), fmt.Sprint(len(input)))
 	}
 	d := &decoder{dec: json.NewDecoder(bytes.NewReader(input))}
 	d.dec.UseNumber()
 	v, err := d.value(0)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	if _, err := d.dec.Token(); !errors.Is(err, io.EOF) {
-		return nil, refuse("", "one JSON object", fmt.Sprintf("more text behind it, at byte %d", d.dec.InputOffset()))
+		return nil, 0, refuse("", "one JSON object", fmt.Sprintf("more text behind it, at byte %d", d.dec.InputOffset()))
 	}
 	object, ok := v.(map[string]any)
 	if !ok {
-		return nil, refuse("", "a JSON object", describe(v))
+		return nil, 0, refuse("", "a JSON object", describe(v))
 	}
-	return object, nil
+	return object, d.depth, nil
 }
 
 func (d *decoder) syntax(err error) error {
@@ -98,6 +99,7 @@ func (d *decoder) value(pointerLength int) (any, error) {
 		if len(d.path) >= maxInputDepth {
 			return nil, refuse("", fmt.Sprintf("at most %d levels of nesting", maxInputDepth), "more")
 		}
+		d.depth = max(d.depth, len(d.path)+1)
 		if t == '{' {
 			return d.object(pointerLength)
 		}

@@ -139,7 +139,7 @@ func (m *manifest) retry(top *node, t *Tool) {
 		return
 	}
 	m.known(n, "retry: ", retryKeys)
-	t.Retry.Attempts = m.count(n, "attempts", 1, 1, 100)
+	t.Retry.Attempts = m.count(n, "retry.attempts", 1, 1, 100)
 	if backoff := n.get("backoff"); backoff != nil {
 		t.Retry.Backoff, _ = m.duration(backoff, "retry.backoff")
 	}
@@ -217,9 +217,9 @@ func (m *manifest) duration(n *node, key string) (time.Duration, string) {
 	return d, n.text
 }
 
-// count reads a whole number from least to most.
-func (m *manifest) count(top *node, key string, fallback, least, most int) int {
-	n := top.get(key)
+// count reads a whole number from least to most; where ends with its key.
+func (m *manifest) count(top *node, where string, fallback, least, most int) int {
+	n := top.get(where[strings.LastIndexByte(where, '.')+1:])
 	if n == nil {
 		return fallback
 	}
@@ -228,7 +228,7 @@ func (m *manifest) count(top *node, key string, fallback, least, most int) int {
 			return i
 		}
 	}
-	m.at(n, "%s: expected a whole number from %d to %d, found %s", key, least, most, n.describe())
+	m.at(n, "%s: expected a whole number from %d to %d, found %s", where, least, most, n.describe())
 	return fallback
 }
 

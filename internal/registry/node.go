@@ -147,6 +147,7 @@ func (n *node) duplicates(ps *problems) {
 	}
 }
 
+// unescapePointer gives the key that a token of a JSON pointer stands for.
 func unescapePointer(token string) string {
 	return strings.ReplaceAll(strings.ReplaceAll(token, "~1", "/"), "~0", "~")
 }

@@ -83,6 +83,10 @@ func parseJSON(ps *problems, data []byte) *node {
 	var se *json.SyntaxError
 	if errors.As(err, &se) {
 		offset = int(se.Offset) - 1
+		// Between tokens the offset is that of the character itself.
+		if next := offset + 1; next < len(data) && strings.HasPrefix(se.Error(), fmt.Sprintf("invalid character '%c'", data[next])) {
+			offset = next
+		}
 	}
 	line, column := position(data, offset)
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {

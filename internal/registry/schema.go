@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/url"
 	"os"
+	"path"
 	"path/filepath"
 	"runtime/debug"
 	"strings"
@@ -19,7 +20,8 @@ type schema struct {
 	compiled *jsonschema.Schema
 	// byLocation finds the part of the schema that a violation names.
 	byLocation map[string]*jsonschema.Schema
-	adopted    map[*jsonschema.Schema]bool
+	// steps bounds the work on a schema that refers to itself; nil for others.
+	steps *steps
 	// fileRef is a $ref that leads to another file, if there is one.
 	fileRef string
 }
@@ -63,7 +65,7 @@ func (h schemaHome) load(target string) (io.ReadCloser, error) {
 	}
 	rel, err := filepath.Rel(h.dir, filepath.FromSlash(u.Path))
 	if err != nil || !filepath.IsLocal(rel) {
-		return refuse("the reference leads out of the manifest's folder, to %s: expected a file within it", quoteShort(u.Path))
+		return refuse("the reference to %s leads out of the manifest's folder: expected a file within it", quoteShort(path.Base(u.Path)))
 	}
 	data, err := readIn(h.dir, rel)
 	if err != nil {
@@ -145,7 +147,10 @@ func compileSchema(ps *problems, n *node, home schemaHome) *schema {
 		ps.at(top, "input_schema: expected `type: object` at its top, found %s", top.describe())
 		return nil
 	}
-	s := &schema{byLocation: make(map[string]*jsonschema.Schema), adopted: make(map[*jsonschema.Schema]bool)}
+	if !checkReferences(ps, n, home) {
+		return nil
+	}
+	s := &schema{byLocation: make(map[string]*jsonschema.Schema)}
 	c := jsonschema.NewCompiler()
 	c.Draft = jsonschema.Draft2020
 	c.AssertFormat = true
@@ -162,8 +167,7 @@ func compileSchema(ps *problems, n *node, home schemaHome) *schema {
 		return nil
 	}
 	s.compiled = compiled
-	s.adopt(compiled)
-	s.adopted = nil
+	adopt(s)
 	return s
 }
 
@@ -202,7 +206,7 @@ func locate(ps *problems, n *node, home schemaHome, err error) {
 	text = strings.TrimPrefix(text, "jsonschema: ")
 	if target, ok := strings.CutSuffix(text, " not found"); ok {
 		ref := findReference(n, home.url(), target)
-		ps.at(ref, "input_schema: the reference %s leads nowhere: expected a part of the schema, such as #/$defs/NAME", ref.describe())
+		ps.at(ref, "input_schema: the reference %s leads nowhere: expected a part of the schema, such as #/$defs/NAME", quoteShort(ref.text))
 		return
 	}
 	ps.at(n, "input_schema: %s", text)
@@ -221,93 +225,4 @@ func shortenTo(s string, most int) string {
 		return strings.ToValidUTF8(s[:most], "") + "…"
 	}
 	return s
-}
-
-// findReference finds the $ref, $dynamicRef or $schema that leads to target,
-// else the schema itself.
-func findReference(n *node, base, target string) *node {
-	from, err := url.Parse(base)
-	if err != nil {
-		return n
-	}
-	want, _, _ := strings.Cut(target, "#")
-	var find func(n *node, exact bool) *node
-	find = func(n *node, exact bool) *node {
-		for i, item := range n.items {
-			if n.kind == kindObject && item.kind == kindString && strings.HasPrefix(n.keys[i].text, "$") {
-				if u, err := from.Parse(item.text); err == nil {
-					got := u.String()
-					if got == target || !exact && strings.Split(got, "#")[0] == want && n.keys[i].text != "$id" {
-						return item
-					}
-				}
-			}
-			if found := find(item, exact); found != nil {
-				return found
-			}
-		}
-		return nil
-	}
-	if found := find(n, true); found != nil {
-		return found
-	}
-	if found := find(n, false); found != nil {
-		return found
-	}
-	return n
-}
-
-// adopt walks the compiled schema once: it notes where each part stands, and
-// exchanges the check of uniqueItems. The drafts' own schemas are left alone,
-// since all of the process shares them.
-func (s *schema) adopt(part *jsonschema.Schema) {
-	if part == nil || s.adopted[part] || isDraft(part.Location) {
-		return
-	}
-	s.adopted[part] = true
-	s.byLocation[part.Location] = part
-	if part.UniqueItems {
-		part.UniqueItems = false
-		part.Extensions = map[string]jsonschema.ExtSchema{"uniqueItems": uniqueItems{}}
-	}
-	for _, one := range []*jsonschema.Schema{
-		part.Ref, part.RecursiveRef, part.DynamicRef, part.Not, part.If, part.Then, part.Else, part.PropertyNames,
-		part.UnevaluatedProperties, part.Items2020, part.Contains, part.UnevaluatedItems, part.ContentSchema,
-	} {
-		s.adopt(one)
-	}
-	for _, many := range [][]*jsonschema.Schema{part.AllOf, part.AnyOf, part.OneOf, part.PrefixItems} {
-		for _, one := range many {
-			s.adopt(one)
-		}
-	}
-	for _, many := range []map[string]*jsonschema.Schema{part.Properties, part.DependentSchemas} {
-		for _, one := range many {
-			s.adopt(one)
-		}
-	}
-	for _, one := range part.PatternProperties {
-		s.adopt(one)
-	}
-	for _, one := range part.Dependencies {
-		s.adoptAny(one)
-	}
-	s.adoptAny(part.AdditionalProperties)
-	s.adoptAny(part.Items)
-	s.adoptAny(part.AdditionalItems)
-}
-
-func isDraft(location string) bool {
-	return strings.HasPrefix(location, "http://json-schema.org/") || strings.HasPrefix(location, "https://json-schema.org/")
-}
-
-func (s *schema) adoptAny(v any) {
-	switch v := v.(type) {
-	case *jsonschema.Schema:
-		s.adopt(v)
-	case []*jsonschema.Schema:
-		for _, one := range v {
-			s.adopt(one)
-		}
-	}
 }

@@ -20,20 +20,29 @@ const maxLines = 20
 
 func (s *schema) validate(tool string, input []byte) (err error) {
 	defer func() {
-		if r := recover(); r != nil {
+		switch r := recover().(type) {
+		case nil:
+		case tooManySteps:
+			err = &InvalidError{Tool: tool, Lines: []string{"(root): expected less nesting: checking this input against the recursive schema takes too long"}}
+		default:
 			err = &InvalidError{
 				Tool: tool, Panic: r, Stack: debug.Stack(),
 				Lines: []string{"(root): expected an input that can be checked: the check itself went wrong on this one"},
 			}
 		}
 	}()
-	value, err := decodeInput(input)
+	value, depth, err := decodeInput(input)
 	if err != nil {
 		var v violation
 		if errors.As(err, &v) {
 			return &InvalidError{Tool: tool, Lines: []string{v.String()}}
 		}
 		return &InvalidError{Tool: tool, Lines: []string{"(root): " + shorten(err.Error())}}
+	}
+	if s.steps != nil {
+		s.steps.mu.Lock()
+		defer s.steps.mu.Unlock()
+		s.steps.left = maxWork / (depth + 1)
 	}
 	err = s.compiled.Validate(value)
 	if err == nil {
@@ -45,11 +54,13 @@ func (s *schema) validate(tool string, input []byte) (err error) {
 		return &InvalidError{Tool: tool, Lines: []string{"(root): " + shortenTo(err.Error(), 300)}}
 	}
 	e := explainer{schema: s, root: value}
-	return &InvalidError{Tool: tool, Lines: lines(e.explain(invalid))}
+	found, more := e.explain(invalid)
+	return &InvalidError{Tool: tool, Lines: lines(found, more)}
 }
 
-// lines sorts violations, drops repetitions and cuts the list.
-func lines(found []violation) []string {
+// lines sorts violations, drops repetitions and cuts the list. more is the
+// number of violations that were not even explained.
+func lines(found []violation, more int) []string {
 	slices.SortFunc(found, func(a, b violation) int {
 		return cmp.Or(comparePointers(a.pointer, b.pointer), cmp.Compare(a.rank, b.rank), cmp.Compare(a.text(), b.text()))
 	})
@@ -59,9 +70,10 @@ func lines(found []violation) []string {
 			out = append(out, line)
 		}
 	}
-	if len(out) > maxLines {
-		more := len(out) - (maxLines - 1)
-		out = append(out[:maxLines-1], fmt.Sprintf("%s%d more", moreLines, more))
+	if len(out)+more > maxLines {
+		shown := min(len(out), maxLines-1)
+		more += len(out) - shown
+		out = append(out[:shown], fmt.Sprintf("%s%d more", moreLines, more))
 	}
 	return out
 }
@@ -70,14 +82,21 @@ const moreLines = "… and "
 
 // comparePointers puts /a/2 before /a/10, and each value before what it holds.
 func comparePointers(a, b string) int {
-	return slices.CompareFunc(strings.Split(a, "/"), strings.Split(b, "/"), func(x, y string) int {
+	for a != "" && b != "" {
+		var x, y string
+		x, a, _ = strings.Cut(a, "/")
+		y, b, _ = strings.Cut(b, "/")
+		if x == y {
+			continue
+		}
 		i, errX := strconv.Atoi(x)
 		j, errY := strconv.Atoi(y)
 		if errX == nil && errY == nil {
 			return cmp.Or(cmp.Compare(i, j), cmp.Compare(x, y))
 		}
 		return cmp.Compare(x, y)
-	})
+	}
+	return cmp.Compare(len(a), len(b))
 }
 
 // violation is one line to the agent.
@@ -140,18 +159,44 @@ func leaves(ve *jsonschema.ValidationError, to []*jsonschema.ValidationError) []
 	return to
 }
 
-func (e *explainer) explain(ve *jsonschema.ValidationError) []violation {
-	switch {
-	case ve.Message == "anyOf failed" || ve.Message == "oneOf failed":
-		return e.alternatives(ve)
-	case len(ve.Causes) == 0 || strings.HasSuffix(ve.AbsoluteKeywordLocation, "/minContains"):
-		return e.leaf(ve)
+// maxExplained bounds how many violations are put into words, since an input
+// may break a schema fifty thousand times. It is more than maxLines because some
+// turn out to be the same line.
+const maxExplained = 3 * maxLines
+
+// explain puts the first violations, in the order of their pointers, into words,
+// and counts the rest.
+func (e *explainer) explain(ve *jsonschema.ValidationError) (out []violation, more int) {
+	all := units(ve, nil)
+	slices.SortFunc(all, func(a, b *jsonschema.ValidationError) int {
+		return cmp.Or(comparePointers(a.InstanceLocation, b.InstanceLocation), cmp.Compare(a.AbsoluteKeywordLocation, b.AbsoluteKeywordLocation))
+	})
+	for i, unit := range all {
+		if i == maxExplained {
+			return out, len(all) - i
+		}
+		if isAlternatives(unit) {
+			out = append(out, e.alternatives(unit)...)
+		} else {
+			out = append(out, e.leaf(unit)...)
+		}
 	}
-	var out []violation
+	return out, 0
+}
+
+// units collects the errors that are explained each on its own.
+func units(ve *jsonschema.ValidationError, to []*jsonschema.ValidationError) []*jsonschema.ValidationError {
+	if len(ve.Causes) == 0 || isAlternatives(ve) || strings.HasSuffix(ve.AbsoluteKeywordLocation, "/minContains") {
+		return append(to, ve)
+	}
 	for _, cause := range ve.Causes {
-		out = append(out, e.explain(cause)...)
+		to = units(cause, to)
 	}
-	return out
+	return to
+}
+
+func isAlternatives(ve *jsonschema.ValidationError) bool {
+	return len(ve.Causes) > 0 && (ve.Message == "anyOf failed" || ve.Message == "oneOf failed")
 }
 
 // alternatives tells of an anyOf or oneOf none of whose branches fits. Where all
@@ -163,8 +208,8 @@ func (e *explainer) alternatives(ve *jsonschema.ValidationError) []violation {
 	var nearest []violation
 	simple, number, best := true, 0, 0
 	for i, cause := range ve.Causes {
-		branch := e.explain(cause)
-		score := 0
+		branch, more := e.explain(cause)
+		score := more
 		for _, v := range branch {
 			score++
 			switch {
