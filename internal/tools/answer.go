@@ -256,7 +256,10 @@ func fromCharacter(b []byte) []byte {
 			return b[i:]
 		}
 	}
-	return b
+	if len(b) < utf8.UTFMax {
+		return nil
+	}
+	return b // no character is that long: it isn't UTF-8 at all
 }
 
 func valid(b []byte) []byte { return bytes.ToValidUTF8(b, []byte("\uFFFD")) }

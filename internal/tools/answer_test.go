@@ -109,6 +109,7 @@ func TestCut(t *testing.T) {
 		{"abcdef", 3, "abc"},
 		{"äöü", 3, "ä"},
 		{"€", 2, "\n["},
+		{"0000000000000\xd8000000000\xef00\xef", 32, "00\n[… 31 bytes left out …]\n"}, // the end would be half a character
 	} {
 		got := text1(t, tools.Answer([]byte(c.raw), false, c.max))
 		if got != c.want {
