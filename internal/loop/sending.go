@@ -18,6 +18,8 @@ const (
 	// The waits between sends that fail.
 	sendBackoffMin = time.Second
 	sendBackoffMax = 30 * time.Second
+	// sendLogEvery is which of the failures in a row are told, besides the first.
+	sendLogEvery = 10
 	// forbiddenWait is how long a session waits whose requests are forbidden.
 	forbiddenWait = time.Minute
 	// answerOverhead is what a result takes in a batch besides its content.
@@ -38,6 +40,7 @@ type sending struct {
 type refusal struct {
 	seq   int // the read to wait for
 	calls []*call
+	size  int // how many results the batch held
 	why   string
 }
 
@@ -169,6 +172,7 @@ func (l *ledger) sendWake() time.Time {
 func (l *ledger) sent(err error) {
 	batch := l.sending.batch
 	l.sending.batch = nil
+	size := len(batch)
 	batch = slices.DeleteFunc(batch, func(c *call) bool { return c.state != finished })
 	if err == nil {
 		l.sending.fails, l.sending.at = 0, time.Time{}
@@ -181,14 +185,18 @@ func (l *ledger) sent(err error) {
 	case upstream.KindGone:
 		l.finishSession(ReasonOver, err.Error())
 	case upstream.KindRefused:
-		l.refused(batch, err)
+		l.refused(batch, size, err)
 	case upstream.KindForbidden:
 		l.fail(err)
 		l.sending.hold(l.now.Add(forbiddenWait))
+	case upstream.KindCredential:
+		// The client lets nobody through until it works, and has said so.
+		l.sending.hold(l.now.Add(sendBackoffMin))
 	case upstream.KindUnknown:
 		l.fail(err)
 		for _, c := range batch {
 			c.unsettled, c.settleSeq, c.settleAt = true, 0, l.now.Add(echoWait)
+			c.doubt = true
 		}
 	default:
 		l.fail(err)
@@ -202,11 +210,16 @@ func (l *ledger) fail(err error) {
 	wait = max(l.set.Jitter(min(wait, sendBackoffMax)), upstream.RetryAfter(err))
 	l.sending.fails++
 	l.sending.at = l.now.Add(wait)
+	if l.sending.fails > 1 && l.sending.fails%sendLogEvery != 0 {
+		return // it was said
+	}
 	l.emit(notice{text: "send failed; trying again", args: []any{"error", err.Error(), "wait", wait.String(), "fails", l.sending.fails}})
 }
 
 // refused sets a batch aside until fresh history says what is left of it.
-func (l *ledger) refused(batch []*call, err error) {
+// size is how many results it held: those that ended while it was under way may
+// be why it was refused.
+func (l *ledger) refused(batch []*call, size int, err error) {
 	if len(batch) == 0 {
 		return
 	}
@@ -216,7 +229,7 @@ func (l *ledger) refused(batch []*call, err error) {
 	for _, c := range batch {
 		c.unsettled, c.settleSeq, c.settleAt = true, seq, l.now
 	}
-	l.sending.refusals = append(l.sending.refusals, refusal{seq: seq, calls: batch, why: why})
+	l.sending.refusals = append(l.sending.refusals, refusal{seq: seq, calls: batch, size: size, why: why})
 }
 
 // judge decides what becomes of refused batches whose history is known now:
@@ -232,7 +245,7 @@ func (l *ledger) judge(seq int) {
 		left := slices.DeleteFunc(slices.Clone(r.calls), func(c *call) bool { return c.state != finished })
 		switch {
 		case len(left) == 0:
-		case len(left) < len(r.calls):
+		case len(left) < r.size:
 			l.regroup(left)
 		case len(left) == 1:
 			l.condemn(left[0], r.why)

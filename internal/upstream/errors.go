@@ -141,3 +141,9 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 	}
 	return max(0, min(d, maxRetryAfter))
 }
+
+// NewError makes the error of a response with a status and the API's error type,
+// for those who stand in for the API.
+func NewError(op string, status int, errorType string) *Error {
+	return &Error{Op: op, Status: status, Type: errorType, kind: kindOf(status, errorType)}
+}

@@ -1,0 +1,428 @@
+package loop
+
+import (
+	"errors"
+	"slices"
+	"time"
+
+	"toolhand/internal/tools"
+	"toolhand/internal/upstream"
+)
+
+// move lets one thing happen.
+func (w *world) move() {
+	if w.reason == ReasonOver || w.reason == ReasonStopped {
+		return
+	}
+	switch w.choose(16) {
+	case 0, 1:
+		w.tickOn()
+	case 2, 3:
+		w.deliver()
+	case 4, 5, 6:
+		w.endAttemptStep(w.choose)
+	case 7, 8:
+		w.endOp(w.choose)
+	case 9:
+		w.endSend(w.choose)
+	case 10, 11:
+		w.agentCalls()
+	case 12:
+		w.agentIdles()
+	case 13:
+		w.disturb()
+	case 14:
+		w.now = w.now.Add(time.Duration(1+w.choose(40)) * 100 * time.Millisecond)
+		w.step(tick{})
+	case 15:
+		w.crash()
+	}
+}
+
+// tickOn lets time pass until the ledger wants to be woken.
+func (w *world) tickOn() {
+	if w.wake.IsZero() {
+		w.now = w.now.Add(time.Second)
+	} else if w.wake.After(w.now) {
+		w.now = w.wake
+	}
+	w.step(tick{})
+}
+
+// deliver brings an event on the wire to the worker: in order, out of order,
+// twice, or never.
+func (w *world) deliver() {
+	if len(w.queued) == 0 {
+		return
+	}
+	i := 0
+	if w.choose(4) == 3 {
+		i = w.choose(len(w.queued))
+	}
+	e := w.queued[i]
+	switch w.choose(10) {
+	case 9:
+		w.queued = slices.Delete(w.queued, i, i+1) // lost; the stream breaks with it
+		w.queued = nil
+		w.step(attached{})
+		return
+	case 8: // it comes again
+	default:
+		w.queued = slices.Delete(w.queued, i, i+1)
+	}
+	w.step(received{e})
+}
+
+func (w *world) agentCalls() {
+	if w.over {
+		return
+	}
+	names := []string{"pay", "look", "long", "nowhere"}
+	e := upstream.Event{Type: upstream.TypeCall, Name: names[w.choose(len(names))], Input: []byte(`{}`)}
+	if w.choose(4) == 3 {
+		e.Thread = "sthr_child"
+	}
+	w.newEvent(e, w.choose(8) != 7)
+	if w.choose(12) == 11 {
+		w.poison[w.log[len(w.log)-1].ID] = 1 + w.choose(9)
+	}
+	w.waiting = false
+}
+
+func (w *world) agentIdles() {
+	if w.over {
+		return
+	}
+	e := upstream.Event{Type: upstream.TypeIdle, StopReason: upstream.StopRequiresAction, EventIDs: w.open()}
+	if len(e.EventIDs) == 0 {
+		e.StopReason = "end_turn"
+	}
+	w.newEvent(e, w.choose(8) != 7)
+}
+
+// disturb is what others do: interrupts, other clients, the end.
+func (w *world) disturb() {
+	open := w.open()
+	switch w.choose(10) {
+	case 0, 1, 2:
+		thread := ""
+		if w.choose(2) == 1 {
+			thread = "sthr_child"
+		}
+		w.newEvent(upstream.Event{Type: upstream.TypeInterrupt, Thread: thread}, w.choose(8) != 7)
+		for _, id := range open {
+			if c := w.api[id]; thread == "" || c.event.Thread == thread {
+				c.dead = true
+			}
+		}
+	case 3, 4:
+		if len(open) > 0 {
+			id := open[w.choose(len(open))]
+			w.api[id].answered, w.api[id].elsewise = true, true
+			w.newEvent(upstream.Event{Type: upstream.TypeResult, CallID: id}, w.choose(8) != 7)
+		}
+	case 5, 6:
+		w.queued = nil
+		w.step(attached{}) // a reconnect
+	case 7:
+		w.step(received{upstream.Event{Type: upstream.TypeUndecodable}})
+	case 8:
+		if w.choose(6) == 5 && !w.over {
+			w.over = true
+			w.newEvent(upstream.Event{Type: upstream.TypeTerminated}, w.choose(4) != 3)
+		}
+	case 9:
+		w.step(reloaded{})
+	}
+}
+
+// endAttemptStep moves one call's goroutine on.
+func (w *world) endAttemptStep(choose func(int) int) {
+	ids := make([]string, 0, len(w.attempts))
+	for id := range w.attempts {
+		ids = append(ids, id)
+	}
+	if len(ids) == 0 {
+		return
+	}
+	slices.Sort(ids)
+	id := ids[choose(len(ids))]
+	a := w.attempts[id]
+	switch {
+	case a.starting != nil:
+		w.endStart(a, choose)
+	case a.stopped != nil:
+		delete(w.attempts, id)
+		w.step(returned{id: id, err: a.stopped})
+	case !a.admitted && choose(8) == 7:
+		w.step(rejected{id, "Invalid input", Invalid})
+		delete(w.attempts, id)
+		w.step(returned{id: id})
+	case !a.admitted:
+		a.admitted = true
+		w.step(admitted{id})
+	case a.running:
+		delete(w.attempts, id)
+		r := returned{id: id, result: okResult(a.q)}
+		switch choose(8) {
+		case 4:
+			r = returned{id: id, err: &tools.UnavailableError{Err: errWorld}}
+		case 5:
+			r = returned{id: id, err: &tools.LostError{Err: errWorld}}
+		case 6:
+			r = returned{id: id, err: errWorld, panicked: true}
+		case 7:
+			r = returned{id: id, err: errDeadline}
+		}
+		w.step(r)
+	}
+}
+
+// endStart ends a Start: done, lost, or done and reported lost.
+func (w *world) endStart(a *worldAttempt, choose func(int) int) {
+	e := *a.starting
+	a.starting = nil
+	how := choose(6)
+	if how == 4 {
+		w.step(started{id: e.Call, err: errWorld})
+		return
+	}
+	if old, there := w.journal[e.Call]; there && (old.Owner != e.Owner || old.Finished) {
+		w.step(started{id: e.Call, err: ErrOwned})
+		return
+	}
+	rev := w.put(e)
+	if how == 5 {
+		w.step(started{id: e.Call, err: errWorld})
+		return
+	}
+	w.step(started{id: e.Call, revision: rev})
+}
+
+func (w *world) put(e Entry) uint64 {
+	w.revision++
+	e.Revision = w.revision
+	w.journal[e.Call] = e
+	return e.Revision
+}
+
+// endOp ends one operation of the journal, or one read.
+func (w *world) endOp(choose func(int) int) {
+	if len(w.ops) == 0 {
+		return
+	}
+	i := choose(len(w.ops))
+	op := w.ops[i]
+	w.ops = slices.Delete(w.ops, i, i+1)
+	how := choose(6)
+	switch {
+	case op.finish != nil:
+		w.endFinish(op.finish.entry, how)
+	case op.forget != nil:
+		if how != 4 {
+			for _, id := range op.forget.ids {
+				delete(w.journal, id)
+			}
+		}
+		var err error
+		if how >= 4 {
+			err = errWorld
+		}
+		w.step(forgotten{op.forget.ids, err})
+	case op.read != nil:
+		w.endRead(*op.read)
+	case op.find:
+		w.step(primary{})
+	}
+}
+
+func (w *world) endFinish(e Entry, how int) {
+	if how == 4 {
+		w.step(finishDone{id: e.Call, err: errWorld})
+		return
+	}
+	if old, there := w.journal[e.Call]; there && old.Revision != e.Revision && old.Owner != e.Owner {
+		w.problem("the fence of %s is %d, and its finish has %d", e.Call, old.Revision, e.Revision)
+	}
+	if old, there := w.journal[e.Call]; there && old.Finished && string(old.Result.Content) != string(e.Result.Content) && w.poison[e.Call] == 0 {
+		w.problem("invariant 3: the journal's result of %s is replaced", e.Call)
+	}
+	rev := w.put(e)
+	if how == 5 {
+		w.step(finishDone{id: e.Call, err: errWorld})
+		return
+	}
+	w.step(finishDone{id: e.Call, revision: rev})
+}
+
+// endRead answers a read as the API would, through the reader.
+func (w *world) endRead(r readHistory) {
+	rd := newReader(r.open)
+	page := upstream.Page{Events: slices.Clone(w.log)}
+	slices.Reverse(page.Events)
+	rd.take(page)
+	slices.Reverse(rd.events)
+	in := history{seq: r.seq, events: rd.events, complete: rd.complete}
+	if r.session {
+		status := "running"
+		if w.over {
+			status = "terminated"
+		}
+		in.session = &upstream.Session{Status: status}
+	}
+	clear(w.doubt) // whatever was sent before is in the history now
+	w.step(in)
+}
+
+// endSend ends the send under way.
+func (w *world) endSend(choose func(int) int) {
+	if len(w.sends) == 0 {
+		return
+	}
+	batch := w.sends[0]
+	w.sends = nil
+	switch choose(8) {
+	case 4: // lost on the way
+		w.unknown(batch)
+		return
+	case 5: // taken, and reported lost
+		w.accept(batch)
+		w.unknown(batch)
+		return
+	case 6, 7:
+		w.step(sent{upstream.NewError("send", 429, "rate_limit_error")})
+		return
+	}
+	if w.accept(batch) {
+		w.step(sent{})
+		return
+	}
+	// What is poisoned alone is refused a number of times.
+	if len(batch) == 1 && w.poison[batch[0].CallID] > 0 {
+		w.poison[batch[0].CallID]--
+		if w.poison[batch[0].CallID] == 0 {
+			w.poison[batch[0].CallID] = -1 // was poisoned once
+		}
+	}
+	w.step(sent{upstream.NewError("send", 400, "invalid_request_error")})
+}
+
+func (w *world) unknown(batch []upstream.Answer) {
+	for _, a := range batch {
+		if c := w.ledger.byID[a.CallID]; c != nil && c.state == finished {
+			w.doubt[a.CallID] = true
+		}
+	}
+	w.step(sent{errors.New("reset")})
+}
+
+// crash ends this life at once. What was under way is done or not.
+func (w *world) crash() {
+	if w.choose(4) != 3 {
+		return
+	}
+	ids := make([]string, 0, len(w.attempts))
+	for id := range w.attempts {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	for _, id := range ids {
+		if a := w.attempts[id]; a.starting != nil && w.choose(2) == 1 {
+			if _, there := w.journal[id]; !there {
+				w.put(*a.starting)
+			}
+		}
+	}
+	for _, op := range w.ops {
+		if op.finish != nil && w.choose(2) == 1 {
+			w.put(op.finish.entry)
+		}
+		if op.forget != nil && w.choose(2) == 1 {
+			for _, id := range op.forget.ids {
+				delete(w.journal, id)
+			}
+		}
+	}
+	if len(w.sends) > 0 && w.choose(2) == 1 {
+		w.accept(w.sends[0])
+	}
+	if w.reason == "" {
+		clear(w.quarant)
+		w.boot()
+	}
+}
+
+// calm lets everything go well until nothing is left to do, and checks that
+// every call has come to its end.
+func (w *world) calm() {
+	well := func(int) int { return 0 }
+	w.choose = well
+	for i := range 3000 {
+		if w.reason != "" {
+			return
+		}
+		switch {
+		case len(w.queued) > 0:
+			e := w.queued[0]
+			w.queued = w.queued[1:]
+			w.step(received{e})
+		case len(w.sends) > 0:
+			w.endSend(well)
+		case len(w.ops) > 0:
+			w.endOp(well)
+		case len(w.attempts) > 0 && i%5 < 3:
+			w.endAttemptStep(w.attemptOf(i))
+		case !w.waiting && len(w.open()) > 0:
+			w.waiting = true
+			w.agentIdles()
+			w.queued = nil
+			w.step(attached{})
+		case w.busyCalls():
+			w.tickOn()
+		default:
+			w.judge()
+			return
+		}
+	}
+	w.problem("the world does not come to rest")
+}
+
+// attemptOf chooses another call's goroutine each time, and then the good way.
+func (w *world) attemptOf(i int) func(int) int {
+	first := true
+	return func(n int) int {
+		if first {
+			first = false
+			return i % n
+		}
+		return 0
+	}
+}
+
+func (w *world) busyCalls() bool {
+	return w.ledger.owed() > 0 || len(w.attempts) > 0
+}
+
+// judge checks that each call has its one accepted result, or a reason why not.
+func (w *world) judge() {
+	for id, c := range w.api {
+		switch {
+		case c.dead || c.elsewise || w.over:
+		case c.answered && c.accepts == 1:
+		case w.quarant[id] || w.ledger.isKept(id):
+		case w.ledger.byID[id] != nil && w.ledger.byID[id].state == foreign:
+		case w.behindEnd(id):
+		default:
+			w.problem("invariant 2: %s has no result and no reason", id)
+		}
+	}
+}
+
+// behindEnd reports whether an ended turn lies after the call: what it left open
+// is nobody's any more. The world makes no such turns but by an empty list.
+func (w *world) behindEnd(id string) bool {
+	i := slices.IndexFunc(w.log, func(e upstream.Event) bool { return e.ID == id })
+	return slices.ContainsFunc(w.log[i:], func(e upstream.Event) bool {
+		return e.Type == upstream.TypeIdle && e.StopReason != upstream.StopRequiresAction
+	})
+}

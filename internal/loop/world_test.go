@@ -1,0 +1,340 @@
+package loop
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"toolhand/internal/registry"
+	"toolhand/internal/tools"
+	"toolhand/internal/upstream"
+)
+
+// world is everything around a ledger, in fake time: the API with its log, the
+// journal, the tools. A source of choices says what happens next and which way
+// it goes wrong. After each step the checker looks at everything.
+type world struct {
+	choose func(n int) int // 0 <= choose(n) < n; 0 is the harmless way
+	set    Settings
+	tools  map[string]*registry.Tool
+
+	now    time.Time
+	ledger *ledger
+	wake   time.Time
+	life   int // counts crashes
+	ids    int
+
+	// The API.
+	log     []upstream.Event
+	api     map[string]*apiCall
+	over    bool
+	queued  []upstream.Event // on the wire to the worker
+	poison  map[string]int   // refusals left of a call's results
+	waiting bool
+
+	// What is under way, as the ledger gave it out.
+	attempts map[string]*worldAttempt
+	ops      []pendingOp
+	sends    [][]upstream.Answer // at most one
+	journal  map[string]Entry
+	revision uint64
+
+	// What the checker remembers.
+	runs     map[string]int
+	contents map[string][]string // the different contents sent for a call
+	doubt    map[string]bool     // sent with an unknown outcome, not settled since
+	answered map[string]int
+	dropped  map[string]bool
+	quarant  map[string]bool
+	reason   Reason
+	drained  bool
+	problems []string
+	trace    []string
+}
+
+type apiCall struct {
+	event    upstream.Event
+	answered bool
+	dead     bool // interrupted
+	elsewise bool // answered by another client
+	content  string
+	accepts  int
+}
+
+// worldAttempt is a call's goroutine.
+type worldAttempt struct {
+	q        queue
+	admitted bool
+	starting *Entry
+	running  bool
+	stopped  error
+}
+
+// pendingOp is a journal operation or read under way.
+type pendingOp struct {
+	finish *finish
+	forget *forget
+	read   *readHistory
+	find   bool
+}
+
+func testTool(name string, idempotent bool, deadline time.Duration) *registry.Tool {
+	t, err := registry.NewTool(registry.Spec{Name: name, Idempotent: idempotent, Deadline: deadline,
+		DeadlineText: deadline.String(), Handler: handlerFunc(echo)})
+	if err != nil {
+		panic(err)
+	}
+	return t
+}
+
+func newWorld(choose func(int) int) *world {
+	w := &world{
+		choose: choose, now: time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC),
+		tools: map[string]*registry.Tool{
+			"pay":  testTool("pay", false, 10*time.Second),
+			"long": testTool("long", false, 60*time.Second),
+			"look": testTool("look", true, 20*time.Second),
+		},
+		api: map[string]*apiCall{}, poison: map[string]int{}, journal: map[string]Entry{},
+		runs: map[string]int{}, contents: map[string][]string{}, answered: map[string]int{},
+		dropped: map[string]bool{}, quarant: map[string]bool{},
+	}
+	w.set = Settings{Session: "s", Owner: "w", Linger: 250 * time.Millisecond, Reconcile: 5 * time.Minute,
+		Lookup: func(name string) (*registry.Tool, bool) { t, ok := w.tools[name]; return t, ok }}
+	w.boot()
+	return w
+}
+
+// boot starts a life of the worker.
+func (w *world) boot() {
+	w.life++
+	w.set.Owner = fmt.Sprintf("life%d", w.life)
+	w.ledger = newLedger(w.set)
+	w.answered = map[string]int{}
+	w.attempts, w.ops, w.sends, w.doubt = map[string]*worldAttempt{}, nil, nil, map[string]bool{}
+	w.queued = nil
+	var entries []Entry
+	for _, e := range w.journal {
+		entries = append(entries, e)
+	}
+	slices.SortFunc(entries, func(a, b Entry) int { return int(a.Revision) - int(b.Revision) })
+	w.step(recovered{entries})
+	w.step(attached{})
+}
+
+func (w *world) problem(format string, args ...any) {
+	w.problems = append(w.problems, fmt.Sprintf(format, args...))
+}
+
+// step gives the ledger an input, does what it says as far as that is
+// instantaneous, and checks everything.
+func (w *world) step(in Input) {
+	w.trace = append(w.trace, fmt.Sprintf("%s %T%+v", w.now.Format("05.000"), in, in))
+	wasOver := w.ledger.over
+	outs, wake := w.ledger.Step(w.now, in)
+	w.wake = wake
+	for _, out := range outs {
+		w.trace = append(w.trace, fmt.Sprintf("      -> %T", out))
+		w.perform(out)
+	}
+	if wasOver {
+		return
+	}
+	w.check()
+}
+
+func (w *world) perform(out Output) {
+	switch out := out.(type) {
+	case queue:
+		if w.attempts[out.call.ID] != nil {
+			w.problem("%s is queued twice", out.call.ID)
+		}
+		w.attempts[out.call.ID] = &worldAttempt{q: out}
+	case start:
+		a := w.attempts[out.entry.Call]
+		if a == nil || !a.admitted || a.running || a.starting != nil {
+			w.problem("start of %s out of turn", out.entry.Call)
+			return
+		}
+		a.starting = &out.entry
+	case run:
+		w.performRun(out.id)
+	case stop:
+		a := w.attempts[out.id]
+		if a == nil {
+			w.problem("stop of %s, which has no attempt", out.id)
+			return
+		}
+		if a.stopped == nil {
+			a.stopped = out.cause
+		}
+	case finish:
+		w.ops = append(w.ops, pendingOp{finish: &out})
+	case forget:
+		w.ops = append(w.ops, pendingOp{forget: &out})
+	case readHistory:
+		w.ops = append(w.ops, pendingOp{read: &out})
+	case findPrimary:
+		w.ops = append(w.ops, pendingOp{find: true})
+	case send:
+		w.performSend(out)
+	case answered:
+		w.answered[out.report.ID]++
+		if w.answered[out.report.ID] > 1 {
+			w.problem("%s is reported answered twice", out.report.ID)
+		}
+	case dropped:
+		w.dropped[out.report.ID] = true
+	case quarantine:
+		w.quarant[out.report.ID] = true
+	case end:
+		w.reason = out.reason
+	}
+}
+
+func (w *world) performRun(id string) {
+	a := w.attempts[id]
+	switch {
+	case a == nil || !a.admitted || a.running || a.starting != nil:
+		w.problem("run of %s out of turn", id)
+		return
+	case w.drained:
+		w.problem("%s is run while draining", id)
+	}
+	a.running = true
+	if a.stopped != nil {
+		return // the goroutine sees its context first
+	}
+	w.runs[id]++
+	if !a.q.tool.Idempotent {
+		if w.runs[id] > 1 {
+			w.problem("invariant 1: %s is run %d times", id, w.runs[id])
+		}
+		if e, ok := w.journal[id]; !ok || e.Finished {
+			w.problem("%s is run without its start in the journal", id)
+		}
+	}
+	if c := w.api[id]; c == nil {
+		w.problem("%s is run, and the API never named it", id)
+	}
+}
+
+func (w *world) performSend(s send) {
+	if len(w.sends) > 0 {
+		w.problem("two sends at once")
+	}
+	seen := map[string]bool{}
+	for _, a := range s.answers {
+		c := w.ledger.byID[a.CallID]
+		if w.api[a.CallID] == nil {
+			w.problem("an answer for %s, which is no call", a.CallID)
+		}
+		if seen[a.CallID] {
+			w.problem("%s is twice in one batch", a.CallID)
+		}
+		seen[a.CallID] = true
+		if w.doubt[a.CallID] {
+			w.problem("%s is sent again while its fate is open", a.CallID)
+		}
+		if e, ok := w.journal[a.CallID]; (!ok || !e.Finished) && c != nil && w.now.Before(c.finishedAt.Add(writeGrace)) {
+			w.problem("%s is sent before its result is in the journal", a.CallID)
+		}
+		// Only what the journal holds is the same for ever: a result that could
+		// not be written is lost with its life.
+		text := string(a.Content)
+		if e := w.journal[a.CallID]; e.Finished && string(e.Result.Content) == text && !slices.Contains(w.contents[a.CallID], text) {
+			w.contents[a.CallID] = append(w.contents[a.CallID], text)
+		}
+	}
+	w.sends = append(w.sends, s.answers)
+}
+
+// check looks at everything after a step.
+func (w *world) check() {
+	if !w.wake.IsZero() && !w.wake.After(w.now) && w.reason == "" {
+		w.problem("wake %s is not after now: the loop would spin", w.wake.Sub(w.now))
+	}
+	for _, c := range w.ledger.calls {
+		if (c.state == pending || c.state == running) && !w.now.Before(c.deadline) && w.reason == "" {
+			w.problem("invariant 4: %s is %s at its deadline", c.id, c.state)
+		}
+		if c.alive != (w.attempts[c.id] != nil) {
+			w.problem("%s: alive is %t and it is not so", c.id, c.alive)
+		}
+		if c.state.open() && w.reason == "" && w.wake.IsZero() && !w.underWay() && !w.drained && w.ledger.turn.attached {
+			w.problem("%s is %s, and nothing will wake it", c.id, c.state)
+		}
+	}
+	if len(w.ledger.byID) != len(w.ledger.calls) {
+		w.problem("the ledger's index is off: %d and %d", len(w.ledger.byID), len(w.ledger.calls))
+	}
+	for id, texts := range w.contents {
+		// The second may be the short error in the place of a refused result.
+		if len(texts) > 2 || len(texts) == 2 && w.poison[id] == 0 {
+			w.problem("invariant 3: %s was sent with %d different results", id, len(texts))
+		}
+	}
+	for id, c := range w.api {
+		if c.accepts > 1 {
+			w.problem("invariant 2: %s has %d accepted results", id, c.accepts)
+		}
+	}
+}
+
+func (w *world) underWay() bool {
+	return len(w.ops) > 0 || len(w.sends) > 0 || len(w.attempts) > 0
+}
+
+var errWorld = errors.New("it went wrong")
+
+// newEvent puts an event in the log and on the wire, or only in the log.
+func (w *world) newEvent(e upstream.Event, wire bool) {
+	w.now = w.now.Add(time.Millisecond)
+	w.ids++
+	if e.ID == "" {
+		e.ID = fmt.Sprintf("e%d", w.ids)
+	}
+	if e.ProcessedAt.IsZero() {
+		e.ProcessedAt = w.now
+	}
+	w.log = append(w.log, e)
+	if e.Type == upstream.TypeCall {
+		w.api[e.ID] = &apiCall{event: e}
+	}
+	if wire {
+		w.queued = append(w.queued, e)
+	}
+}
+
+func (w *world) open() []string {
+	var ids []string
+	for _, e := range w.log {
+		if c := w.api[e.ID]; c != nil && !c.answered && !c.dead {
+			ids = append(ids, e.ID)
+		}
+	}
+	return ids
+}
+
+// accept takes a batch, all or none, as the API does.
+func (w *world) accept(batch []upstream.Answer) bool {
+	for _, a := range batch {
+		c := w.api[a.CallID]
+		if w.over || c == nil || c.answered || c.dead {
+			return false
+		}
+		if w.poison[a.CallID] > 0 {
+			return false
+		}
+	}
+	for _, a := range batch {
+		c := w.api[a.CallID]
+		c.answered, c.content = true, string(a.Content)
+		c.accepts++
+		w.newEvent(upstream.Event{Type: upstream.TypeResult, CallID: a.CallID}, w.choose(4) != 3)
+	}
+	return true
+}
+
+func okResult(q queue) tools.Result { return tools.Text("result of " + q.call.ID) }
