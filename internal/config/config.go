@@ -7,9 +7,9 @@ import (
 	"os"
 )
 
-// Config is worker.yaml, key by key. Paths are as they are to be opened: what
-// the file gives relative to itself has become relative to the working
-// directory, as defaults are. It is made by [Default] or [Load] and not changed
+// Config is worker.yaml, key by key. Paths are as they are to be opened: with
+// a file, relative ones (defaults too) have become relative to its directory.
+// It is made by [Default] or [Load] and not changed
 // once the worker runs.
 type Config struct {
 	Upstream Upstream `yaml:"upstream"`

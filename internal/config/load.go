@@ -158,8 +158,8 @@ func positionOfInvalid(data []byte) *token.Position {
 	return pos
 }
 
-// resolvePaths makes the paths that the file sets relative to its directory. A
-// default stays relative to the working directory.
+// resolvePaths makes relative paths relative to the file's directory, defaults
+// too: that a default is written out must not change what it means.
 func (w *walk) resolvePaths(v reflect.Value, prefix, dir string) {
 	for i := range v.NumField() {
 		field, of := v.Field(i), v.Type().Field(i)
@@ -167,7 +167,7 @@ func (w *walk) resolvePaths(v reflect.Value, prefix, dir string) {
 		switch {
 		case field.Kind() == reflect.Struct:
 			w.resolvePaths(field, key+".", dir)
-		case of.Tag.Get("config") == "path" && w.seen[key] != nil:
+		case of.Tag.Get("config") == "path":
 			if path := field.String(); path != "" && !filepath.IsAbs(path) {
 				field.SetString(filepath.Join(dir, path))
 			}

@@ -64,12 +64,20 @@ log: { level: info, format: auto }
 shutdown: { grace: 30s }
 `
 
+// defaultsBeside are the defaults of a file: its tools.d lies beside it.
+func defaultsBeside(path string) Config {
+	c := Default()
+	c.Tools.Dir = filepath.Join(filepath.Dir(path), c.Tools.Dir)
+	return c
+}
+
 func TestDocumentedDefaults(t *testing.T) {
-	got, err := Load(write(t, documented))
+	path := write(t, documented)
+	got, err := Load(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := Default()
+	want := defaultsBeside(path)
 	// A list that is written down empty is empty and not nil.
 	want.Sessions.IDs, want.Sessions.Discover.AgentIDs = []string{}, []string{}
 	if !reflect.DeepEqual(*got, want) {
@@ -139,12 +147,13 @@ func TestFilesThatSayNothing(t *testing.T) {
 		"", "\n", "# a comment\n", "---\n", "--- # here\n", "~\n", "{}\n", "\ufeff", "\ufeffsessions:\n",
 		"%YAML 1.2\n---\nsessions:\n", "upstream:\n#  base_url: x\ntools:\n", "sessions: { ids: }\n", "sessions:\n...\n",
 	} {
-		got, err := Load(write(t, text))
+		path := write(t, text)
+		got, err := Load(path)
 		if err != nil {
 			t.Errorf("%q: %v", text, err)
 			continue
 		}
-		if want := Default(); !reflect.DeepEqual(*got, want) {
+		if want := defaultsBeside(path); !reflect.DeepEqual(*got, want) {
 			t.Errorf("%q gives %+v, want the defaults", text, *got)
 		}
 	}
