@@ -74,7 +74,7 @@ func (l *ledger) recover(entries []Entry) {
 		}
 		c := &call{
 			id: e.Call, name: e.Tool, thread: e.Thread, received: e.Received, deadline: e.Deadline,
-			revision: e.Revision, inJournal: true, unsettled: true,
+			revision: e.Revision, inJournal: true, unsettled: true, doubt: true,
 		}
 		if c.received.IsZero() {
 			c.received = l.now

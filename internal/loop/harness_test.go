@@ -40,6 +40,7 @@ type rig struct {
 	journal *Memory
 	slots   *slots.Slots
 	log     *logBuffer
+	logger  *slog.Logger
 
 	mu      sync.Mutex
 	tools   map[string]*registry.Tool // guarded by mu
@@ -117,8 +118,8 @@ func newRig(t *testing.T, change func(*options)) *rig {
 	}
 	t.Cleanup(r.sim.Close)
 	r.session = r.sim.NewSession(o.sessionSpec)
-	log := slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	o.client.Log = log
+	r.logger = slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	o.client.Log = r.logger
 	if o.client.Credential == (upstream.Credential{}) {
 		o.client.Credential = upstream.Credential{APIKey: testKey}
 	}
@@ -132,7 +133,7 @@ func newRig(t *testing.T, change func(*options)) *rig {
 	if o.journal != nil {
 		journal = o.journal
 	}
-	r.served = New(Config{Settings: o.set, Client: r.client, Slots: r.slots, Journal: journal, Log: log, StreamIdle: o.idle,
+	r.served = New(Config{Settings: o.set, Client: r.client, Slots: r.slots, Journal: journal, Log: r.logger, StreamIdle: o.idle,
 		Report: r.note})
 	if o.before != nil {
 		o.before(r)
@@ -272,4 +273,27 @@ func object(t *testing.T, v any) json.RawMessage {
 		t.Fatal(err)
 	}
 	return b
+}
+
+// beside serves another session with the same client, slots and tools.
+func (r *rig) beside(id string) *sim.Session {
+	r.t.Helper()
+	session := r.sim.NewSession(sim.SessionSpec{ID: id})
+	cfg := r.served.cfg
+	cfg.Session, cfg.Log = id, r.logger
+	other := New(cfg)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		other.Serve(ctx)
+	}()
+	r.t.Cleanup(func() {
+		cancel()
+		<-done
+	})
+	if err := session.WaitStreams(r.t.Context(), 1); err != nil {
+		r.t.Fatal(err)
+	}
+	return session
 }

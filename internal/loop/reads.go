@@ -163,7 +163,7 @@ func (l *ledger) historyStatus(in history) {
 func (l *ledger) settled(seq int) {
 	for _, c := range l.calls {
 		if c.state == finished && c.unsettled && c.settleSeq != 0 && c.settleSeq <= seq {
-			c.unsettled, c.settleSeq = false, 0
+			c.unsettled, c.doubt, c.settleSeq = false, false, 0
 		}
 	}
 	l.judge(seq)

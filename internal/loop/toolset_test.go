@@ -2,6 +2,9 @@ package loop
 
 import (
 	"context"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
 	"sync"
 	"sync/atomic"
 	"testing/synctest"
@@ -133,5 +136,35 @@ func (r *rig) live(events ...string) {
 		if err := r.session.Emit([]byte(e)); err != nil {
 			r.t.Fatal(err)
 		}
+	}
+}
+
+// slowJournal takes its time.
+type slowJournal struct {
+	Memory
+	start time.Duration
+}
+
+func (j *slowJournal) Start(ctx context.Context, e Entry) (uint64, error) {
+	time.Sleep(j.start)
+	return j.Memory.Start(ctx, e)
+}
+
+// turned turns the events of a page by n.
+func turned(n int) sim.Action {
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+			rec := httptest.NewRecorder()
+			next.ServeHTTP(rec, q)
+			var page map[string]json.RawMessage
+			var data []json.RawMessage
+			if json.Unmarshal(rec.Body.Bytes(), &page) == nil && json.Unmarshal(page["data"], &data) == nil && len(data) > 0 {
+				n := n % len(data)
+				page["data"], _ = json.Marshal(append(data[n:], data[:n]...))
+			}
+			b, _ := json.Marshal(page) // it was JSON before
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = w.Write(b)
+		})
 	}
 }
