@@ -56,10 +56,11 @@ func FuzzManifest(f *testing.F) {
 	}
 	f.Add([]byte(manifestOf("a")))
 	f.Add([]byte("a: &a [*a]\n? b\n: !!str 5\n<<: {}\n--- x\n"))
+	dir := f.TempDir()
 	f.Fuzz(func(t *testing.T, data []byte) {
 		opts := Options{make: recorded()}
 		opts.applyDefaults()
-		m := &manifest{problems: &problems{file: "a.yaml"}, opts: &opts, dir: t.TempDir(), file: "/none/a.yaml", real: t.TempDir()}
+		m := &manifest{problems: &problems{file: "a.yaml"}, opts: &opts, dir: dir, file: filepath.Join(dir, "a.yaml"), real: dir}
 		tool := m.read(data)
 		if (tool == nil) != (len(m.list) > 0) {
 			t.Fatalf("a tool %v with errors %v", tool, m.list)

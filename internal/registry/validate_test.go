@@ -73,15 +73,16 @@ func checkAnswer(t *testing.T, text string) {
 	}
 }
 
-// A hostile input is answered in bounded time. The bound is ten times what was
-// measured, for a slow machine and the race detector.
+// A hostile input is answered in bounded time: the worst took 0.4 s; the bound
+// leaves room for a machine under load and the race detector. Without the bounds
+// of input.go and walk.go some of these take hours, or all of the memory.
 func TestHostileInputs(t *testing.T) {
 	for name, c := range hostile() {
 		t.Run(name, func(t *testing.T) {
 			tool := mustTool(t, c[0])
 			began := time.Now()
 			err := tool.Validate(json.RawMessage(c[1]))
-			if took := time.Since(began); took > 10*time.Second {
+			if took := time.Since(began); took > 30*time.Second {
 				t.Errorf("took %v", took)
 			}
 			var invalid *InvalidError
