@@ -70,11 +70,27 @@ func wanted(eventType string) bool {
 	return false
 }
 
+// bulky reports whether events of this type can be large and tell a worker
+// nothing, so that they are passed over without a look at the rest.
+func bulky(eventType string) bool {
+	switch eventType {
+	case TypeMessage, TypeUserMessage, "agent.thinking", "agent.tool_result", "agent.mcp_tool_result",
+		"event_start", "event_delta":
+		return true
+	}
+	return false
+}
+
 // decode reads one event. It keeps nothing of data.
 func decode(data []byte) Event {
 	e := Event{Type: gjson.GetBytes(data, "type").String()}
 	if !wanted(e.Type) {
-		if e.Type == "" && gjson.ValidBytes(data) {
+		switch {
+		case bulky(e.Type):
+		case !gjson.ValidBytes(data):
+			// What looks like a type we don't know may be half of one we do.
+			return Event{Type: TypeUndecodable}
+		case e.Type == "":
 			e.Type = "untyped"
 		}
 		return e
