@@ -1,10 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
+	"log/slog"
 	"os"
 
 	"toolhand/internal/config"
+	"toolhand/internal/telemetry"
 )
 
 // configFlags name the configuration; every command that needs one has them.
@@ -15,8 +18,8 @@ type configFlags struct {
 
 // logFlags say how to log.
 type logFlags struct {
-	LogLevel  string `help:"Log level: debug, info, warn, error; stands before log.level." placeholder:"LEVEL" env:"TOOLHAND_LOG_LEVEL"`
-	LogFormat string `help:"Log format: auto, tint, json; stands before log.format." placeholder:"FORMAT" env:"TOOLHAND_LOG_FORMAT"`
+	LogLevel  string `help:"Log level: debug, info, warn or error; stands before log.level." placeholder:"LEVEL" env:"TOOLHAND_LOG_LEVEL"`
+	LogFormat string `help:"Log format: auto, tint or json; stands before log.format." placeholder:"FORMAT" env:"TOOLHAND_LOG_FORMAT"`
 }
 
 // load reads the configuration and lays environment and flags over it. It
@@ -39,14 +42,30 @@ func (f configFlags) load(p *process) (*config.Config, string, error) {
 	return cfg, path, nil
 }
 
-// apply lays the flags over the configuration.
-func (f logFlags) apply(cfg *config.Config) {
-	if f.LogLevel != "" {
-		cfg.Log.Level = f.LogLevel
+// logger lays the flags over the configuration and makes the log.
+func (f logFlags) logger(p *process, cfg *config.Config, secrets *telemetry.Secrets) (*slog.Logger, error) {
+	cfg.Log.Level = cmp.Or(f.LogLevel, cfg.Log.Level)
+	cfg.Log.Format = cmp.Or(f.LogFormat, cfg.Log.Format)
+	log, err := newLogger(p, cfg.Log, secrets)
+	if err != nil {
+		// The file's own values were checked when it was read.
+		return nil, usageError{fmt.Errorf("--log-level, --log-format, TOOLHAND_LOG_LEVEL or TOOLHAND_LOG_FORMAT: %w", err)}
 	}
-	if f.LogFormat != "" {
-		cfg.Log.Format = f.LogFormat
+	return log, nil
+}
+
+// newLogger makes the log of a command.
+func newLogger(p *process, cfg config.Log, secrets *telemetry.Secrets) (*slog.Logger, error) {
+	f, ok := p.stderr.(*os.File)
+	return telemetry.NewLogger(telemetry.Redact(p.stderr, secrets), cfg.Level, cfg.Format, ok && telemetry.IsTerminal(f))
+}
+
+// enoughRoom says when not all of the sessions that are named can be served.
+func enoughRoom(cfg *config.Config) error {
+	if n := len(cfg.Sessions.IDs); n > cfg.Sessions.MaxActive {
+		return usageError{fmt.Errorf("%d sessions are named, and sessions.max_active allows %d: raise it, or name fewer", n, cfg.Sessions.MaxActive)}
 	}
+	return nil
 }
 
 type configCmd struct {
@@ -78,6 +97,9 @@ func (c configCheckCmd) Run(p *process) error {
 	if err != nil {
 		return err
 	}
+	if err := enoughRoom(cfg); err != nil {
+		return err
+	}
 	for _, file := range []struct{ key, path string }{
 		{"upstream.api_key_file", cfg.Upstream.APIKeyFile},
 		{"admin.token_file", cfg.Admin.TokenFile},
@@ -97,7 +119,8 @@ func (c configCheckCmd) Run(p *process) error {
 		fmt.Fprintf(p.stderr, "warning: %s has no effect in this version\n", key)
 	}
 	if path == "" {
-		path = "no file found: the defaults"
+		fmt.Fprintln(p.stdout, "there is no configuration file: the defaults are in force")
+		return nil
 	}
 	fmt.Fprintf(p.stdout, "%s: ok\n", path)
 	return nil

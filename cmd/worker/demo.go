@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	toolhand "toolhand"
@@ -48,21 +49,23 @@ func (c demoCmd) Run(p *process) error {
 	if err != nil {
 		return err
 	}
-	show := newShow(p.stdout)
-	server := sim.New(sim.Options{OnEvent: show.event, OnRequest: show.request})
-	defer server.Close()
+	ctx, stop := context.WithCancelCause(p.ctx)
+	var beside sync.WaitGroup
+	defer beside.Wait()
+	defer stop(nil)
+	show := newShow(p.stdout, func(err error) { stop(fmt.Errorf("the demo has nowhere to print: %w", err)) })
+	api := sim.New(sim.Options{OnEvent: show.event, OnRequest: show.request})
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return fmt.Errorf("the simulated API needs a port on loopback: %w", err)
 	}
-	web := &http.Server{Handler: server, ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug)}
-	go web.Serve(ln)
-	defer web.Close()
-	server.Prepare(script)
-	url := "http://" + ln.Addr().String()
+	web := &http.Server{Handler: api, ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug)}
+	beside.Go(func() { _ = web.Serve(ln) }) // until Close
+	defer func() { api.Close(); _ = web.Close() }()
+	api.Prepare(script)
 
 	cfg := config.Default()
-	cfg.Upstream.BaseURL, cfg.Tools.Dir, cfg.Admin.Listen = url, dir, "127.0.0.1:0"
+	cfg.Upstream.BaseURL, cfg.Tools.Dir, cfg.Admin.Listen = "http://"+ln.Addr().String(), dir, "127.0.0.1:0"
 	cfg.Sessions.IDs = []string{script.Session}
 	w, err := c.worker(p, &cfg)
 	if err != nil {
@@ -70,58 +73,49 @@ func (c demoCmd) Run(p *process) error {
 	}
 	defer w.close()
 	w.tell = show.report
-	adminServer, err := w.openAdmin()
+	server, err := w.openAdmin()
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(p.stdout, "toolhand demo: a coding agent's session, played by a simulated API at %s,\nserved by the worker with %d tools of %s\n\n",
-		url, len(w.registry.Set().Tools()), c.shown(dir))
-	return c.play(p, w, adminServer, server, script, show)
+	beside.Go(func() { serveAdmin(ctx, server, w.log) })
+	beside.Go(func() { stopOnSignal(ctx, p, func() { stop(errDemoInterrupted) }) })
+	show.printf("toolhand demo: a coding agent's session, played by a simulated API at\n%s, served by the worker with %d tools of %s\n\n",
+		cfg.Upstream.BaseURL, len(w.registry.Set().Tools()), c.shown(dir))
+	err = c.play(ctx, w, api, script, show, server.Addr())
+	stop(nil)
+	return err
 }
 
-// play runs worker and script beside each other until the script is at its end.
-func (c demoCmd) play(p *process, w *worker, admin serving, server *sim.Server, script *sim.Script, show *show) error {
-	ctx, cancel := context.WithTimeout(p.ctx, demoTimeout)
-	defer cancel()
-	drain, stop := context.WithCancel(context.Background())
-	defer stop()
-	hard, kill := context.WithCancel(context.Background())
-	defer kill()
-	interrupted := make(chan struct{})
-	go stopOnSignal(hard, p, func() { close(interrupted); cancel() })
-	adminDone := make(chan struct{})
-	go func() { defer close(adminDone); admin.Serve(hard) }()
-	done := make(chan int)
-	go func() { done <- w.serve(drain, hard) }()
+var errDemoInterrupted = errors.New("the demo was interrupted")
 
-	err := server.Play(ctx, script)
+// play runs worker and script beside each other until the script is at its end,
+// and the worker has drained.
+func (c demoCmd) play(ctx context.Context, w *worker, api *sim.Server, script *sim.Script, show *show, status net.Addr) error {
+	drain, drained := context.WithCancel(context.WithoutCancel(ctx))
+	defer drained()
+	left := make(chan int)
+	go func() { left <- w.serve(drain, ctx) }()
+
+	bounded, cancel := context.WithTimeout(ctx, demoTimeout)
+	err := api.Play(bounded, script)
+	cancel()
+	kept := false
 	if err == nil && c.Keep {
-		fmt.Fprintf(p.stdout, "\nkept running: the API at %s, the worker's status at http://%s/api/v1/status; Ctrl-C ends it\n",
-			w.cfg.Upstream.BaseURL, admin.Addr())
-		<-interrupted
+		show.printf("\nkept running: the API at %s, the worker's status at http://%s/api/v1/status; Ctrl-C ends it\n",
+			w.cfg.Upstream.BaseURL, status)
+		<-ctx.Done()
+		kept = errors.Is(context.Cause(ctx), errDemoInterrupted)
 	}
-	stop()
-	left := <-done
-	kill()
-	<-adminDone
-	select {
-	case <-interrupted:
-		if !c.Keep {
-			return errors.New("the demo was interrupted")
-		}
-	default:
+	drained()
+	n := <-left
+	if ctx.Err() != nil && !kept {
+		return context.Cause(ctx)
 	}
+	show.table(w.client.Counts(), n)
 	if err != nil {
 		return fmt.Errorf("the session did not go as its script says: %w", err)
 	}
-	show.table(w.client.Counts(), left)
 	return nil
-}
-
-// serving is what the demo needs of the admin server.
-type serving interface {
-	Serve(ctx context.Context) error
-	Addr() net.Addr
 }
 
 // worker puts a worker together that knows no credential of the user.
@@ -129,7 +123,7 @@ func (c demoCmd) worker(p *process, cfg *config.Config) (*worker, error) {
 	log := slog.New(slog.DiscardHandler)
 	if c.Verbose {
 		var err error
-		if log, err = newLogger(p, cfg, &telemetry.Secrets{}); err != nil {
+		if log, err = newLogger(p, cfg.Log, &telemetry.Secrets{}); err != nil {
 			return nil, err
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"syscall"
 
 	"github.com/alecthomas/kong"
 
@@ -37,12 +38,14 @@ type commands struct {
 
 // process is what a command knows of the process that it runs in.
 type process struct {
+	stdin          io.Reader
 	stdout, stderr io.Writer
 	// lookupEnv finds a variable of the environment.
 	lookupEnv func(string) (string, bool)
-	// signals gives the signals to the process, for commands that wait.
-	signals <-chan os.Signal
-	ctx     context.Context
+	// notify gives the signals to the process from now on, until release is
+	// called. Before and after, a signal ends the process.
+	notify func() (signals <-chan os.Signal, release func())
+	ctx    context.Context
 }
 
 func main() {
@@ -52,12 +55,11 @@ func main() {
 		fmt.Fprintln(os.Stderr, "worker: this process can't be hidden from tools of the same user:", err)
 	}
 	setUmask()
-	signals, stop := notify()
-	code := Main(os.Args[1:], &process{
-		stdout: os.Stdout, stderr: os.Stderr, lookupEnv: os.LookupEnv, signals: signals, ctx: context.Background(),
-	})
-	stop()
-	os.Exit(code)
+	survivePipes()
+	os.Exit(Main(os.Args[1:], &process{
+		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
+		lookupEnv: os.LookupEnv, notify: notify, ctx: context.Background(),
+	}))
 }
 
 // Main parses the command line, runs the command and returns its exit code.
@@ -69,7 +71,6 @@ func Main(args []string, p *process) int {
 		kong.Description("worker runs the tools of hosted AI agents: it follows their sessions, runs each tool call once, and sends the results back before the deadline."),
 		kong.Writers(p.stdout, p.stderr),
 		kong.Exit(func(code int) { exit = code }),
-		kong.UsageOnError(),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
 		kong.Bind(p),
 	)
@@ -85,10 +86,25 @@ func Main(args []string, p *process) int {
 		return exit // --help was printed
 	}
 	if err != nil {
-		fmt.Fprintf(p.stderr, "worker: %s\nrun 'worker --help' to see the commands\n", err)
+		fmt.Fprintf(p.stderr, "worker: %s\nrun '%s --help' to see what there is\n", err, place(err))
 		return exitUsage
 	}
 	return report(p.stderr, ctx.Run(p))
+}
+
+// place is how far a command line was understood.
+func place(err error) string {
+	var parse *kong.ParseError
+	if !errors.As(err, &parse) {
+		return "worker"
+	}
+	place := "worker"
+	for _, step := range parse.Context.Path {
+		if step.Command != nil {
+			place += " " + step.Command.Name
+		}
+	}
+	return place
 }
 
 // errSaid is an error that was told already.
@@ -105,7 +121,8 @@ func report(w io.Writer, err error) int {
 	if err == nil {
 		return exitOK
 	}
-	if !errors.Is(err, errSaid) {
+	// Whoever closed our output early (a pager, head) wants to read no more.
+	if !errors.Is(err, errSaid) && !errors.Is(err, syscall.EPIPE) {
 		fmt.Fprintln(w, "worker:", err)
 	}
 	var (

@@ -1,11 +1,17 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
+	"log/slog"
 	"os"
+	"slices"
+	"sync"
 	"syscall"
 
+	"toolhand/internal/admin"
 	"toolhand/internal/config"
 	"toolhand/internal/telemetry"
 )
@@ -31,21 +37,17 @@ var errSecondSignal = errors.New("stopped by a second signal")
 
 // Run is the daemon.
 func (c runCmd) Run(p *process) error {
+	signals, release := p.notify()
+	defer release()
 	cfg, path, err := c.load(p)
 	if err != nil {
 		return err
 	}
-	c.logFlags.apply(cfg)
-	if len(c.Session) > 0 {
-		cfg.Sessions.IDs = c.Session
-		for _, id := range c.Session {
-			if err := config.SessionID(id); err != nil {
-				return usageError{err}
-			}
-		}
+	if err := c.sessions(cfg); err != nil {
+		return err
 	}
 	secrets := &telemetry.Secrets{}
-	log, err := newLogger(p, cfg, secrets)
+	log, err := c.logger(p, cfg, secrets)
 	if err != nil {
 		return err
 	}
@@ -54,57 +56,76 @@ func (c runCmd) Run(p *process) error {
 		return err
 	}
 	defer w.close()
-	admin, err := w.openAdmin()
+	server, err := w.openAdmin()
 	if err != nil {
 		return err
 	}
+	w.greet(path)
+	return w.daemon(p.ctx, signals, server)
+}
+
+// sessions lays the flag over the configuration.
+func (c runCmd) sessions(cfg *config.Config) error {
+	// An empty variable is one that is not set.
+	ids := slices.DeleteFunc(c.Session, func(id string) bool { return id == "" })
+	for i, id := range ids {
+		if err := config.SessionID(id); err != nil {
+			return usageError{fmt.Errorf("--session or TOOLHAND_SESSION: %w", err)}
+		}
+		if slices.Contains(ids[:i], id) {
+			return usageError{fmt.Errorf("--session or TOOLHAND_SESSION: %s stands there twice", id)}
+		}
+	}
+	if len(ids) > 0 {
+		cfg.Sessions.IDs = ids
+	}
+	return enoughRoom(cfg)
+}
+
+// greet logs what the worker begins with.
+func (w *worker) greet(path string) {
 	v, _ := versions()
-	log.Info("worker started", "version", v, "config", path, "tools", len(w.registry.Set().Tools()),
-		"sessions", len(cfg.Sessions.IDs), "api", cfg.Upstream.BaseURL)
-	for _, key := range config.Inert(cfg) {
-		log.Warn("a key of the configuration has no effect in this version", "key", key)
+	w.log.Info("worker started", "version", v, "config", cmp.Or(path, "defaults"), "tools", len(w.registry.Set().Tools()),
+		"sessions", len(w.cfg.Sessions.IDs), "api", w.cfg.Upstream.BaseURL)
+	for _, key := range config.Inert(w.cfg) {
+		w.log.Warn("a key of the configuration has no effect in this version", "key", key)
 	}
-	for _, text := range w.registry.Set().Warnings() {
-		log.Warn(text)
+	if len(w.cfg.Sessions.IDs) == 0 {
+		w.log.Warn("no session to serve: name one with --session or sessions.ids")
 	}
-	if len(cfg.Sessions.IDs) == 0 {
-		log.Warn("no session to serve: name one with --session or sessions.ids")
+}
+
+// daemon serves until a signal says otherwise. The admin address and the watch
+// for signals are there from before the first session until after the last one.
+func (w *worker) daemon(ctx context.Context, signals <-chan os.Signal, server *admin.Server) error {
+	drain, drained := context.WithCancel(ctx)
+	defer drained()
+	hard, stop := context.WithCancelCause(context.WithoutCancel(ctx))
+	beside, end := context.WithCancel(context.WithoutCancel(ctx))
+	var wg sync.WaitGroup
+	if server != nil {
+		wg.Go(func() { serveAdmin(beside, server, w.log) })
 	}
-	drain, drained := context.WithCancelCause(p.ctx)
-	defer drained(nil)
-	hard, stop := context.WithCancelCause(context.WithoutCancel(p.ctx))
-	defer stop(nil)
-	adminDone := make(chan struct{})
-	adminCtx, adminStop := context.WithCancel(context.Background())
-	go func() {
-		defer close(adminDone)
-		if admin == nil {
-			return
-		}
-		if err := admin.Serve(adminCtx); err != nil {
-			log.Error("admin address is lost", "error", err)
-		}
-	}()
-	watched := make(chan struct{})
-	go func() {
-		defer close(watched)
-		w.watch(p.signals, hard, func() { drained(nil) }, func() { stop(errSecondSignal) })
-	}()
+	wg.Go(func() { w.watch(beside, signals, drained, func() { stop(errSecondSignal) }) })
 	left := w.serve(drain, hard)
-	err = context.Cause(hard)
+	end()
+	wg.Wait()
+	err := context.Cause(hard)
 	stop(nil)
-	<-watched
-	adminStop()
-	<-adminDone
-	log.Info("worker stopped", "calls_left", left)
-	if errors.Is(err, errSecondSignal) {
-		return err
+	w.log.Info("worker stopped", "calls_left", left)
+	return err
+}
+
+// serveAdmin answers until ctx ends. The sessions are served on without it: a
+// call that is open is worth more than a status page.
+func serveAdmin(ctx context.Context, server *admin.Server, log *slog.Logger) {
+	if err := server.Serve(ctx); err != nil {
+		log.Error("the admin address is lost; sessions are served on without it", "error", err)
 	}
-	return nil
 }
 
 // watch acts on signals until ctx ends.
-func (w *worker) watch(signals <-chan os.Signal, ctx context.Context, drain, stop func()) {
+func (w *worker) watch(ctx context.Context, signals <-chan os.Signal, drain, stop func()) {
 	draining := false
 	for {
 		select {

@@ -4,9 +4,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
-	"text/tabwriter"
 	"time"
 
 	"toolhand/internal/loop"
@@ -14,19 +14,40 @@ import (
 	"toolhand/internal/upstream"
 )
 
-// maxShown is how many characters of an input or a result the demo shows.
-const maxShown = 96
+// The demo fits into 100 columns: an input begins at inputAt, a result at
+// resultAt.
+const (
+	columns  = 100
+	inputAt  = 25
+	resultAt = 48
+	maxLines = 4 // of a result
+)
 
 // show prints what happens in the demo, readable at a glance. Its methods may be
 // called by many goroutines.
 type show struct {
 	mu      sync.Mutex
 	w       io.Writer     // guarded by mu
+	lost    func(error)   // told when w takes no more
 	reports []loop.Report // guarded by mu
-	sends   []int         // guarded by mu; the results of each send
 }
 
-func newShow(w io.Writer) *show { return &show{w: w} }
+// newShow prints to w, and tells lost when that does not work.
+func newShow(w io.Writer, lost func(error)) *show { return &show{w: w, lost: lost} }
+
+// printf prints; mu is not held.
+func (s *show) printf(format string, args ...any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.print(format, args...)
+}
+
+// print prints; mu is held.
+func (s *show) print(format string, args ...any) {
+	if _, err := fmt.Fprintf(s.w, format, args...); err != nil {
+		s.lost(err)
+	}
+}
 
 // event shows what the agent's side does.
 func (s *show) event(e sim.Event) {
@@ -44,17 +65,17 @@ func (s *show) event(e sim.Event) {
 	switch e.Type {
 	case "user.message":
 		if !e.ProcessedAt.IsZero() && len(v.Content) > 0 {
-			fmt.Fprintf(s.w, "user    %s\n", v.Content[0].Text)
+			s.print("user    %s\n", v.Content[0].Text)
 		}
 	case "agent.message":
 		if len(v.Content) > 0 {
-			fmt.Fprintf(s.w, "\nagent   %s\n", v.Content[0].Text)
+			s.print("\nagent   %s\n", v.Content[0].Text)
 		}
 	case upstream.TypeCall:
-		fmt.Fprintf(s.w, "  call    %-14s %s\n", v.Name, clip(string(v.Input)))
+		s.print("  call    %-14s %s\n", v.Name, clip(string(v.Input), columns-inputAt))
 	case upstream.TypeIdle:
 		if v.StopReason.Type != upstream.StopRequiresAction {
-			fmt.Fprintf(s.w, "\nagent   (%s)\n", strings.ReplaceAll(v.StopReason.Type, "_", " "))
+			s.print("\nagent   (%s)\n", strings.ReplaceAll(v.StopReason.Type, "_", " "))
 		}
 	}
 }
@@ -70,8 +91,7 @@ func (s *show) request(r sim.Request) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.sends = append(s.sends, len(body.Events))
-	fmt.Fprintf(s.w, "  send    %s in one request\n", plural(len(body.Events), "result"))
+	s.print("  send    %s in one request\n", plural(len(body.Events), "result"))
 }
 
 // report shows a call's result when the API has accepted it.
@@ -79,14 +99,17 @@ func (s *show) report(r loop.Report) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.reports = append(s.reports, r)
-	lines := strings.Split(strings.TrimRight(text(r), "\n"), "\n")
-	fmt.Fprintf(s.w, "  result  %-14s %-12s %8s  %s\n", r.Tool, r.Outcome, took(r).Round(time.Millisecond), clip(lines[0]))
-	for i, line := range lines[1:] {
-		if i == 3 {
-			fmt.Fprintf(s.w, "%48s(%s more)\n", "", plural(len(lines)-4, "line"))
-			break
-		}
-		fmt.Fprintf(s.w, "%48s%s\n", "", clip(line))
+	lines := slices.DeleteFunc(strings.Split(text(r), "\n"), func(l string) bool { return strings.TrimSpace(l) == "" })
+	if len(lines) == 1 {
+		lines = wrap(lines[0], columns-resultAt)
+	}
+	if len(lines) > maxLines {
+		lines = append(lines[:maxLines-1], "("+plural(len(lines)-maxLines+1, "line")+" more)")
+	}
+	head := fmt.Sprintf("  result  %-14s %-12s %8s  ", r.Tool, r.Outcome, took(r).Round(time.Millisecond))
+	for _, line := range lines {
+		s.print("%-*s%s\n", resultAt, head, clip(line, columns-resultAt))
+		head = ""
 	}
 }
 
@@ -116,18 +139,16 @@ func (s *show) table(n upstream.Counts, left int) {
 	for _, r := range s.reports {
 		outcomes[r.Outcome]++
 	}
-	fmt.Fprintln(s.w)
-	w := tabwriter.NewWriter(s.w, 0, 0, 3, ' ', 0)
-	fmt.Fprintf(w, "calls\t%d\t", len(s.reports))
-	for _, o := range []loop.Outcome{loop.OK, loop.Invalid, loop.Deadline, loop.UnknownTool, loop.Failed, loop.Unavailable} {
+	var each []string
+	for _, o := range []loop.Outcome{loop.OK, loop.Failed, loop.Invalid, loop.Deadline, loop.UnknownTool, loop.Unavailable, loop.UnknownOutcome} {
 		if outcomes[o] > 0 {
-			fmt.Fprintf(w, "%d %s  ", outcomes[o], o)
+			each = append(each, fmt.Sprintf("%d %s", outcomes[o], o))
 		}
 	}
-	fmt.Fprintf(w, "\nrequests\t%d\t%d stream, %d history, %d sends of results, %d other\n",
+	s.print("\ncalls     %3d   %s\n", len(s.reports), strings.Join(each, ", "))
+	s.print("requests  %3d   %d stream, %d history, %d sends of results, %d other\n",
 		n.Streams+n.Lists+n.Gets+n.Sends, n.Streams, n.Lists, n.Sends, n.Gets)
-	fmt.Fprintf(w, "left\t%d\tcalls without an accepted answer\n", left)
-	w.Flush()
+	s.print("left      %3d   calls without an accepted answer\n", left)
 }
 
 func plural(n int, word string) string {
@@ -137,11 +158,29 @@ func plural(n int, word string) string {
 	return fmt.Sprintf("%d %ss", n, word)
 }
 
-// clip shortens a line to what fits.
-func clip(s string) string {
+// wrap breaks a line into lines of so many characters, between words if it can.
+func wrap(s string, max int) []string {
+	var lines []string
+	for r := []rune(s); ; {
+		if len(r) <= max {
+			return append(lines, string(r))
+		}
+		at := max
+		for i := max; i > max/2; i-- {
+			if r[i] == ' ' {
+				at = i
+				break
+			}
+		}
+		lines, r = append(lines, string(r[:at])), []rune(strings.TrimLeft(string(r[at:]), " "))
+	}
+}
+
+// clip shortens a line to so many characters.
+func clip(s string, max int) string {
 	r := []rune(strings.ReplaceAll(s, "\t", "  "))
-	if len(r) > maxShown {
-		return string(r[:maxShown-1]) + "…"
+	if len(r) > max {
+		return string(r[:max-1]) + "…"
 	}
 	return string(r)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"sync"
 
 	"toolhand/internal/config"
 	"toolhand/internal/sim"
@@ -35,8 +36,7 @@ With a script:
 // Run serves the simulation.
 func (c simCmd) Run(p *process) error {
 	cfg := config.Default()
-	c.logFlags.apply(&cfg)
-	log, err := newLogger(p, &cfg, &telemetry.Secrets{})
+	log, err := c.logger(p, &cfg, &telemetry.Secrets{})
 	if err != nil {
 		return err
 	}
@@ -52,22 +52,9 @@ func (c simCmd) Run(p *process) error {
 		return fmt.Errorf("the address of the simulation can't be taken: %w", err)
 	}
 	ctx, stop := context.WithCancel(p.ctx)
+	var watch sync.WaitGroup
+	defer watch.Wait()
 	defer stop()
-	go stopOnSignal(ctx, p, stop)
+	watch.Go(func() { stopOnSignal(ctx, p, stop) })
 	return sim.Serve(ctx, ln, script, sim.ServeOptions{Server: sim.Options{Key: c.Key}, Log: log, Exit: c.Exit})
-}
-
-// stopOnSignal calls stop at the first signal that asks the process to end.
-func stopOnSignal(ctx context.Context, p *process, stop func()) {
-	for {
-		select {
-		case sig := <-p.signals:
-			if sig != hangUp {
-				stop()
-				return
-			}
-		case <-ctx.Done():
-			return
-		}
-	}
 }

@@ -7,9 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
+	"sync"
 	"text/tabwriter"
 	"time"
 
@@ -28,27 +28,27 @@ type toolsCmd struct {
 }
 
 // openTools loads the tools of the configuration for a command that ends soon.
-func (f configFlags) openTools(p *process) (*config.Config, *registry.Registry, *tools.Processes, error) {
+// The caller closes procs.
+func (f configFlags) openTools(p *process) (dir string, set *registry.Set, procs *tools.Processes, err error) {
 	cfg, _, err := f.load(p)
 	if err != nil {
-		return nil, nil, nil, err
+		return "", nil, nil, err
 	}
-	log, err := newLogger(p, &config.Config{Log: config.Log{Level: "warn", Format: cfg.Log.Format}}, &telemetry.Secrets{})
+	log, err := newLogger(p, config.Log{Level: "warn", Format: cfg.Log.Format}, &telemetry.Secrets{})
 	if err != nil {
-		return nil, nil, nil, err
+		return "", nil, nil, err
 	}
-	procs, err := tools.NewProcesses(log)
+	if procs, err = tools.NewProcesses(log); err != nil {
+		return "", nil, nil, fmt.Errorf("processes of tools can't be kept: %w", err)
+	}
+	set, err = registry.Load(registry.Options{Dir: cfg.Tools.Dir, Processes: procs, Log: log, LookupEnv: p.lookupEnv})
 	if err != nil {
-		return nil, nil, nil, fmt.Errorf("processes of tools can't be kept: %w", err)
+		return "", nil, nil, errors.Join(err, procs.Close())
 	}
-	reg, err := registry.Open(registry.Options{Dir: cfg.Tools.Dir, Processes: procs, Log: log, LookupEnv: p.lookupEnv})
-	if err != nil {
-		return nil, nil, nil, errors.Join(err, procs.Close())
-	}
-	for _, text := range reg.Set().Warnings() {
+	for _, text := range set.Warnings() {
 		fmt.Fprintln(p.stderr, "warning:", text)
 	}
-	return cfg, reg, procs, nil
+	return cfg.Tools.Dir, set, procs, nil
 }
 
 type toolsListCmd struct {
@@ -63,14 +63,14 @@ func (toolsListCmd) Help() string {
 
 // Run lists the tools.
 func (c toolsListCmd) Run(p *process) error {
-	_, reg, procs, err := c.openTools(p)
+	_, set, procs, err := c.openTools(p)
 	if err != nil {
 		return err
 	}
 	defer procs.Close()
 	if c.JSON {
 		all := []toolStatus{}
-		for _, t := range reg.Set().Tools() {
+		for _, t := range set.Tools() {
 			all = append(all, statusOf(t))
 		}
 		enc := json.NewEncoder(p.stdout)
@@ -79,7 +79,7 @@ func (c toolsListCmd) Run(p *process) error {
 	}
 	w := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "NAME\tHANDLER\tDEADLINE\tCONCURRENCY\tIDEMPOTENT\tDESCRIPTION")
-	for _, t := range reg.Set().Tools() {
+	for _, t := range set.Tools() {
 		concurrency := "-"
 		if t.Concurrency > 0 {
 			concurrency = fmt.Sprint(t.Concurrency)
@@ -112,12 +112,12 @@ Example:
 
 // Run checks the manifests.
 func (c toolsCheckCmd) Run(p *process) error {
-	cfg, reg, procs, err := c.openTools(p)
+	dir, set, procs, err := c.openTools(p)
 	if err != nil {
 		return err
 	}
 	defer procs.Close()
-	fmt.Fprintf(p.stdout, "%s: %d tools, all well\n", cfg.Tools.Dir, len(reg.Set().Tools()))
+	fmt.Fprintf(p.stdout, "%s: %d tools, all well\n", dir, len(set.Tools()))
 	return nil
 }
 
@@ -135,12 +135,12 @@ Example:
 
 // Run prints the agent's tools array.
 func (c toolsExportCmd) Run(p *process) error {
-	_, reg, procs, err := c.openTools(p)
+	_, set, procs, err := c.openTools(p)
 	if err != nil {
 		return err
 	}
 	defer procs.Close()
-	out, err := reg.Set().Export()
+	out, err := set.Export()
 	if err != nil {
 		return usageError{err}
 	}
@@ -171,7 +171,7 @@ func (c toolsCallCmd) Run(p *process) error {
 	switch {
 	case c.Input == "-":
 		var err error
-		if input, err = io.ReadAll(os.Stdin); err != nil {
+		if input, err = io.ReadAll(p.stdin); err != nil {
 			return fmt.Errorf("standard input: %w", err)
 		}
 	case len(bytes.TrimSpace(input)) == 0:
@@ -180,20 +180,22 @@ func (c toolsCallCmd) Run(p *process) error {
 	if !json.Valid(input) {
 		return usageError{fmt.Errorf("the input is not valid JSON: %s", jsonProblem(input))}
 	}
-	_, reg, procs, err := c.openTools(p)
+	_, set, procs, err := c.openTools(p)
 	if err != nil {
 		return err
 	}
 	defer procs.Close()
-	if _, ok := reg.Set().Lookup(c.Name); !ok {
-		return usageError{fmt.Errorf("unknown tool %q; there are: %s", c.Name, strings.Join(names(reg.Set()), ", "))}
+	if _, ok := set.Lookup(c.Name); !ok {
+		return usageError{fmt.Errorf("unknown tool %q; there are: %s", c.Name, strings.Join(names(set), ", "))}
 	}
-	ctx, stop := context.WithCancel(p.ctx)
-	defer stop()
-	go stopOnSignal(ctx, p, stop)
-	report, err := loop.CallOnce(ctx, reg.Set(), c.Name, input)
+	ctx, stop := context.WithCancelCause(p.ctx)
+	var watch sync.WaitGroup
+	defer watch.Wait()
+	defer stop(nil)
+	watch.Go(func() { stopOnSignal(ctx, p, func() { stop(errInterrupted) }) })
+	report, err := loop.CallOnce(ctx, set, c.Name, input)
 	if err != nil {
-		return err
+		return fmt.Errorf("%s: %w", c.Name, err)
 	}
 	printResult(p.stdout, report.Result)
 	fmt.Fprintf(p.stderr, "%s in %s\n", report.Outcome, report.Duration.Round(time.Millisecond))
@@ -202,6 +204,8 @@ func (c toolsCallCmd) Run(p *process) error {
 	}
 	return nil
 }
+
+var errInterrupted = errors.New("interrupted; the tool was stopped with all that it started")
 
 func names(set *registry.Set) []string {
 	var all []string

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	mathrand "math/rand/v2"
-	"os"
 	"time"
 
 	"toolhand/internal/admin"
@@ -177,17 +176,4 @@ func (w *worker) openAdmin() (*admin.Server, error) {
 	w.register(server)
 	w.log.Info("admin address", "listen", server.Addr().String())
 	return server, nil
-}
-
-// newLogger makes the log of a command.
-func newLogger(p *process, cfg *config.Config, secrets *telemetry.Secrets) (*slog.Logger, error) {
-	terminal := false
-	if f, ok := p.stderr.(*os.File); ok {
-		terminal = telemetry.IsTerminal(f)
-	}
-	log, err := telemetry.NewLogger(telemetry.Redact(p.stderr, secrets), cfg.Log.Level, cfg.Log.Format, terminal)
-	if err != nil {
-		return nil, usageError{err}
-	}
-	return log, nil
 }
