@@ -67,11 +67,12 @@ func TestOddManifestBytes(t *testing.T) {
 		"comments":          {"# nothing\n", "a.yaml:1:1: the file holds nothing but comments"},
 		"not UTF-8":         {"name: a\ndescription: \xff\n", "a.yaml:2:14: the text is not valid UTF-8"},
 		"too large":         {strings.Repeat("#", maxFileBytes+1), "a.yaml: expected at most 1048576 bytes, found more"},
-		"deep brackets":     {"name: " + strings.Repeat("[", 100_000), "expected at most 200 levels of nesting, found more"},
-		"deep list":         {strings.Repeat("- ", 100_000), "expected at most 200 levels of nesting, found more"},
+		"deep brackets":     {"name: " + strings.Repeat("[", 10_000), "expected at most 200 levels of nesting, found more"},
+		"deep list":         {strings.Repeat("- ", 10_000), "expected at most 200 levels of nesting, found more"},
 		"long description":  {"description: " + strings.Repeat("é", 1025) + "\n", "description: expected at most 1024 characters, found 1025"},
 		"blank description": {"description: \"  \"\n", "description: expected what the tool does"},
 		"long name":         {"name: " + strings.Repeat("n", 129) + "\n", "(129 characters)"},
+		"many keys":         {strings.Repeat("k: v\n", 100_000), "expected at most 50000 words and signs of YAML, found more"},
 		"alias bomb":        {"name: a\ninput_schema:\n  a: &a [x,x,x,x,x,x,x,x,x,x]\n  b: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a,*a]\n  c: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b,*b]\n  d: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c,*c]\n  e: &e [*d,*d,*d,*d,*d,*d,*d,*d,*d,*d]\n  f: &f [*e,*e,*e,*e,*e,*e,*e,*e,*e,*e]\n", "aliases replaced, found more"},
 	} {
 		t.Run(name, func(t *testing.T) {

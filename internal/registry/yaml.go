@@ -19,6 +19,11 @@ import (
 // makes deep.
 const maxLineTokens = 200
 
+// maxTokens bounds a YAML text: the parser's time grows with the square of a
+// mapping's keys too. 16,000 keys in one mapping take about a second; the
+// million bytes of a file could hold ten times as many.
+const maxTokens = 50_000
+
 // yamlReader makes nodes of a parsed document, with the aliases replaced by
 // what they stand for.
 type yamlReader struct {
@@ -87,8 +92,13 @@ func parseYAML(ps *problems, data []byte) (n *node) {
 	return n
 }
 
-// checkTokens refuses nesting that the parser would take too long for.
+// checkTokens refuses what the parser would take too long for.
 func checkTokens(ps *problems, tokens token.Tokens) bool {
+	if len(tokens) > maxTokens {
+		pos := tokens[maxTokens].Position
+		ps.add(pos.Line, pos.Column, fmt.Sprintf("expected at most %d words and signs of YAML, found more: a large schema can stand in a JSON file, see input_schema_file", maxTokens))
+		return false
+	}
 	flow, line, count := 0, 0, 0
 	for _, tk := range tokens {
 		if tk.Position.Line != line {
