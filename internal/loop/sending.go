@@ -71,10 +71,13 @@ func (l *ledger) tendSend() {
 // all its calls are done; at the deadline of one that waits, while draining and
 // after a failed send, everything that is finished goes.
 func (l *ledger) batch() []*call {
+	if !slices.ContainsFunc(l.calls, func(c *call) bool { return c.sendable(l.now) }) {
+		return nil
+	}
 	var batch []*call
 	size := 0
 	ready := l.readiness()
-	group := l.firstGroup()
+	group := l.firstGroup(ready)
 	for _, c := range l.calls {
 		if !c.sendable(l.now) || c.group != group || !ready(c) {
 			continue
@@ -90,9 +93,8 @@ func (l *ledger) batch() []*call {
 
 // firstGroup is the group that is sent next: the results that are in none go
 // first, so that a refused one holds up nothing.
-func (l *ledger) firstGroup() int {
+func (l *ledger) firstGroup(ready func(*call) bool) int {
 	group := 0
-	ready := l.readiness()
 	for _, c := range l.calls {
 		if !c.sendable(l.now) || !ready(c) {
 			continue
