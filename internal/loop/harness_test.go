@@ -87,13 +87,14 @@ type options struct {
 	journal     Journal
 	lateStart   bool
 	sessionSpec sim.SessionSpec
+	level       slog.Level // of the log; debug by default
 	pipe        bool       // over net.Pipe, for a synctest bubble
 	before      func(*rig) // before the session is served
 }
 
 func newRig(t *testing.T, change func(*options)) *rig {
 	t.Helper()
-	o := options{set: Settings{Session: sessionID, Owner: "test", Linger: 20 * time.Millisecond}}
+	o := options{level: slog.LevelDebug, set: Settings{Session: sessionID, Owner: "test", Linger: 20 * time.Millisecond}}
 	o.sessionSpec.ID = sessionID
 	if change != nil {
 		change(&o)
@@ -118,7 +119,7 @@ func newRig(t *testing.T, change func(*options)) *rig {
 	}
 	t.Cleanup(r.sim.Close)
 	r.session = r.sim.NewSession(o.sessionSpec)
-	r.logger = slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	r.logger = slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: o.level}))
 	o.client.Log = r.logger
 	if o.client.Credential == (upstream.Credential{}) {
 		o.client.Credential = upstream.Credential{APIKey: testKey}

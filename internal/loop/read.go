@@ -160,7 +160,7 @@ func (s *Session) retry(text string, read func(context.Context) error) bool {
 			s.post(forbidden{})
 			d = forbiddenWait
 		}
-		if fails == 0 || fails%10 == 0 {
+		if (fails == 0 || fails%10 == 0) && upstream.KindOf(err) != upstream.KindCredential {
 			s.cfg.Log.Warn(text, "error", err, "fails", fails+1, "wait", d.Round(time.Millisecond).String())
 		}
 		if !sleep(s.ctx, d) {

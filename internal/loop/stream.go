@@ -63,10 +63,12 @@ func (s *Session) follow(ctx context.Context) {
 	}
 }
 
-// logLoss tells of a lost stream. One that comes back soon is normal.
+// logLoss tells of a lost stream. One that comes back soon is normal; of a
+// refused credential the client has told already, once for all sessions.
 func (s *Session) logLoss(err error, fails int, wait time.Duration) {
 	args := []any{"error", errText(err), "fails", fails, "wait", wait.Round(time.Millisecond).String()}
-	if fails == warnFails || fails > warnFails && fails%20 == 0 {
+	refused := upstream.KindOf(err) == upstream.KindCredential
+	if !refused && (fails == warnFails || fails > warnFails && fails%20 == 0) {
 		s.cfg.Log.Warn("the event stream can't be kept open; trying on", args...)
 	} else {
 		s.cfg.Log.Debug("the event stream ended; opening it again", args...)

@@ -138,12 +138,19 @@ func sessionPath(session, rest string) string {
 	return "v1/sessions/" + url.PathEscape(session) + rest
 }
 
-// do makes one request and returns a 2xx response, its body unread. Any other
-// outcome is an [*Error]. ctx bounds the request and the reading of its body.
-func (c *Client) do(ctx context.Context, op string, count *atomic.Int64, method, path string, body any, opts ...option.RequestOption) (*http.Response, error) {
+// enter waits at the gate.
+func (c *Client) enter(ctx context.Context, op string) error {
 	if err := c.gate.enter(ctx); err != nil {
-		return nil, &Error{Op: op, Err: err, kind: KindCredential}
+		return &Error{Op: op, Err: err, kind: KindCredential}
 	}
+	return nil
+}
+
+// do makes one request and returns a 2xx response, its body unread. Any other
+// outcome is an [*Error]. ctx bounds the request and the reading of its body; its
+// clock starts behind the gate, which the caller has entered: else a request
+// could be let through as the probe with no time left to make it.
+func (c *Client) do(ctx context.Context, op string, count *atomic.Int64, method, path string, body any, opts ...option.RequestOption) (*http.Response, error) {
 	var connected atomic.Bool
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GotConn: func(httptrace.GotConnInfo) { connected.Store(true) },

@@ -13,8 +13,9 @@ import (
 const probeInterval = 30 * time.Second
 
 // gateWait is the longest that one request waits at a closed gate, so that a
-// batch is formed anew from time to time.
-const gateWait = 30 * time.Second
+// batch is formed anew from time to time. It is longer than probeInterval, so
+// that a request which waits takes its turn to probe.
+const gateWait = 45 * time.Second
 
 var errGate = errors.New("the credential is refused (401); waiting until it works")
 

@@ -97,6 +97,9 @@ func (c *Client) read(ctx context.Context, op, session, path string, urgent bool
 	if err := c.budget.Wait(ctx, urgent); err != nil {
 		return nil, &Error{Op: op, Err: err}
 	}
+	if err := c.enter(ctx, op); err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithTimeoutCause(ctx, c.opts.RequestTimeout, timeoutError(op, c.opts.RequestTimeout))
 	defer cancel()
 	count := &c.counts.lists
@@ -135,8 +138,8 @@ func (c *Client) Send(ctx context.Context, session string, answers []Answer) err
 	defer cancel(nil)
 	// The clock starts behind the gate: a wait for a working credential is no
 	// attempt.
-	if err := c.gate.enter(ctx); err != nil {
-		return &Error{Op: "send", Err: err, kind: KindCredential}
+	if err := c.enter(ctx, "send"); err != nil {
+		return err
 	}
 	timer := time.AfterFunc(c.opts.SendTimeout, func() { cancel(timeoutError("send", c.opts.SendTimeout)) })
 	defer timer.Stop()

@@ -24,7 +24,7 @@ type Stream struct {
 	body   io.ReadCloser
 	frames *frames
 	idle   time.Duration
-	timer  *time.Timer  // ends the stream when it is silent for idle
+	timer  *time.Timer // ends the stream when it is silent for idle
 	opened time.Time
 	last   atomic.Int64 // when the last byte came, in nanoseconds since opened
 	bytes  atomic.Int64
@@ -36,6 +36,9 @@ type Stream struct {
 func (c *Client) Stream(ctx context.Context, session string, idle time.Duration, urgent bool) (*Stream, error) {
 	if err := c.budget.Wait(ctx, urgent); err != nil {
 		return nil, &Error{Op: "stream", Err: err}
+	}
+	if err := c.enter(ctx, "stream"); err != nil {
+		return nil, err
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	opening := time.AfterFunc(c.opts.RequestTimeout, func() { cancel(timeoutError("stream", c.opts.RequestTimeout)) })
