@@ -22,17 +22,16 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // fake is a session that does what a test says: loop.Session is tried for real
 // in the command's tests.
 type fake struct {
-	id       string
-	drained  chan struct{}
-	once     sync.Once
-	reloads  atomic.Int32
-	calls    int           // it owes so many answers
-	takes    time.Duration // to drain
-	panics   bool
-	deaf     bool // it does not drain
-	served   atomic.Bool
-	gone     chan struct{}
-	goneOnce sync.Once
+	id      string
+	drained chan struct{}
+	once    sync.Once
+	reloads atomic.Int32
+	calls   int           // it owes so many answers
+	takes   time.Duration // to drain
+	panics  bool
+	deaf    bool // it does not drain
+	served  atomic.Bool
+	gone    chan struct{}
 }
 
 func (f *fake) Serve(ctx context.Context) loop.Reason {

@@ -33,5 +33,3 @@ func (s *idSet) rotate() {
 	}
 	s.old, s.young = s.young, make(map[string]struct{})
 }
-
-func (s *idSet) len() int { return len(s.young) + len(s.old) }
