@@ -2,6 +2,7 @@ package tools_test
 
 import (
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -59,20 +60,25 @@ func TestDeadWorkersCgroup(t *testing.T) {
 
 // parent plays a worker that runs a tool until it is told to stop.
 func parent(dir string) int {
-	procs, err := tools.NewProcesses(nil)
+	return parentOf(dir, "env -i daemon", newCall(`{}`), tools.NewProcesses)
+}
+
+// parentOf plays a worker that runs one call until it is told to stop.
+func parentOf(dir, shape string, call tools.Call, newProcesses func(*slog.Logger) (*tools.Processes, error)) int {
+	procs, err := newProcesses(nil)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	defer procs.Close()
-	h, err := tools.NewExec(tools.ExecConfig{Command: []string{os.Args[0], childArg, "family", "env -i daemon", dir, "stay"}, Env: quickExit()}, tools.Common{Name: "family", Dir: "/"}, procs)
+	h, err := tools.NewExec(tools.ExecConfig{Command: []string{os.Args[0], childArg, "family", shape, dir, "stay"}, Env: quickExit()}, tools.Common{Name: "family", Dir: "/"}, procs)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	ctx, stop := notifyContext()
 	defer stop()
-	_, _ = h.Call(ctx, newCall(`{}`))
+	_, _ = h.Call(ctx, call)
 	return 0
 }
 

@@ -72,10 +72,7 @@ func (m *marked) alive() int {
 
 func (m *marked) signal(sig syscall.Signal) {
 	for _, s := range m.members(newTable()) {
-		send(s.pid, sig, func() bool {
-			now, ok := statOf(s.pid)
-			return ok && now.start == s.start
-		})
+		signalStat(s, sig)
 	}
 }
 

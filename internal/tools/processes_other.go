@@ -21,6 +21,9 @@ func NewProcesses(log *slog.Logger) (*Processes, error) { return &Processes{}, n
 // Close has nothing to release on this system.
 func (p *Processes) Close() error { return nil }
 
+// StopLeft finds nothing on this system.
+func (p *Processes) StopLeft([]Call) int { return 0 }
+
 func (p *Processes) newTree([]string) (tree, error) { return &group{}, nil }
 func (p *Processes) forget(int)                     {}
 func (p *Processes) reap(bool)                      {}

@@ -42,6 +42,8 @@ func systemChild(role string, args []string) int {
 		return member(args[0], args[1])
 	case "worker":
 		return worker(args)
+	case "marked parent":
+		return markedParent(args[0], args[1], args[2])
 	case "parent":
 		return parent(args[0])
 	case "spy":
