@@ -112,6 +112,10 @@ func (s *Session) check(q queue) (in rejected, ok bool) {
 	var invalid *registry.InvalidError
 	if errors.As(err, &invalid) {
 		text = invalid.Text()
+		if invalid.Panic != nil {
+			s.cfg.Log.Error("the check of an input panicked", "tool", q.tool.Name, "call", q.call.ID,
+				"panic", fmt.Sprint(invalid.Panic), "stack", string(invalid.Stack))
+		}
 	}
 	return rejected{q.call.ID, text, Invalid}, false
 }
