@@ -1,0 +1,24 @@
+// Package bus is the worker's connection to NATS: to a server embedded in this
+// process, or to an external one. It knows nothing of what goes over it.
+//
+// Embedded, nats-server runs as a library, without a port of its own unless
+// Listen asks for one, and its JetStream keeps its files in a store that a file
+// lock reserves for one process: nats-server itself does not notice a second
+// one, and both would ruin the files. With a SyncInterval of zero everything
+// that was acknowledged is on disk; else it survives the process, and what the
+// last interval wrote does not survive the machine.
+//
+// There are two accounts. The worker's own holds JetStream and with it the
+// journal; only the connection made here is in it, shown by a secret that lives
+// as long as the process. Whoever comes by Listen is in the other one: it sees
+// the requests to tools and answers them, may discover services, works off the
+// job queue and hands in its results, and reaches no other subject of ours.
+//
+// External, the connection is tried until StartTimeout, and once made it is made
+// again for ever. While it is away nothing is buffered: a publish fails at once,
+// so that what was reported as failed is not done later by a buffer.
+//
+// Goroutines: the server's and the connection's own, and for an embedded server
+// one that watches the store (space, and whether a file can be written). All are
+// gone when [Bus.Close] has returned without an error.
+package bus

@@ -1,0 +1,230 @@
+package bus
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+const (
+	ownAccount     = "toolhand"
+	outsideAccount = "outside"
+	maxConnections = 1024
+)
+
+// accounts keeps those from outside away from JetStream. They answer the
+// requests to tools and ask nothing of us but what the exports of our account
+// name: an attach, a result, and the job queue, whose API they
+// find in the domain toolhand (jetstream.NewWithDomain): on its own subjects the
+// server answers for each account by itself, and theirs has no JetStream.
+const accounts = `
+accounts {
+  toolhand {
+    jetstream: enabled
+    exports: [
+      { service: "toolhand.attach", accounts: [outside] }
+      { service: "toolhand.results.>", accounts: [outside] }
+      { service: "$JS.API.STREAM.INFO.TOOLHAND_JOBS", accounts: [outside] }
+      { service: "$JS.API.CONSUMER.INFO.TOOLHAND_JOBS.*", accounts: [outside] }
+      { service: "$JS.API.CONSUMER.MSG.NEXT.TOOLHAND_JOBS.*", response_type: stream, accounts: [outside] }
+      { service: "$JS.ACK.TOOLHAND_JOBS.>", accounts: [outside] }
+    ]
+    imports: [
+      { service: { account: outside, subject: "toolhand.tool.>" } }
+      { service: { account: outside, subject: "$SRV.>" } }
+    ]
+  }
+  outside {
+    exports: [
+      { service: "toolhand.tool.>", accounts: [toolhand] }
+      { service: "$SRV.>", response_type: stream, accounts: [toolhand] }
+    ]
+    imports: [
+      { service: { account: toolhand, subject: "toolhand.attach" } }
+      { service: { account: toolhand, subject: "toolhand.results.>" } }
+      { service: { account: toolhand, subject: "$JS.API.STREAM.INFO.TOOLHAND_JOBS" }, to: "$JS.toolhand.API.STREAM.INFO.TOOLHAND_JOBS" }
+      { service: { account: toolhand, subject: "$JS.API.CONSUMER.INFO.TOOLHAND_JOBS.*" }, to: "$JS.toolhand.API.CONSUMER.INFO.TOOLHAND_JOBS.*" }
+      { service: { account: toolhand, subject: "$JS.API.CONSUMER.MSG.NEXT.TOOLHAND_JOBS.*" }, to: "$JS.toolhand.API.CONSUMER.MSG.NEXT.TOOLHAND_JOBS.*" }
+      { service: { account: toolhand, subject: "$JS.ACK.TOOLHAND_JOBS.>" } }
+    ]
+  }
+}
+`
+
+// openEmbedded reserves the store, starts the server and connects to it.
+func (b *Bus) openEmbedded(ctx context.Context) (err error) {
+	opts, auth, err := b.serverOptions()
+	if err != nil {
+		return err
+	}
+	if b.store, err = openStore(b.opts); err != nil {
+		b.store = nil
+		return err
+	}
+	opts.StoreDir = b.store.dir
+	b.store.watch(b.opts.WatchInterval)
+	bridge := &serverLog{log: b.log}
+	if err := b.startServer(ctx, opts, auth, bridge); err != nil {
+		return err
+	}
+	b.nc, err = nats.Connect("", append(b.connOptions(),
+		nats.InProcessServer(b.srv), nats.UserInfo(ownAccount, auth.secret))...)
+	if err != nil {
+		return fmt.Errorf("embedded NATS server: %w", err)
+	}
+	b.js, err = jetstream.New(b.nc)
+	return err
+}
+
+func (b *Bus) serverOptions() (*server.Options, *doorkeeper, error) {
+	opts := &server.Options{}
+	if err := opts.ProcessConfigString(accounts); err != nil {
+		return nil, nil, fmt.Errorf("accounts of the embedded NATS server: %w", err)
+	}
+	auth := &doorkeeper{secret: rand.Text(), token: b.opts.ListenToken}
+	opts.ServerName = "toolhand"
+	opts.DontListen = true
+	opts.NoSigs = true
+	opts.DisableJetStreamBanner = true
+	opts.JetStream = true
+	opts.JetStreamMaxMemory = b.opts.MaxMemory
+	opts.JetStreamMaxStore = b.opts.MaxStore
+	opts.SyncAlways = b.opts.SyncInterval == 0
+	opts.SyncInterval = b.opts.SyncInterval
+	opts.MaxPayload = MaxPayload
+	opts.MaxConn = maxConnections
+	opts.CustomClientAuthentication = auth
+	if b.opts.Listen == "" {
+		return opts, auth, nil
+	}
+	host, port, err := listenAddress(b.opts.Listen, b.opts.ListenToken)
+	if err != nil {
+		return nil, nil, err
+	}
+	opts.DontListen, opts.Host, opts.Port = false, host, port
+	return opts, auth, nil
+}
+
+// listenAddress takes nats.listen apart. Where others than this machine could
+// come, a token is required.
+func listenAddress(listen, token string) (host string, port int, err error) {
+	host, text, err := net.SplitHostPort(listen)
+	if err != nil {
+		return "", 0, fmt.Errorf("%w: %w; expected host:port", ErrListen, err)
+	}
+	port, err = strconv.Atoi(text)
+	if err != nil || port < 0 || port > 65535 {
+		return "", 0, fmt.Errorf("%w: the port of %q is no number up to 65535", ErrListen, listen)
+	}
+	ip := net.ParseIP(host)
+	if token == "" && host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return "", 0, fmt.Errorf("%w: %s is not loopback: nats.token_file is required", ErrListen, listen)
+	}
+	if host == "" {
+		host = "0.0.0.0"
+	}
+	if port == 0 {
+		port = server.RANDOM_PORT
+	}
+	return host, port, nil
+}
+
+// startServer starts the server; files of a hundred thousand entries are read in
+// well under a second. A start that outlasts ctx is given up, and what is left
+// of it ends when the disk has answered.
+func (b *Bus) startServer(ctx context.Context, opts *server.Options, auth *doorkeeper, bridge *serverLog) error {
+	srv, err := server.NewServer(opts)
+	if err != nil {
+		return fmt.Errorf("embedded NATS server: %w", err)
+	}
+	srv.SetLogger(bridge, false, false)
+	if auth.own, err = srv.LookupAccount(ownAccount); err != nil {
+		return fmt.Errorf("embedded NATS server: %w", err)
+	}
+	if auth.outside, err = srv.LookupAccount(outsideAccount); err != nil {
+		return fmt.Errorf("embedded NATS server: %w", err)
+	}
+	b.srv = srv
+	started := make(chan struct{})
+	b.started = started
+	go func() {
+		defer close(b.started)
+		srv.Start()
+	}()
+	ready := time.NewTicker(2 * time.Millisecond)
+	defer ready.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("embedded NATS server: %w", context.Cause(ctx))
+		case <-started:
+			if why := bridge.fatalText(); why != "" {
+				return fmt.Errorf("embedded NATS server: %s", why)
+			}
+			if !srv.JetStreamEnabled() {
+				return errors.New("embedded NATS server: JetStream did not start")
+			}
+			if opts.DontListen || srv.Addr() != nil {
+				return nil
+			}
+			started = nil
+		case <-ready.C:
+			if why := bridge.fatalText(); why != "" {
+				return fmt.Errorf("embedded NATS server: %s", why)
+			}
+			if started == nil && srv.Addr() != nil {
+				return nil
+			}
+		}
+	}
+}
+
+func (b *Bus) stopServer(ctx context.Context) error {
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
+		if b.started != nil {
+			<-b.started // a server that stops while it starts leaves files open
+		}
+		b.srv.Shutdown()
+		b.srv.WaitForShutdown()
+	}()
+	select {
+	case <-gone:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("embedded NATS server did not stop in time: %w", context.Cause(ctx))
+	}
+}
+
+// doorkeeper tells who comes: this process by its secret, all others by the
+// token, where there is one.
+type doorkeeper struct {
+	secret, token string
+	own, outside  *server.Account // set before the server starts
+}
+
+// Check implements server.Authentication.
+func (d *doorkeeper) Check(c server.ClientAuthentication) bool {
+	shown := c.GetOpts()
+	if shown.Username == ownAccount && same(shown.Password, d.secret) {
+		c.RegisterUser(&server.User{Username: ownAccount, Account: d.own})
+		return true
+	}
+	if d.token != "" && !same(shown.Token, d.token) {
+		return false
+	}
+	c.RegisterUser(&server.User{Username: outsideAccount, Account: d.outside})
+	return true
+}
+
+func same(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }

@@ -1,0 +1,180 @@
+package bus
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// StoreDir says where the embedded server keeps its files: configured, else the
+// first of $STATE_DIRECTORY (systemd may give several, divided by colons), else
+// ./data.
+func StoreDir(configured string, lookupEnv func(string) (string, bool)) string {
+	if configured != "" {
+		return configured
+	}
+	state, _ := lookupEnv("STATE_DIRECTORY")
+	if first, _, _ := strings.Cut(state, ":"); first != "" {
+		return first
+	}
+	return "data"
+}
+
+const (
+	lockName  = "toolhand.lock"
+	probeName = "toolhand.probe"
+)
+
+// store is the directory of an embedded server, reserved for this process.
+type store struct {
+	dir     string
+	lock    *os.File
+	minFree int64
+	log     *slog.Logger
+
+	stop chan struct{}
+	done sync.WaitGroup
+
+	mu   sync.Mutex
+	free int64 // guarded by mu; bytes
+	err  error // guarded by mu; why nothing should be written
+}
+
+// openStore makes the directory where it is missing, closes it to others, and
+// reserves it.
+func openStore(opts Options) (*store, error) {
+	if opts.StoreDir == "" {
+		return nil, errors.New("the embedded NATS server needs a directory for its store")
+	}
+	dir, err := filepath.Abs(opts.StoreDir)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("store of NATS: %w", err)
+	}
+	if err := os.Chmod(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("store of NATS can't be closed to other users: %w", err)
+	}
+	lock, err := lockStore(dir)
+	if err != nil {
+		return nil, err
+	}
+	return &store{dir: dir, lock: lock, minFree: opts.MinFree, log: opts.Log, stop: make(chan struct{})}, nil
+}
+
+// lockStore takes the lock that goes with the process, however that ends. The
+// file stays: whoever removed it could hold a lock that nobody sees.
+func lockStore(dir string) (*os.File, error) {
+	path := filepath.Join(dir, lockName)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("store of NATS: %w", err)
+	}
+	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	if err == nil {
+		// For people, and for the message below: the lock itself is what counts.
+		if err = f.Truncate(0); err == nil {
+			_, err = fmt.Fprintf(f, "%d\n", os.Getpid())
+		}
+		if err != nil && !errors.Is(err, syscall.ENOSPC) {
+			_ = f.Close()
+			return nil, fmt.Errorf("store of NATS: %w", err)
+		}
+		return f, nil
+	}
+	holder, _ := io.ReadAll(io.LimitReader(f, 20))
+	_ = f.Close()
+	if !errors.Is(err, syscall.EWOULDBLOCK) {
+		return nil, fmt.Errorf("store of NATS can't be locked: %s: %w", path, err)
+	}
+	who := ""
+	if pid := strings.TrimSpace(string(holder)); pid != "" {
+		who = " (pid " + pid + ")"
+	}
+	return nil, fmt.Errorf("%w%s: %s; stop it, or give this one another nats.store_dir", ErrStoreHeld, who, dir)
+}
+
+// release gives the store up.
+func (s *store) release() error { return s.lock.Close() }
+
+// watch looks at the store now and then every so often, until stopWatch.
+func (s *store) watch(every time.Duration) {
+	s.look()
+	s.done.Go(func() {
+		tick := time.NewTicker(every)
+		defer tick.Stop()
+		for {
+			select {
+			case <-s.stop:
+				return
+			case <-tick.C:
+				s.look()
+			}
+		}
+	})
+}
+
+// stopWatch is called once.
+func (s *store) stopWatch() {
+	close(s.stop)
+	s.done.Wait()
+}
+
+// look finds out whether the store can be written, and tells when that changes.
+func (s *store) look() {
+	free, err := s.examine()
+	s.mu.Lock()
+	was := s.err
+	s.free, s.err = free, err
+	s.mu.Unlock()
+	switch {
+	case err != nil && was == nil:
+		s.log.Error("the store should not be written to", "dir", s.dir, "error", err)
+	case err == nil && was != nil:
+		s.log.Info("the store can be written again", "dir", s.dir, "free", free)
+	}
+}
+
+func (s *store) examine() (free int64, err error) {
+	free, err = freeBytes(s.dir)
+	if err != nil {
+		return 0, fmt.Errorf("free space of %s: %w", s.dir, err)
+	}
+	if free < s.minFree {
+		return free, fmt.Errorf("%s has %d MiB free, at least %d are needed: make room", s.dir, free>>20, s.minFree>>20)
+	}
+	path := filepath.Join(s.dir, probeName)
+	if err := os.WriteFile(path, []byte("writable\n"), 0o600); err != nil {
+		return free, err
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return free, err
+	}
+	return free, nil
+}
+
+func freeBytes(dir string) (int64, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return 0, err
+	}
+	return int64(st.Bavail) * int64(st.Bsize), nil
+}
+
+// state is what the last look found.
+func (s *store) state() (free int64, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.free, s.err
+}
