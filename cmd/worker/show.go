@@ -146,8 +146,8 @@ func (s *show) table(n upstream.Counts, left int) {
 		}
 	}
 	s.print("\ncalls     %3d   %s\n", len(s.reports), strings.Join(each, ", "))
-	s.print("requests  %3d   %d stream, %d history, %d sends of results, %d other\n",
-		n.Streams+n.Lists+n.Gets+n.Sends, n.Streams, n.Lists, n.Sends, n.Gets)
+	s.print("requests  %3d   %s, %d history, %s of results, %d other\n",
+		n.Streams+n.Lists+n.Gets+n.Sends, plural(int(n.Streams), "stream"), n.Lists, plural(int(n.Sends), "send"), n.Gets)
 	s.print("left      %3d   calls without an accepted answer\n", left)
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"sync"
@@ -14,10 +15,10 @@ import (
 type simCmd struct {
 	logFlags
 	Listen string   `help:"Address to listen on." default:"127.0.0.1:8080" placeholder:"ADDR"`
-	Script string   `help:"Script of the session, in YAML (see docs/sim.md)." placeholder:"FILE" xor:"what"`
+	Script string   `help:"Script of the session, in YAML (see docs/sim.md)." placeholder:"FILE"`
 	Key    string   `help:"Accept this key only (default: any)." placeholder:"KEY"`
 	Exit   bool     `help:"Stop when the script is at its end."`
-	Calls  []string `arg:"" optional:"" name:"call" help:"Without a script: calls to make, each NAME or NAME=JSON." xor:"what"`
+	Calls  []string `arg:"" optional:"" name:"call" help:"Without a script: calls to make, each NAME or NAME=JSON."`
 }
 
 // Help is the long help.
@@ -39,6 +40,9 @@ func (c simCmd) Run(p *process) error {
 	log, err := c.logger(p, &cfg, &telemetry.Secrets{})
 	if err != nil {
 		return err
+	}
+	if c.Script != "" && len(c.Calls) > 0 {
+		return usageError{errors.New("--script and calls can't be used together: put the calls into the script")}
 	}
 	script, err := sim.CallsScript(c.Calls...)
 	if c.Script != "" {
