@@ -135,6 +135,10 @@ func (l *ledger) setEnded(is bool) {
 		clear(l.turn.asked)
 		if !l.reading.busy {
 			l.done.rotate()
+		}
+		// What is still open, or not understood yet, may be dead by what is
+		// known of its thread.
+		if !l.reading.busy && !l.threads.finding && l.owed() == 0 {
 			l.threads.rotate()
 		}
 	}

@@ -15,6 +15,9 @@ const (
 	// echoWait is how long the echo of a send whose outcome is unknown is
 	// waited for before the history is asked.
 	echoWait = time.Second
+	// settleWait is how long other results wait for that answer, so that all go
+	// in one send again.
+	settleWait = 2 * time.Second
 	// The waits between sends that fail.
 	sendBackoffMin = time.Second
 	sendBackoffMax = 30 * time.Second
@@ -31,7 +34,8 @@ type sending struct {
 	batch    []*call // under way
 	fails    int     // in a row
 	at       time.Time
-	groups   int // the last number given to a group
+	settling time.Time // until then a send waits for the fate of the last one
+	groups   int       // the last number given to a group
 	refusals []refusal
 }
 
@@ -52,7 +56,7 @@ func (s *sending) hold(until time.Time) { s.at = later(s.at, until) }
 
 // tendSend gives out a batch where one is ready.
 func (l *ledger) tendSend() {
-	if l.sending.busy() || l.now.Before(l.sending.at) {
+	if l.sending.busy() || l.now.Before(l.sending.at) || l.now.Before(l.settlingUntil()) {
 		return
 	}
 	l.sending.batch = l.batch()
@@ -146,6 +150,15 @@ func (l *ledger) readiness() func(*call) bool {
 	}
 }
 
+// settlingUntil is until when the next send waits for the fate of the last one,
+// zero where that is known.
+func (l *ledger) settlingUntil() time.Time {
+	if l.now.Before(l.sending.settling) && l.unsettledCount() > 0 {
+		return l.sending.settling
+	}
+	return time.Time{}
+}
+
 // sendWake is when a send becomes due by itself.
 func (l *ledger) sendWake() time.Time {
 	if l.sending.busy() {
@@ -156,8 +169,8 @@ func (l *ledger) sendWake() time.Time {
 		if !c.sendable(l.now) {
 			continue
 		}
-		if l.now.Before(l.sending.at) {
-			return l.sending.at
+		if at := later(l.sending.at, l.settlingUntil()); l.now.Before(at) {
+			return at
 		}
 		// Not ready, or it would be under way: it goes after the linger, or at
 		// its deadline. A linger that has passed waits for another call.
@@ -200,6 +213,7 @@ func (l *ledger) sent(err error) {
 			c.unsettled, c.settleSeq, c.settleAt = true, 0, l.now.Add(echoWait)
 			c.doubt = true
 		}
+		l.sending.settling = l.now.Add(echoWait + settleWait)
 	default:
 		l.fail(err)
 	}
