@@ -1,0 +1,108 @@
+package upstream
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func closedGate() (*gate, *bytes.Buffer) {
+	log := &bytes.Buffer{}
+	g := &gate{log: slog.New(slog.NewTextHandler(log, nil))}
+	g.note(401)
+	return g, log
+}
+
+func TestOpenGateLetsEverybodyThrough(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := &gate{log: slog.New(slog.DiscardHandler)}
+		for _, status := range []int{200, 403, 404, 500, 0} {
+			g.note(status)
+			if err := g.enter(t.Context()); err != nil || !g.refusedSince().IsZero() {
+				t.Errorf("after %d: %v", status, err)
+			}
+		}
+	})
+}
+
+// A thousand sessions probe once each half minute together, and one line tells.
+func TestClosedGateLetsOneProbeThrough(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, log := closedGate()
+		ctx, cancel := context.WithCancel(t.Context())
+		var probes atomic.Int32
+		for range 1000 {
+			go func() {
+				for ctx.Err() == nil {
+					if g.enter(ctx) == nil {
+						probes.Add(1)
+						g.note(401)
+					}
+				}
+			}()
+		}
+		time.Sleep(10*time.Minute + time.Second)
+		if got := probes.Load(); got != 20 {
+			t.Errorf("%d probes in ten minutes, want 20", got)
+		}
+		if got := strings.Count(log.String(), "\n"); got != 1 {
+			t.Errorf("%d lines: %s", got, log)
+		}
+		cancel()
+		synctest.Wait()
+	})
+}
+
+func TestGateOpensForAll(t *testing.T) {
+	for name, open := range map[string]func(*gate){
+		"by an answer":            func(g *gate) { g.note(200) },
+		"by another error":        func(g *gate) { g.note(404) },
+		"by a renewed credential": func(g *gate) { g.renew() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				g, _ := closedGate()
+				through := make(chan error, 100)
+				for range 100 {
+					go func() { through <- g.enter(t.Context()) }()
+				}
+				time.Sleep(time.Second)
+				if len(through) != 0 {
+					t.Fatal("somebody came through a closed gate")
+				}
+				open(g)
+				synctest.Wait()
+				if len(through) != 100 || !g.refusedSince().IsZero() {
+					t.Errorf("%d came through", len(through))
+				}
+				g.note(401)
+				if g.refusedSince().IsZero() {
+					t.Error("it does not close again")
+				}
+			})
+		})
+	}
+}
+
+func TestWaitAtTheGateIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, _ := closedGate()
+		g.probe = time.Now().Add(time.Hour)
+		begun := time.Now()
+		if err := g.enter(t.Context()); !errors.Is(err, errGate) || time.Since(begun) != gateWait {
+			t.Errorf("%v after %s", err, time.Since(begun))
+		}
+		why := errors.New("drained")
+		ctx, cancel := context.WithCancelCause(t.Context())
+		cancel(why)
+		if err := g.enter(ctx); !errors.Is(err, why) {
+			t.Errorf("%v", err)
+		}
+	})
+}
