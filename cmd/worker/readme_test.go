@@ -1,0 +1,65 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"testing"
+)
+
+// TestREADME runs the blocks of README.md that are marked sh, one after the
+// other in one folder with the repository's tools.d. `make` only shows what it
+// would run: that the target is there.
+func TestREADME(t *testing.T) {
+	t.Parallel()
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(root, "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := regexp.MustCompile("(?s)\n```sh\n(.*?)```").FindAllSubmatch(text, -1)
+	if len(blocks) < 4 {
+		t.Fatalf("README.md has %d blocks marked sh", len(blocks))
+	}
+	worker, err := exec.LookPath("worker")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := os.CopyFS(filepath.Join(dir, "tools.d"), os.DirFS(filepath.Join(root, "tools.d"))); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(dir, "bin"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(worker, filepath.Join(dir, "bin/worker")); err != nil {
+		t.Fatal(err)
+	}
+	for _, block := range blocks {
+		cmd := exec.CommandContext(t.Context(), "sh", "-eu", "-c", `make() { command make -n -C "$ROOT" "$@"; }`+"\n"+string(block[1]))
+		cmd.Dir = dir
+		cmd.Env = []string{"ROOT=" + root, "PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "GORACE=atexit_sleep_ms=0"}
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%s\n%v:\n%s", block[1], err, out)
+		}
+	}
+}
+
+// TestREADMELinks finds links to files that are gone.
+func TestREADMELinks(t *testing.T) {
+	for _, page := range []string{"README.md", "docs/goroutines.md", "docs/sim.md"} {
+		text, err := os.ReadFile(filepath.Join("../..", page))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, link := range regexp.MustCompile(`\]\(([^):#]+)\)`).FindAllSubmatch(text, -1) {
+			if _, err := os.Stat(filepath.Join("../..", filepath.Dir(page), string(link[1]))); err != nil {
+				t.Errorf("%s: %v", page, err)
+			}
+		}
+	}
+}
