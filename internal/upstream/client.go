@@ -151,8 +151,12 @@ func (c *Client) enter(ctx context.Context, op string) error {
 // clock starts behind the gate, which the caller has entered: else a request
 // could be let through as the probe with no time left to make it.
 func (c *Client) do(ctx context.Context, op string, count *atomic.Int64, method, path string, body any, opts ...option.RequestOption) (*http.Response, error) {
+	era := c.gate.current()
 	var connected atomic.Bool
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		// net/http tries another connection by itself where the first one was
+		// closed before anything was written.
+		GetConn: func(string) { connected.Store(false) },
 		GotConn: func(httptrace.GotConnInfo) { connected.Store(true) },
 	})
 	// res and raw differ: res is set for an error status too, raw never closes
@@ -164,7 +168,7 @@ func (c *Client) do(ctx context.Context, op string, count *atomic.Int64, method,
 		err = errors.New("no response")
 	}
 	if res != nil {
-		c.gate.note(res.StatusCode)
+		c.gate.note(res.StatusCode, era)
 	}
 	if err == nil && res.StatusCode/100 == 2 {
 		return res, nil

@@ -28,6 +28,16 @@ type gate struct {
 	closed chan struct{} // guarded by mu; nil while open; closed when the gate opens
 	probe  time.Time     // guarded by mu; when the next probe may go
 	since  time.Time     // guarded by mu; when the gate closed
+	era    int           // guarded by mu; counts how often the gate closed or opened
+}
+
+// current is the era in which a request begins. What the response of a request
+// from before says is not news: it was sent before the gate moved, perhaps with
+// another credential.
+func (g *gate) current() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.era
 }
 
 // enter lets the caller through, or waits until the gate opens. It returns an
@@ -64,13 +74,15 @@ func (g *gate) enter(ctx context.Context) error {
 	}
 }
 
-// note takes in what a response said of the credential.
-func (g *gate) note(status int) {
+// note takes in what the response to a request of an era said of the credential.
+func (g *gate) note(status, era int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	switch {
+	case era != g.era:
 	case status == 401 && g.closed == nil:
 		g.closed = make(chan struct{})
+		g.era++
 		g.since = time.Now()
 		g.probe = g.since.Add(probeInterval)
 		g.log.Error("the API refuses the credential (401): nothing is sent until it works; renew the key and reload (SIGHUP), or restart")
@@ -84,6 +96,7 @@ func (g *gate) open(why string) {
 	g.log.Info(why, "refused_for", time.Since(g.since).Round(time.Second).String())
 	close(g.closed)
 	g.closed = nil
+	g.era++
 }
 
 // renew opens the gate because the credential has changed.
@@ -92,7 +105,9 @@ func (g *gate) renew() {
 	defer g.mu.Unlock()
 	if g.closed != nil {
 		g.open("the credential was renewed: trying it")
+		return
 	}
+	g.era++ // a refusal of the old one, still on its way, says nothing of the new
 }
 
 func (g *gate) refusedSince() time.Time {

@@ -15,7 +15,7 @@ import (
 func closedGate() (*gate, *bytes.Buffer) {
 	log := &bytes.Buffer{}
 	g := &gate{log: slog.New(slog.NewTextHandler(log, nil))}
-	g.note(401)
+	g.note(401, g.current())
 	return g, log
 }
 
@@ -23,7 +23,7 @@ func TestOpenGateLetsEverybodyThrough(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := &gate{log: slog.New(slog.DiscardHandler)}
 		for _, status := range []int{200, 403, 404, 500, 0} {
-			g.note(status)
+			g.note(status, g.current())
 			if err := g.enter(t.Context()); err != nil || !g.refusedSince().IsZero() {
 				t.Errorf("after %d: %v", status, err)
 			}
@@ -42,7 +42,7 @@ func TestClosedGateLetsOneProbeThrough(t *testing.T) {
 				for ctx.Err() == nil {
 					if g.enter(ctx) == nil {
 						probes.Add(1)
-						g.note(401)
+						g.note(401, g.current())
 					}
 				}
 			}()
@@ -61,8 +61,8 @@ func TestClosedGateLetsOneProbeThrough(t *testing.T) {
 
 func TestGateOpensForAll(t *testing.T) {
 	for name, open := range map[string]func(*gate){
-		"by an answer":            func(g *gate) { g.note(200) },
-		"by another error":        func(g *gate) { g.note(404) },
+		"by an answer":            func(g *gate) { g.note(200, g.current()) },
+		"by another error":        func(g *gate) { g.note(404, g.current()) },
 		"by a renewed credential": func(g *gate) { g.renew() },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -81,7 +81,7 @@ func TestGateOpensForAll(t *testing.T) {
 				if len(through) != 100 || !g.refusedSince().IsZero() {
 					t.Errorf("%d came through", len(through))
 				}
-				g.note(401)
+				g.note(401, g.current())
 				if g.refusedSince().IsZero() {
 					t.Error("it does not close again")
 				}

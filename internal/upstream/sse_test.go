@@ -105,7 +105,7 @@ func TestLargeEvents(t *testing.T) {
 		want []int // sizes; -1: too long
 	}{
 		{"33 MiB", func() io.Reader { return huge(33 << 20) }, []int{33 << 20, 1}},
-				{"too long", func() io.Reader { return huge(maxFrame + 1<<20) }, []int{-1, 1}},
+		{"too long", func() io.Reader { return huge(maxFrame + 1<<20) }, []int{-1, 1}},
 		{"too long in lines", func() io.Reader {
 			line := "data: " + strings.Repeat("x", 1<<20) + "\n"
 			return strings.NewReader(strings.Repeat(line, 70) + "\ndata: y\n\n")
