@@ -3,7 +3,6 @@ package loop
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -266,15 +265,6 @@ func (r *rig) eventually(what string, is func() bool) {
 }
 
 func (r *rig) count(e sim.Endpoint) int { return r.sim.Count(sessionID, e) }
-
-func object(t *testing.T, v any) json.RawMessage {
-	t.Helper()
-	b, err := json.Marshal(v)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
 
 // beside serves another session with the same client, slots and tools.
 func (r *rig) beside(id string) *sim.Session {
