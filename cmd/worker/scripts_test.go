@@ -210,6 +210,7 @@ func cmdAPI(ts *testscript.TestScript, neg bool, args []string) {
 	b.web = httptest.NewServer(b.api)
 	b.ctx, b.stop = context.WithCancel(context.Background())
 	ts.Setenv("ANTHROPIC_BASE_URL", b.web.URL)
+	ts.Setenv("API_ADDRESS", b.web.Listener.Addr().String())
 }
 
 func cmdAPIKey(ts *testscript.TestScript, neg bool, args []string) {
@@ -288,12 +289,13 @@ func cmdEnds(ts *testscript.TestScript, neg bool, args []string) {
 
 func cmdGet(ts *testscript.TestScript, neg bool, args []string) {
 	usage{ts, neg, args}.need(3)
+	token := strings.Join(args[3:], "")
 	r := find(ts, args[0])
 	m, err := r.until(regexp.MustCompile(`"admin address","listen":"([^"]+)"`))
 	ts.Check(err)
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}
 	for bound := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
-		status, body, err := get(client, "http://"+m[1]+args[1])
+		status, body, err := get(client, "http://"+m[1]+args[1], token)
 		ts.Check(err)
 		ts.Check(os.WriteFile(ts.MkAbs("body.json"), body, 0o600))
 		if strconv.Itoa(status) == args[2] {
@@ -305,8 +307,15 @@ func cmdGet(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-func get(client *http.Client, url string) (int, []byte, error) {
-	resp, err := client.Get(url)
+func get(client *http.Client, url, token string) (int, []byte, error) {
+	req, err := http.NewRequest(http.MethodGet, url, nil)
+	if err != nil {
+		return 0, nil, err
+	}
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	resp, err := client.Do(req)
 	if err != nil {
 		return 0, nil, err
 	}
