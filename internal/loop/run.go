@@ -31,9 +31,11 @@ func (s *Session) startAttempt(q queue) {
 	// One step at a time is given out, so that a buffer of one never blocks.
 	a := &attempt{steps: make(chan attemptStep, 1), cancel: cancel}
 	s.running[q.call.ID] = a
+	// The place in the row is taken here, where calls are in their order.
+	ticket := s.cfg.Slots.Queue(s.cfg.Session, q.tool.Name, q.tool.Concurrency)
 	s.spawn(func() {
 		defer cancel(nil)
-		s.post(s.attempt(ctx, a, q))
+		s.post(s.attempt(ctx, a, ticket, q))
 	})
 }
 
@@ -54,15 +56,16 @@ func (s *Session) stopAttempt(id string, cause error) {
 }
 
 // attempt takes a call as far as the ledger lets it.
-func (s *Session) attempt(ctx context.Context, a *attempt, q queue) (end returned) {
+func (s *Session) attempt(ctx context.Context, a *attempt, ticket *slots.Ticket, q queue) (end returned) {
 	end.id = q.call.ID
 	ctx, cancel := context.WithDeadlineCause(ctx, q.call.Deadline, errDeadline)
 	defer cancel()
 	if in, ok := s.check(q); !ok {
+		ticket.Leave()
 		s.post(in)
 		return end
 	}
-	slot, err := s.cfg.Slots.Acquire(ctx, s.cfg.Session, q.tool.Name, q.tool.Concurrency)
+	slot, err := ticket.Wait(ctx)
 	if err != nil {
 		end.err = err
 		return end

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -285,6 +286,26 @@ func TestToolsOwnLimit(t *testing.T) {
 		after(time.Second)
 		if s.Held() > 1 {
 			t.Errorf("%d slots are held", s.Held())
+		}
+	})
+}
+
+// Calls that wait for a slot get it in the order in which they came.
+func TestQueuedCallsRunInTheirOrder(t *testing.T) {
+	scenario(t, func(o *options) { o.slots = 1 }, func(t *testing.T, r *rig) {
+		var got []string
+		r.tool(registry.Spec{Name: "noted", Handler: handlerFunc(func(_ context.Context, c tools.Call) (tools.Result, error) {
+			got = append(got, c.ID) // one at a time: there is one slot
+			return tools.Text("noted"), nil
+		})})
+		var ids []string
+		for range 30 {
+			ids = append(ids, r.session.CallTool("noted", `{}`))
+		}
+		r.session.RequireAction()
+		r.answered(ids...)
+		if !slices.Equal(got, ids) {
+			t.Errorf("ran as %v, came as %v", got, ids)
 		}
 	})
 }

@@ -52,33 +52,55 @@ type Slot struct {
 	own    bool // guarded by slots.mu: its part of the tool's slots is held
 }
 
-// Acquire waits for a slot of the process and of the tool. It returns ctx's
-// cause when ctx ends first. limit is the tool's own, 0 for none; the last one
-// given for a name is in force.
-func (s *Slots) Acquire(ctx context.Context, sessionID, tool string, limit int) (*Slot, error) {
+// Ticket is a place in the row for a slot.
+type Ticket struct {
+	slot      *Slot
+	sessionID string
+	w         *waiter
+}
+
+// Queue takes a place in the row for a slot of the process and of the tool.
+// limit is the tool's own, 0 for none; the last one given for a name is in force.
+// Whoever has a ticket calls Wait or Leave, once.
+func (s *Slots) Queue(sessionID, tool string, limit int) *Ticket {
 	w := &waiter{granted: make(chan struct{})}
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.limits[tool] = limit
 	s.arrivals++
 	w.arrival = s.arrivals
 	s.enter(sessionID, tool, w)
 	s.grant()
-	s.mu.Unlock()
-	slot := &Slot{slots: s, tool: tool, shared: true, own: true}
+	return &Ticket{&Slot{slots: s, tool: tool, shared: true, own: true}, sessionID, w}
+}
+
+// Wait waits for the slot. It returns ctx's cause when ctx ends first.
+func (t *Ticket) Wait(ctx context.Context) (*Slot, error) {
 	select {
-	case <-w.granted:
-		return slot, nil
+	case <-t.w.granted:
+		return t.slot, nil
 	case <-ctx.Done():
+		t.Leave()
+		return nil, context.Cause(ctx)
 	}
+}
+
+// Leave gives the place up, and the slot if it was granted.
+func (t *Ticket) Leave() {
+	s := t.slot.slots
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	select {
-	case <-w.granted:
-		s.release(slot, true)
+	case <-t.w.granted:
+		s.release(t.slot, true)
 	default:
-		s.leave(sessionID, tool, w)
+		s.leave(t.sessionID, t.slot.tool, t.w)
 	}
-	return nil, context.Cause(ctx)
+}
+
+// Acquire waits for a slot: Queue and Wait in one.
+func (s *Slots) Acquire(ctx context.Context, sessionID, tool string, limit int) (*Slot, error) {
+	return s.Queue(sessionID, tool, limit).Wait(ctx)
 }
 
 // Limit changes a tool's limit; 0 means none. Slots that are held stay held.
