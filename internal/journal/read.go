@@ -1,0 +1,163 @@
+package journal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// readers is how many entries are asked for at once.
+const readers = 8
+
+// Recover returns the entries of a session, those that are set aside included,
+// by their revisions. [ErrNewer]: a newer worker wrote one of them. Any other
+// error: nothing is known, and the session must not be served yet.
+//
+// An entry that can't be read counts as a call that was started: so it is not
+// run again.
+func (j *Journal) Recover(ctx context.Context, session string) ([]Entry, error) {
+	ctx, cancel := j.bound(ctx)
+	defer cancel()
+	keys, err := j.keys(ctx, token(session)+".*")
+	if err != nil {
+		return nil, err
+	}
+	var found []Entry
+	for e, err := range j.entries(ctx, keys) {
+		if err != nil {
+			return nil, err
+		}
+		if e.Session != session {
+			return nil, fmt.Errorf("journal: the entry of call %s is session %s's, not %s's", e.Call, e.Session, session)
+		}
+		found = append(found, e)
+	}
+	j.known.recovered(token(session), found)
+	slices.SortFunc(found, func(a, b Entry) int { return int(int64(a.Revision - b.Revision)) })
+	return found, nil
+}
+
+// All gives every entry, in no order, until the first error. Each is read when
+// its turn comes, so that the contents are not in memory together. ctx bounds all
+// of it: without a deadline it has [Options.Timeout].
+func (j *Journal) All(ctx context.Context) iter.Seq2[Entry, error] {
+	return func(yield func(Entry, error) bool) {
+		ctx, cancel := j.bound(ctx)
+		defer cancel()
+		keys, err := j.keys(ctx, "*.*")
+		if err != nil {
+			yield(Entry{}, err)
+			return
+		}
+		j.entries(ctx, keys)(yield)
+	}
+}
+
+// Sessions returns the sessions that have entries, sorted.
+func (j *Journal) Sessions(ctx context.Context) ([]string, error) {
+	ctx, cancel := j.bound(ctx)
+	defer cancel()
+	keys, err := j.keys(ctx, "*.*")
+	if err != nil {
+		return nil, err
+	}
+	sessions := map[string]bool{}
+	odd := map[string]bool{} // tokens whose id one of the entries has
+	for _, k := range keys {
+		first, _, _ := strings.Cut(k, ".")
+		switch {
+		case isPlain(first):
+			sessions[first] = true
+		case !odd[first]:
+			e, found, err := j.read(ctx, k)
+			if err != nil {
+				return nil, because(ctx, err)
+			}
+			if found {
+				odd[first], sessions[e.Session] = true, true
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(sessions)), nil
+}
+
+// keys lists the keys that match.
+func (j *Journal) keys(ctx context.Context, filter string) ([]string, error) {
+	info, err := j.stream.Info(ctx, jetstream.WithSubjectFilter(j.prefix+filter))
+	if err != nil {
+		return nil, fmt.Errorf("journal: %w", because(ctx, err))
+	}
+	keys := make([]string, 0, len(info.State.Subjects))
+	for subject := range info.State.Subjects {
+		keys = append(keys, strings.TrimPrefix(subject, j.prefix))
+	}
+	return keys, nil
+}
+
+// entries reads the entries of keys, several at once.
+func (j *Journal) entries(ctx context.Context, keys []string) iter.Seq2[Entry, error] {
+	type outcome struct {
+		entry Entry
+		found bool
+		err   error
+	}
+	return func(yield func(Entry, error) bool) {
+		for batch := range slices.Chunk(keys, readers) {
+			got := make([]chan outcome, len(batch))
+			for i, k := range batch {
+				got[i] = make(chan outcome, 1)
+				go func() {
+					e, found, err := j.read(ctx, k)
+					got[i] <- outcome{e, found, err}
+				}()
+			}
+			outcomes := make([]outcome, len(batch))
+			for i := range batch {
+				outcomes[i] = <-got[i] // the request of read ends with ctx
+			}
+			for _, o := range outcomes {
+				if o.err != nil {
+					yield(Entry{}, fmt.Errorf("journal: %w", because(ctx, o.err)))
+					return
+				}
+				if o.found && !yield(o.entry, nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// read reads the entry of a key. Where there is none, the entry's Revision is
+// that of the marker that stands in its place, or 0.
+func (j *Journal) read(ctx context.Context, k string) (e Entry, found bool, err error) {
+	m, err := j.stream.GetLastMsgForSubject(ctx, j.prefix+k)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return Entry{}, false, nil
+	}
+	if err != nil {
+		return Entry{}, false, err
+	}
+	if m.Header.Get("KV-Operation") != "" || m.Header.Get(jetstream.MarkerReasonHeader) != "" {
+		// Somebody has deleted it with another client.
+		return Entry{Revision: m.Sequence}, false, nil
+	}
+	e, err = decode(m.Data)
+	if errors.Is(err, errBroken) {
+		if session, call, ok := ids(k); ok {
+			j.opts.Log.Error("an entry of the journal can't be read; its call counts as started", "key", k, "revision", m.Sequence, "error", err)
+			e, err = Entry{Session: session, Call: call}, nil
+		}
+	}
+	if err != nil {
+		return Entry{}, false, fmt.Errorf("entry %s: %w", k, err)
+	}
+	e.Revision = m.Sequence
+	return e, true, nil
+}
