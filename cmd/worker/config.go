@@ -72,6 +72,11 @@ type configCmd struct {
 	Check configCheckCmd `cmd:"" help:"Check a configuration and say what is wrong with it."`
 }
 
+// Help is the long help.
+func (configCmd) Help() string {
+	return "Example:\n\n  worker config check --config /etc/toolhand/worker.yaml\n"
+}
+
 type configCheckCmd struct {
 	configFlags
 	File string `arg:"" optional:"" help:"The file to check (default: as for run)."`

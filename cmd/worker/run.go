@@ -13,6 +13,7 @@ import (
 
 	"toolhand/internal/admin"
 	"toolhand/internal/config"
+	"toolhand/internal/registry"
 	"toolhand/internal/telemetry"
 )
 
@@ -89,6 +90,9 @@ func (w *worker) greet(path string) {
 		"sessions", len(w.cfg.Sessions.IDs), "api", w.cfg.Upstream.BaseURL)
 	for _, key := range config.Inert(w.cfg) {
 		w.log.Warn("a key of the configuration has no effect in this version", "key", key)
+	}
+	if os.Geteuid() == 0 && slices.ContainsFunc(w.registry.Set().Tools(), func(t *registry.Tool) bool { return t.Kind == "exec" }) {
+		w.log.Warn("the worker runs as root: nothing can be hidden from an exec tool that runs as root too; run the worker as another user, or give each exec tool a user")
 	}
 	if len(w.cfg.Sessions.IDs) == 0 {
 		w.log.Warn("no session to serve: name one with --session or sessions.ids")

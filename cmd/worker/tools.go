@@ -27,6 +27,11 @@ type toolsCmd struct {
 	Export toolsExportCmd `cmd:"" help:"Print the agent's tools array."`
 }
 
+// Help is the long help.
+func (toolsCmd) Help() string {
+	return "Example:\n\n  worker tools check --tools-dir ./tools.d\n"
+}
+
 // openTools loads the tools of the configuration for a command that ends soon.
 // The caller closes procs.
 func (f configFlags) openTools(p *process) (dir string, set *registry.Set, procs *tools.Processes, err error) {
@@ -197,7 +202,9 @@ func (c toolsCallCmd) Run(p *process) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", c.Name, err)
 	}
-	printResult(p.stdout, report.Result)
+	if err := printResult(p.stdout, report.Result); err != nil {
+		return fmt.Errorf("the result can't be printed: %w", err)
+	}
 	fmt.Fprintf(p.stderr, "%s in %s\n", report.Outcome, report.Duration.Round(time.Millisecond))
 	if report.Result.IsError {
 		return errSaid
@@ -228,17 +235,19 @@ func jsonProblem(input []byte) string {
 }
 
 // printResult prints text as it is, and any other block as JSON.
-func printResult(w io.Writer, r tools.Result) {
+func printResult(w io.Writer, r tools.Result) error {
 	var blocks []json.RawMessage
-	if json.Unmarshal(r.Content, &blocks) != nil {
-		return
+	if err := json.Unmarshal(r.Content, &blocks); err != nil {
+		return err
 	}
 	for _, b := range blocks {
 		var text struct{ Type, Text string }
 		if json.Unmarshal(b, &text) == nil && text.Type == "text" {
-			fmt.Fprintln(w, strings.TrimSuffix(text.Text, "\n"))
-			continue
+			b = []byte(strings.TrimSuffix(text.Text, "\n"))
 		}
-		fmt.Fprintln(w, string(b))
+		if _, err := fmt.Fprintln(w, string(b)); err != nil {
+			return err
+		}
 	}
+	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -59,7 +60,8 @@ type Fleet struct {
 
 	// Owned by Serve.
 	members  map[string]*member
-	ended    []loop.Status // the last maxEnded, oldest first
+	ended    []loop.Status          // the last maxEnded, oldest first
+	settled  map[string]loop.Status // permanent ones that ended: as many as are configured
 	exits    chan exit
 	draining bool
 	hard     context.Context
@@ -83,7 +85,7 @@ type exit struct {
 // New makes a fleet without sessions.
 func New(cfg Config) *Fleet {
 	return &Fleet{cfg: cfg, cmds: make(chan func()), done: make(chan struct{}),
-		members: map[string]*member{}, exits: make(chan exit)}
+		members: map[string]*member{}, settled: map[string]loop.Status{}, exits: make(chan exit)}
 }
 
 // do runs f in the owner's goroutine and waits for it. It reports whether it ran.
@@ -122,6 +124,7 @@ func (f *Fleet) attach(id string, permanent bool) error {
 	m := &member{session: f.cfg.New(id, permanent), permanent: permanent, cancel: cancel}
 	f.members[id] = m
 	f.ended = slices.DeleteFunc(f.ended, func(s loop.Status) bool { return s.ID == id })
+	delete(f.settled, id)
 	f.wg.Go(func() {
 		e := exit{id: id, member: m}
 		defer func() {
@@ -162,13 +165,13 @@ func (f *Fleet) Reload(ctx context.Context) {
 	})
 }
 
-// Statuses returns a snapshot of all sessions, those that ended lately
-// included, by id. A session that does not say in time what it does is left out,
+// Statuses returns a snapshot of all sessions by id, those that ended lately
+// included, and those that ended although they are permanent. A session that does not say in time what it does is left out,
 // and complete is false.
 func (f *Fleet) Statuses(ctx context.Context) (all []loop.Status, complete bool) {
 	var sessions []Session
 	f.do(ctx, func() {
-		all = slices.Clone(f.ended)
+		all = slices.AppendSeq(slices.Clone(f.ended), maps.Values(f.settled))
 		for _, m := range f.members {
 			sessions = append(sessions, m.session)
 		}
@@ -268,6 +271,10 @@ func (f *Fleet) exited(e exit) (left int) {
 	}
 	f.cfg.Log.Info("session detached", "session", e.id, "reason", string(e.reason), "calls_left", left)
 	st.ID = e.id
+	if e.member.permanent {
+		f.settled[e.id] = st
+		return left
+	}
 	f.ended = append(f.ended, st)
 	if len(f.ended) > maxEnded {
 		f.ended = slices.Delete(f.ended, 0, len(f.ended)-maxEnded)

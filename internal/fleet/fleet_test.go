@@ -237,6 +237,16 @@ func TestEndedSessionsAreForgottenInTime(t *testing.T) {
 		if all, _ := s.Statuses(t.Context()); len(all) != maxEnded {
 			t.Errorf("%d sessions are shown, want %d", len(all), maxEnded)
 		}
+		// Not those that are configured: readiness asks what became of each.
+		for i := range maxEnded + 20 {
+			id := fmt.Sprintf("p%03d", i)
+			s.Attach(t.Context(), id, true)
+			close(s.made[len(s.made)-1].gone)
+			synctest.Wait()
+		}
+		if all, _ := s.Statuses(t.Context()); len(all) != 2*maxEnded+20 {
+			t.Errorf("%d sessions are shown, want %d", len(all), 2*maxEnded+20)
+		}
 		s.drain()
 		<-s.left
 		s.hard()

@@ -71,8 +71,11 @@ type call struct {
 	result     tools.Result
 	outcome    Outcome
 	finishedAt time.Time
-	finish     op // the journal's Finish of result
+	finish     op   // the journal's Finish of result
+	rewrite    bool // the write under way is of an older result
 
+	lookSeq   int       // the read after which an ignored name is looked at again; 0: none
+	behind    bool      // a fresh read shows an ended turn after it: nobody waits for it
 	named     bool      // an idle event said that the session waits for it
 	unsettled bool      // may be answered already: not sent before fresh history says
 	doubt     bool      // an answer that is there may be ours: a send's outcome is not known

@@ -52,14 +52,31 @@ func (l *ledger) assign(c *call) {
 	}
 }
 
-// reload looks at ignored names again; their calls count as received now.
+// reload asks about the calls whose ignored names are known now: they may have
+// been answered by their owner where the stream did not show it.
 func (l *ledger) reload() {
 	for _, c := range l.calls {
-		if c.state == ignored && !l.draining {
-			if _, ok := l.set.Lookup(c.name); ok {
-				c.received = l.now
-				l.assign(c)
-			}
+		if _, ok := l.set.Lookup(c.name); ok && c.state == ignored && !l.draining {
+			c.lookSeq = l.wantRead(false)
+		}
+	}
+}
+
+// look looks at ignored names again, after a read; their calls count as received
+// now. Calls of others that lie behind an ended turn are nobody's any more.
+func (l *ledger) look(in history) {
+	seen := map[string]bool{}
+	for _, e := range in.events {
+		seen[e.ID] = true
+	}
+	for _, c := range l.calls {
+		switch {
+		case c.state != ignored && c.state != foreign:
+		case !seen[c.id] && !in.complete || c.behind:
+			l.close(c)
+		case c.state == ignored && c.lookSeq != 0 && c.lookSeq <= in.seq && !l.draining:
+			c.received, c.lookSeq = l.now, 0
+			l.assign(c)
 		}
 	}
 }
@@ -196,7 +213,10 @@ func (l *ledger) expire(c *call) {
 // conclude makes a result stand. No later one will take its place.
 func (l *ledger) conclude(c *call, r tools.Result, o Outcome) {
 	c.state, c.result, c.outcome, c.finishedAt = finished, r, o, l.now
-	c.queueAt, c.finish, c.input = time.Time{}, op{}, nil
+	c.queueAt, c.input = time.Time{}, nil
+	// A write of an older result that is under way ends first.
+	c.rewrite = c.finish.inFlight
+	c.finish = op{inFlight: c.finish.inFlight}
 }
 
 // wrote takes in the outcome of the journal's Finish.
@@ -206,6 +226,9 @@ func (l *ledger) wrote(in finishDone) {
 		return
 	}
 	c.finish.finish(l.now, in.err, journalRetry)
+	if c.rewrite {
+		c.rewrite, c.finish = false, op{}
+	}
 	if in.err == nil {
 		c.revision = in.revision
 	}

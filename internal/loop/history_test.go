@@ -1,6 +1,9 @@
 package loop
 
 import (
+	"context"
+	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -161,6 +164,109 @@ func TestSmallBudgetHoldsUpReadsOnly(t *testing.T) {
 		}
 		if d := time.Since(begun); d < time.Minute || d > 10*time.Minute {
 			t.Errorf("the stream was open again after %s, want it to wait for the budget", d)
+		}
+	})
+}
+
+// The API asks for a longer wait than a read may take: it gets it, and the page
+// is not asked for smaller.
+func TestReadWaitsAsLongAsTheAPIAsks(t *testing.T) {
+	before := func(o *options) {
+		o.lateStart = true
+		o.client.RequestTimeout = 5 * time.Second
+		o.before = func(r *rig) {
+			r.sim.Arm(sim.Fault{Endpoint: sim.List, Times: 2, Do: sim.RetryAfter(429, 60)})
+		}
+	}
+	scenario(t, before, func(t *testing.T, r *rig) {
+		r.start()
+		after(5 * time.Minute)
+		all := r.sim.Requests(sessionID, sim.List)
+		if len(all) != 3 {
+			t.Fatalf("%d lists, want 3", len(all))
+		}
+		for i, q := range all {
+			if q.Query.Get("limit") != "100" {
+				t.Errorf("list %d asks for %s events", i, q.Query.Get("limit"))
+			}
+			if i > 0 && q.At.Sub(all[i-1].At) < time.Minute {
+				t.Errorf("list %d came %s after the one before", i, q.At.Sub(all[i-1].At))
+			}
+		}
+		if strings.Contains(r.log.String(), "timed out") {
+			t.Error("the log speaks of a timeout")
+		}
+	})
+}
+
+// unreadable is a journal that can't be read at first.
+type unreadable struct {
+	Memory
+	fails int
+}
+
+func (u *unreadable) Recover(ctx context.Context, session string) ([]Entry, error) {
+	if u.fails > 0 {
+		u.fails--
+		return nil, errors.New("not now")
+	}
+	return u.Memory.Recover(ctx, session)
+}
+
+// Nothing is served before the journal could be read: it may hold what must not
+// run again.
+func TestNothingIsServedBeforeTheJournalIsRead(t *testing.T) {
+	var id string
+	j := &unreadable{fails: 3}
+	before := func(o *options) {
+		o.lateStart, o.journal = true, j
+		o.before = func(r *rig) {
+			id = r.session.CallTool("a", `{}`)
+			if _, err := j.Start(t.Context(), Entry{Session: sessionID, Call: id, Tool: "a", Owner: "before"}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	scenario(t, before, func(t *testing.T, r *rig) {
+		n := r.counted("a")
+		r.start()
+		after(400 * time.Millisecond)
+		r.requests(sim.Stream, 0)
+		if st, ok := r.served.Status(t.Context()); !ok || st.Attached {
+			t.Errorf("status %+v", st)
+		}
+		r.answered(id)
+		after(time.Second)
+		r.ran(n, 0)
+		r.ended(id, UnknownOutcome)
+	})
+}
+
+// A session that panics ends what it has started.
+func TestPanicOfTheSessionLeavesNothingBehind(t *testing.T) {
+	before := func(o *options) { o.lateStart = true }
+	scenario(t, before, func(t *testing.T, r *rig) {
+		n := r.slow("slow", time.Minute)
+		r.echo("a")
+		r.served.cfg.Report = func(Report) { panic("a bug") }
+		said := make(chan any)
+		go func() {
+			defer func() { said <- recover() }()
+			r.served.Serve(t.Context())
+		}()
+		after(time.Second)
+		r.session.CallTool("slow", `{}`)
+		after(time.Second)
+		r.session.Thread("kid", "sthr_kid").Call(sim.CallSpec{Name: "a"}) // its report panics
+		if p := <-said; p == nil {
+			t.Fatal("it did not panic")
+		}
+		if n.cause() == nil {
+			t.Error("its tool was not stopped")
+		}
+		r.served.Drain() // does not block
+		if st, ok := r.served.Status(t.Context()); !ok || st.State != "ended: panic" {
+			t.Errorf("status %+v", st)
 		}
 	})
 }

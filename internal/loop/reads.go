@@ -37,7 +37,7 @@ func (l *ledger) tendReads() {
 	r.busy, r.seq = true, r.wanted
 	var open []string
 	for _, c := range l.calls {
-		if c.state != ended && c.state != ignored {
+		if c.state.open() || c.lookSeq != 0 {
 			open = append(open, c.id)
 		}
 	}
@@ -111,6 +111,8 @@ func (l *ledger) read(in history) {
 		}
 	}
 	l.historyStatus(in)
+	l.leftBehind(in)
+	l.look(in)
 	l.settled(in.seq)
 }
 
@@ -123,6 +125,22 @@ func (l *ledger) oldCall(e upstream.Event) bool {
 	l.takeCall(e)
 	c := l.byID[e.ID]
 	return c != nil && c.state == pending
+}
+
+// leftBehind notes the calls that an ended turn has left open.
+func (l *ledger) leftBehind(in history) {
+	var before []*call
+	for _, e := range in.events {
+		if c := l.byID[e.ID]; e.Type == upstream.TypeCall && c != nil {
+			before = append(before, c)
+		}
+		if e.Type == upstream.TypeIdle && e.StopReason != upstream.StopRequiresAction {
+			for _, c := range before {
+				c.behind = true
+			}
+			before = nil
+		}
+	}
 }
 
 // firstThread learns the primary thread from the log's first thread status, where

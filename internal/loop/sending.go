@@ -25,6 +25,8 @@ const (
 	sendLogEvery = 10
 	// forbiddenWait is how long a session waits whose requests are forbidden.
 	forbiddenWait = time.Minute
+	// keptBodies is of how many results that were set aside the body is kept.
+	keptBodies = 16
 	// answerOverhead is what a result takes in a batch besides its content.
 	answerOverhead = 256
 )
@@ -258,6 +260,11 @@ func (l *ledger) judge(seq int) {
 			kept = append(kept, r)
 			continue
 		}
+		for _, c := range r.calls {
+			if c.state == finished && c.behind {
+				l.drop(c, Over, errOver)
+			}
+		}
 		left := slices.DeleteFunc(slices.Clone(r.calls), func(c *call) bool { return c.state != finished })
 		switch {
 		case len(left) == 0:
@@ -301,7 +308,10 @@ func (l *ledger) condemn(c *call, why string) {
 func (l *ledger) setAside(c *call) {
 	c.inJournal = false // its entry stays
 	l.close(c)
-	l.kept = append(l.kept, Kept{ID: c.id, Tool: c.name, At: l.now, Result: c.original})
+	l.kept = append(l.kept, Kept{ID: c.id, Tool: c.name, At: l.now, Bytes: len(c.original.Content), Result: c.original})
+	if old := len(l.kept) - 1 - keptBodies; old >= 0 {
+		l.kept[old].Result = tools.Result{}
+	}
 }
 
 // Kept is a result that the API refused for good, and that is kept for people.
@@ -309,7 +319,8 @@ type Kept struct {
 	ID     string
 	Tool   string
 	At     time.Time
-	Result tools.Result
+	Bytes  int
+	Result tools.Result // dropped of all but the last few
 }
 
 // isKept reports whether a call's result was set aside. The set of ended calls

@@ -38,8 +38,9 @@ const sendGrace = 2 * time.Second
 const joinGrace = 3 * time.Second
 
 // slotGrace is how long a handler that ignores its context keeps its tool's slot
-// after it was told to stop.
-const slotGrace = 5 * time.Second
+// after it was told to stop. It is longer than a process tree can take to be
+// killed.
+const slotGrace = 15 * time.Second
 
 // Session serves one session. Make it with [New].
 type Session struct {
@@ -105,7 +106,11 @@ func (s *Session) Serve(ctx context.Context) Reason {
 	work, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(errDrained)
 	s.ctx = work
-	s.recover()
+	defer s.panicked(cancel)
+	if !s.recover(ctx) {
+		s.finish(cancel, ReasonStopped)
+		return ReasonStopped
+	}
 	s.spawn(func() { s.follow(work) })
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
@@ -150,38 +155,69 @@ func untilWake(wake time.Time) time.Duration {
 	return max(0, time.Until(wake))
 }
 
-// recover takes in the journal's entries before anything else.
-func (s *Session) recover() {
-	ctx, cancel := context.WithTimeout(s.ctx, journalTimeout)
-	defer cancel()
-	entries, err := s.cfg.Journal.Recover(ctx, s.cfg.Session)
-	if err != nil {
-		s.cfg.Log.Error("journal can't be read; calls it holds are not known", "error", err)
-		return
+// recover takes in the journal's entries before anything else. Until they are
+// known nothing is served: a call that the journal holds as started must not run
+// again. It reports false where ctx ends first.
+func (s *Session) recover(ctx context.Context) bool {
+	wait := newBackoff()
+	for fails := 0; ; fails++ {
+		bound, cancel := context.WithTimeout(ctx, journalTimeout)
+		entries, err := s.cfg.Journal.Recover(bound, s.cfg.Session)
+		cancel()
+		if err == nil {
+			if len(entries) > 0 {
+				s.cfg.Log.Info("recovering calls from the journal", "calls", len(entries))
+				outs, _ := s.ledger.Step(time.Now(), recovered{entries})
+				s.perform(outs)
+			}
+			return true
+		}
+		if fails%10 == 0 {
+			s.cfg.Log.Error("the journal can't be read; nothing is served before it can", "error", err, "fails", fails+1)
+		}
+		if !s.sleepAsked(ctx, wait.NextBackOff()) {
+			return false
+		}
 	}
-	if len(entries) > 0 {
-		s.cfg.Log.Info("recovering calls from the journal", "calls", len(entries))
-		outs, _ := s.ledger.Step(time.Now(), recovered{entries})
-		s.perform(outs)
+}
+
+// sleepAsked waits, and says meanwhile what the session is doing. It reports
+// false where ctx ends first.
+func (s *Session) sleepAsked(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	for {
+		select {
+		case <-timer.C:
+			return true
+		case <-ctx.Done():
+			return false
+		case ask := <-s.asks:
+			ask <- s.status()
+		}
 	}
 }
 
 // finish joins what the session started: reports that still come are taken in,
 // so that the journal is left as it should be.
 func (s *Session) finish(cancel context.CancelCauseFunc, reason Reason) {
-	st := s.status()
-	st.State = "ended: " + string(reason)
-	s.last.Store(&st)
+	last := func() Status {
+		st := s.status()
+		st.State = "ended: " + string(reason)
+		return st
+	}
+	// What the joined have reported counts in the last status.
+	defer func() {
+		st := last()
+		s.last.Store(&st)
+		close(s.closed)
+	}()
 	if reason == ReasonOver {
 		cancel(errOver)
 	} else {
 		cancel(errDrained)
 	}
-	joined := make(chan struct{})
-	go func() {
-		s.wg.Wait()
-		close(joined)
-	}()
+	joined := s.joined()
 	bound := time.NewTimer(joinGrace)
 	defer bound.Stop()
 	for {
@@ -189,13 +225,11 @@ func (s *Session) finish(cancel context.CancelCauseFunc, reason Reason) {
 		case in := <-s.inputs:
 			s.clean(in)
 		case ask := <-s.asks:
-			ask <- st
+			ask <- last()
 		case <-joined:
-			close(s.closed)
 			return
 		case <-bound.C:
 			s.cfg.Log.Error("handlers ignore that they were told to stop; left behind", "calls", s.ledger.alive())
-			close(s.closed)
 			return
 		}
 	}
@@ -217,6 +251,40 @@ func (s *Session) clean(in Input) {
 		}
 		cancel()
 	}
+}
+
+// panicked ends what a session has started whose own goroutine panics, and lets
+// the panic go on: nobody will read what the others report.
+func (s *Session) panicked(cancel context.CancelCauseFunc) {
+	p := recover()
+	if p == nil {
+		return
+	}
+	cancel(errDrained)
+	s.last.Store(&Status{ID: s.cfg.Session, State: "ended: panic"})
+	select {
+	case <-s.closed:
+	default:
+		close(s.closed)
+	}
+	joined := s.joined()
+	bound := time.NewTimer(joinGrace)
+	defer bound.Stop()
+	select {
+	case <-joined:
+	case <-bound.C:
+	}
+	panic(p)
+}
+
+// joined is closed when all that was spawned has ended.
+func (s *Session) joined() <-chan struct{} {
+	done := make(chan struct{})
+	go func() {
+		s.wg.Wait()
+		close(done)
+	}()
+	return done
 }
 
 // spawn runs f beside the session, and lets the end wait for it.

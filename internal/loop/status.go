@@ -87,7 +87,7 @@ func (s *Session) status() Status {
 		})
 	}
 	for _, k := range l.kept {
-		st.Kept = append(st.Kept, KeptStatus{ID: k.ID, Tool: k.Tool, At: k.At, Bytes: len(k.Result.Content)})
+		st.Kept = append(st.Kept, KeptStatus{ID: k.ID, Tool: k.Tool, At: k.At, Bytes: k.Bytes})
 	}
 	return st
 }

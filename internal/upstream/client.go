@@ -167,13 +167,13 @@ func (c *Client) do(ctx context.Context, op string, count *atomic.Int64, method,
 	if res == nil && err == nil {
 		err = errors.New("no response")
 	}
-	if res != nil {
-		c.gate.note(res.StatusCode, era)
-	}
 	if err == nil && res.StatusCode/100 == 2 {
+		c.gate.note(res.StatusCode, true, era)
 		return res, nil
 	}
-	return nil, c.failure(ctx, op, res, err, connected.Load())
+	e := c.failure(ctx, op, res, err, connected.Load())
+	c.gate.note(e.Status, e.Type != "", era)
+	return nil, e
 }
 
 // counted counts each attempt. A retry by the SDK takes from the budget what
@@ -184,12 +184,22 @@ func (c *Client) counted(count *atomic.Int64) option.Middleware {
 		if retry := req.Header.Get("X-Stainless-Retry-Count"); retry != "0" && retry != "" {
 			c.budget.Take()
 		}
-		return next(req)
+		res, err := next(req)
+		if res != nil && retryAfter(res.Header, time.Now()) > maxInnerWait {
+			// The SDK would sleep it off inside our wall clock, and what the API
+			// said would be lost to a timeout.
+			res.Header.Set("X-Should-Retry", "false")
+		}
+		return res, err
 	}
 }
 
+// maxInnerWait is the longest wait between two attempts of one read; the API may
+// ask for more, and then the caller waits.
+const maxInnerWait = 2 * time.Second
+
 // failure makes the error of a request that got no 2xx response.
-func (c *Client) failure(ctx context.Context, op string, res *http.Response, err error, connected bool) error {
+func (c *Client) failure(ctx context.Context, op string, res *http.Response, err error, connected bool) *Error {
 	e := &Error{Op: op}
 	cause := context.Cause(ctx)
 	if res == nil || cause != nil {

@@ -74,8 +74,10 @@ func (g *gate) enter(ctx context.Context) error {
 	}
 }
 
-// note takes in what the response to a request of an era said of the credential.
-func (g *gate) note(status, era int) {
+// note takes in what the response to a request of an era said of the credential:
+// its status, and whether the API itself spoke. A proxy's page, an overload or a
+// rate limit says nothing of the credential.
+func (g *gate) note(status int, spoke bool, era int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	switch {
@@ -86,7 +88,7 @@ func (g *gate) note(status, era int) {
 		g.since = time.Now()
 		g.probe = g.since.Add(probeInterval)
 		g.log.Error("the API refuses the credential (401): nothing is sent until it works; renew the key and reload (SIGHUP), or restart")
-	case status != 401 && status != 0 && g.closed != nil:
+	case g.closed != nil && spoke && status != 401 && status != 408 && status != 429 && status >= 200 && status < 500:
 		g.open("the API accepts the credential again")
 	}
 }

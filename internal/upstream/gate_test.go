@@ -15,7 +15,7 @@ import (
 func closedGate() (*gate, *bytes.Buffer) {
 	log := &bytes.Buffer{}
 	g := &gate{log: slog.New(slog.NewTextHandler(log, nil))}
-	g.note(401, g.current())
+	g.note(401, true, g.current())
 	return g, log
 }
 
@@ -23,7 +23,7 @@ func TestOpenGateLetsEverybodyThrough(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := &gate{log: slog.New(slog.DiscardHandler)}
 		for _, status := range []int{200, 403, 404, 500, 0} {
-			g.note(status, g.current())
+			g.note(status, true, g.current())
 			if err := g.enter(t.Context()); err != nil || !g.refusedSince().IsZero() {
 				t.Errorf("after %d: %v", status, err)
 			}
@@ -42,7 +42,7 @@ func TestClosedGateLetsOneProbeThrough(t *testing.T) {
 				for ctx.Err() == nil {
 					if g.enter(ctx) == nil {
 						probes.Add(1)
-						g.note(401, g.current())
+						g.note(401, true, g.current())
 					}
 				}
 			}()
@@ -61,8 +61,8 @@ func TestClosedGateLetsOneProbeThrough(t *testing.T) {
 
 func TestGateOpensForAll(t *testing.T) {
 	for name, open := range map[string]func(*gate){
-		"by an answer":            func(g *gate) { g.note(200, g.current()) },
-		"by another error":        func(g *gate) { g.note(404, g.current()) },
+		"by an answer":            func(g *gate) { g.note(200, true, g.current()) },
+		"by another error":        func(g *gate) { g.note(404, true, g.current()) },
 		"by a renewed credential": func(g *gate) { g.renew() },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -81,7 +81,7 @@ func TestGateOpensForAll(t *testing.T) {
 				if len(through) != 100 || !g.refusedSince().IsZero() {
 					t.Errorf("%d came through", len(through))
 				}
-				g.note(401, g.current())
+				g.note(401, true, g.current())
 				if g.refusedSince().IsZero() {
 					t.Error("it does not close again")
 				}
@@ -103,6 +103,27 @@ func TestWaitAtTheGateIsBounded(t *testing.T) {
 		cancel(why)
 		if err := g.enter(ctx); !errors.Is(err, why) {
 			t.Errorf("%v", err)
+		}
+	})
+}
+
+// What does not come from the API itself, or says nothing of the credential,
+// leaves the gate closed.
+func TestGateStaysClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, _ := closedGate()
+		for _, c := range []struct {
+			status int
+			spoke  bool
+		}{{0, false}, {302, false}, {404, false}, {403, false}, {408, true}, {429, true}, {500, true}, {503, true}, {529, true}, {401, true}} {
+			g.note(c.status, c.spoke, g.current())
+			if g.refusedSince().IsZero() {
+				t.Errorf("a status %d opens it", c.status)
+			}
+		}
+		g.note(200, true, g.current()-1)
+		if g.refusedSince().IsZero() {
+			t.Error("the response to a request from before opens it")
 		}
 	})
 }
