@@ -2,13 +2,9 @@ package journal_test
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"toolhand/internal/bus"
 	"toolhand/internal/journal"
@@ -46,25 +42,6 @@ func timed(b *testing.B, prepare, f func(i int)) {
 	}
 	slices.Sort(took)
 	b.ReportMetric(float64(took[len(took)/2].Nanoseconds())/1e3, "median-µs")
-}
-
-// BenchmarkFdatasync is what the disk itself needs for what one write of the
-// journal brings to it.
-func BenchmarkFdatasync(b *testing.B) {
-	f, err := os.Create(filepath.Join(b.TempDir(), "f"))
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer f.Close()
-	line := make([]byte, 500)
-	timed(b, nil, func(int) {
-		if _, err := f.Write(line); err != nil {
-			b.Fatal(err)
-		}
-		if err := unix.Fdatasync(int(f.Fd())); err != nil {
-			b.Fatal(err)
-		}
-	})
 }
 
 func BenchmarkJournal(b *testing.B) {

@@ -276,7 +276,7 @@ func TestFailedReadsDecideNothing(t *testing.T) {
 // lose half of all, and start anew now and then.
 func TestRandomFaults(t *testing.T) {
 	b := quick(t)
-	for seed := range uint64(300) {
+	for seed := range uint64(150) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		session := fmt.Sprint("s", seed)
 		owners := [2]string{"A", "B"}

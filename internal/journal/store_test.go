@@ -147,7 +147,7 @@ func TestInABubble(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		begin := time.Now()
-		b, err := bus.Open(t.Context(), bus.Options{StoreDir: dir})
+		b, err := bus.Open(t.Context(), bus.Options{StoreDir: dir, WatchInterval: time.Hour})
 		if err != nil {
 			t.Fatal(err)
 		}
