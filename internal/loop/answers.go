@@ -76,6 +76,10 @@ func unjournalledText(t *registry.Tool, why error) string {
 	return deadlineText(t) + ": it was not started, because the worker's journal can't be written: " + why.Error()
 }
 
+func tooLargeText(name string, e *TooLargeError) string {
+	return fmt.Sprintf("Tool %q ran, but its result of %d bytes is larger than the limit of %d bytes", name, e.Size, e.Limit)
+}
+
 // outcomeOf is the outcome of a result that a handler gave.
 func outcomeOf(r tools.Result) Outcome {
 	if r.IsError {

@@ -84,6 +84,7 @@ type call struct {
 	group     int       // calls whose batch was refused are sent apart from the others
 	replaced  bool      // result is the short error in the place of a refused one
 	original  tools.Result
+	setAside  string // why original is set aside for good; empty: it is not
 }
 
 // writable is how long a result waits for the journal before it is sent all the
@@ -108,9 +109,13 @@ func (c *call) report(now time.Time, o Outcome) Report {
 }
 
 func (c *call) entry(session, owner string) Entry {
-	return Entry{
+	e := Entry{
 		Session: session, Call: c.id, Tool: c.name, Thread: c.thread, Owner: owner,
 		Received: c.received, Deadline: c.deadline, Revision: c.revision,
 		Finished: c.state == finished, Result: c.result, Outcome: c.outcome,
 	}
+	if c.setAside != "" {
+		e.Finished, e.Result, e.Outcome, e.Quarantined = true, c.original, Quarantined, c.setAside
+	}
+	return e
 }

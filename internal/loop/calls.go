@@ -96,6 +96,11 @@ func (l *ledger) recover(entries []Entry) {
 		if c.received.IsZero() {
 			c.received = l.now
 		}
+		if e.Quarantined != "" {
+			c.original = e.Result
+			l.keep(c)
+			continue
+		}
 		c.tool, _ = l.set.Lookup(e.Tool)
 		l.byID[c.id] = c
 		l.calls = append(l.calls, c)
@@ -231,6 +236,13 @@ func (l *ledger) wrote(in finishDone) {
 	}
 	if in.err == nil {
 		c.revision = in.revision
+	}
+	var large *TooLargeError
+	if errors.As(in.err, &large) && c.state == finished && !c.replaced {
+		c.replaced = true
+		l.conclude(c, errorResult(tooLargeText(c.name, large)), Failed)
+		c.original = c.result // the whole one fits nowhere
+		return
 	}
 	if errors.Is(in.err, ErrOwned) {
 		// Another worker took the call over: its answer counts.

@@ -3,6 +3,7 @@ package loop
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -30,6 +31,16 @@ type Journal interface {
 // ErrOwned says that a call was started by somebody else.
 var ErrOwned = errors.New("the call was started by another worker")
 
+// TooLargeError says that a result does not fit into the journal, now or later.
+// Finish returns it.
+type TooLargeError struct {
+	Size, Limit int // in bytes
+}
+
+func (e *TooLargeError) Error() string {
+	return fmt.Sprintf("a result of %d bytes is larger than the %d bytes that the journal takes", e.Size, e.Limit)
+}
+
 // Entry is what a journal holds of one call.
 type Entry struct {
 	Session string
@@ -46,6 +57,9 @@ type Entry struct {
 	Finished bool
 	Result   tools.Result
 	Outcome  Outcome
+	// Quarantined is why the API refuses Result for good: it is kept for people,
+	// and the call is neither run nor answered again. Empty: it is not so.
+	Quarantined string
 	// Revision is the fence that the journal gave out for this entry, 0 where
 	// there is none.
 	Revision uint64

@@ -163,15 +163,24 @@ func (l *ledger) tend(c *call) {
 	switch c.state {
 	case pending:
 		l.tendPending(c)
-	case finished:
-		if c.finish.due(l.now) && !c.start.inFlight {
-			c.finish.begin()
-			c.inJournal = true
-			l.emit(finish{c.entry(l.set.Session, l.set.Owner)})
+	case ended:
+		if c.setAside != "" {
+			l.write(c)
 		}
+	case finished:
+		l.write(c)
 		if c.unsettled && c.settleSeq == 0 && !l.now.Before(c.settleAt) {
 			c.settleSeq = l.wantRead(false)
 		}
+	}
+}
+
+// write gives the call's result to the journal, once its start is settled.
+func (l *ledger) write(c *call) {
+	if c.finish.due(l.now) && !c.start.inFlight {
+		c.finish.begin()
+		c.inJournal = true
+		l.emit(finish{c.entry(l.set.Session, l.set.Owner)})
 	}
 }
 
@@ -201,12 +210,12 @@ func (l *ledger) tendPending(c *call) {
 func (l *ledger) sweep() {
 	kept := l.calls[:0]
 	for _, c := range l.calls {
-		if c.state != ended || c.busy() {
+		if c.state != ended || c.busy() || c.setAside != "" && !c.finish.done {
 			kept = append(kept, c)
 			continue
 		}
 		delete(l.byID, c.id)
-		if c.inJournal {
+		if c.inJournal && c.setAside == "" {
 			l.forgets = append(l.forgets, c.id)
 		}
 	}
@@ -319,7 +328,7 @@ func (l *ledger) finishSession(reason Reason, why string) {
 		if c.state.open() {
 			l.emit(dropped{c.report(l.now, Over)})
 		}
-		if c.inJournal {
+		if c.inJournal && c.setAside == "" {
 			l.forgets = append(l.forgets, c.id)
 		}
 		c.state = ended
@@ -397,6 +406,10 @@ func (l *ledger) wake() time.Time {
 			}
 			if !c.start.inFlight && !c.start.done {
 				at(future(l.now, c.start.retryAt))
+			}
+		case ended:
+			if c.setAside != "" && !c.finish.done && !c.finish.inFlight {
+				at(future(l.now, c.finish.retryAt))
 			}
 		case finished:
 			if !c.finish.done {

@@ -1,6 +1,7 @@
 package loop
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 	"time"
@@ -300,14 +301,20 @@ func (l *ledger) condemn(c *call, why string) {
 	r := c.report(l.now, Quarantined)
 	r.Result, r.Bytes = c.original, len(c.original.Content)
 	l.emit(quarantine{report: r, why: why})
-	l.setAside(c)
+	l.setAside(c, why)
 }
 
-// setAside keeps a call that can't be answered: it stays in the journal, and is
-// never run or sent again.
-func (l *ledger) setAside(c *call) {
-	c.inJournal = false // its entry stays
+// setAside keeps a call that can't be answered: it stays in the journal as such,
+// and is never run or sent again.
+func (l *ledger) setAside(c *call, why string) {
+	c.setAside = cmp.Or(why, "refused")
+	c.rewrite = c.finish.inFlight
+	c.finish = op{inFlight: c.finish.inFlight}
 	l.close(c)
+	l.keep(c)
+}
+
+func (l *ledger) keep(c *call) {
 	l.kept = append(l.kept, Kept{ID: c.id, Tool: c.name, At: l.now, Bytes: len(c.original.Content), Result: c.original})
 	if old := len(l.kept) - 1 - keptBodies; old >= 0 {
 		l.kept[old].Result = tools.Result{}

@@ -245,7 +245,10 @@ func (p *transcript) input(verb string, args []string) (Input, error) {
 		return sent{failureOf(arg(0))}, nil
 	case "recovered":
 		e := Entry{Session: "s", Call: arg(1), Tool: arg(2), Received: p.now, Deadline: p.now.Add(time.Minute), Revision: 7}
-		if arg(0) == "finished" {
+		if arg(0) == "quarantined" {
+			e.Quarantined = "refused"
+		}
+		if arg(0) != "started" {
 			e.Finished, e.Result, e.Outcome = true, tools.Text("from before"), OK
 		}
 		return recovered{[]Entry{e}}, nil
@@ -368,6 +371,9 @@ func (p *transcript) returned(id, how string) returned {
 func failureOf(s string) error {
 	if s == "" {
 		return nil
+	}
+	if s == "large" {
+		return &TooLargeError{Size: 9 << 20, Limit: 8 << 20}
 	}
 	if s == "owned" {
 		return ErrOwned
