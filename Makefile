@@ -18,7 +18,7 @@ CGO  := CGO_ENABLED=0
 endif
 TEST := $(CGO) $(GO) test $(RACE) -timeout 8m
 
-.PHONY: help demo test build lint gofmt vet staticcheck layers tidy fuzz cover
+.PHONY: help demo test build lint gofmt vet staticcheck layers crash tidy fuzz cover
 
 help: ## show these targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  \1\t/' | expand -t 14
@@ -56,6 +56,10 @@ layers: ## check who may know whom, and the sizes and words of style
 tidy: ## check that go.mod and go.sum say what the code needs
 	$(GO) mod tidy -diff
 	$(GO) mod verify
+
+CRASHES ?= 400
+crash: ## kill a real worker CRASHES (400) times at random moments, and look at what ran
+	CRASHES=$(CRASHES) $(GO) test -v -count 1 -timeout 60m -run TestKilledAtRandomMoments ./cmd/worker
 
 FUZZTIME ?= 10s
 fuzz: ## run each fuzz test for FUZZTIME (10s)

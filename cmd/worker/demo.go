@@ -45,6 +45,11 @@ func (c demoCmd) Run(p *process) error {
 		return err
 	}
 	defer remove()
+	store, err := os.MkdirTemp("", "toolhand-demo-store-")
+	if err != nil {
+		return fmt.Errorf("the journal needs a folder: %w", err)
+	}
+	defer os.RemoveAll(store)
 	script, err := sim.DemoScript()
 	if err != nil {
 		return err
@@ -66,7 +71,7 @@ func (c demoCmd) Run(p *process) error {
 
 	cfg := config.Default()
 	cfg.Upstream.BaseURL, cfg.Tools.Dir, cfg.Admin.Listen = "http://"+ln.Addr().String(), dir, "127.0.0.1:0"
-	cfg.Sessions.IDs = []string{script.Session}
+	cfg.NATS.StoreDir, cfg.Sessions.IDs = store, []string{script.Session}
 	w, err := c.worker(p, &cfg)
 	if err != nil {
 		return err
@@ -136,7 +141,7 @@ func (c demoCmd) worker(p *process, cfg *config.Config) (*worker, error) {
 		}
 		return p.lookupEnv(name)
 	}
-	return newWorker(cfg, log, &telemetry.Secrets{}, lookup)
+	return newWorker(p.ctx, cfg, log, &telemetry.Secrets{}, lookup)
 }
 
 // tools returns the folder of the tools: the one that was named, ./tools.d, or

@@ -52,7 +52,7 @@ func (c runCmd) Run(p *process) error {
 	if err != nil {
 		return err
 	}
-	w, err := newWorker(cfg, log, secrets, p.lookupEnv)
+	w, err := newWorker(p.ctx, cfg, log, secrets, p.lookupEnv)
 	if err != nil {
 		return err
 	}
@@ -111,11 +111,21 @@ func (w *worker) daemon(ctx context.Context, signals <-chan os.Signal, server *a
 		wg.Go(func() { serveAdmin(beside, server, w.log) })
 	}
 	wg.Go(func() { w.watch(beside, signals, drained, func() { stop(errSecondSignal) }) })
+	var broken error // owned by watchStore until wg is done
+	wg.Go(func() {
+		if broken = w.watchStore(beside); broken != nil {
+			w.log.Error("draining: the store has to be opened anew", "error", broken)
+			drained()
+		}
+	})
 	left := w.serve(drain, hard)
 	end()
 	wg.Wait()
 	err := context.Cause(hard)
 	stop(nil)
+	if err == nil {
+		err = broken
+	}
 	w.log.Info("worker stopped", "calls_left", left)
 	return err
 }

@@ -247,6 +247,8 @@ func cmdStart(ts *testscript.TestScript, neg bool, args []string) {
 			env = append(env, name+"="+v)
 		}
 	}
+	// A store of its own, which the next worker of this name finds again.
+	env = append(env, "STATE_DIRECTORY="+ts.MkAbs("store-"+args[0]))
 	r, err := launch(ts.MkAbs("."), ts.MkAbs(args[0]+".log"), env, args[1:]...)
 	ts.Check(err)
 	benchOf(ts).running[args[0]] = r

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"toolhand/internal/admin"
+	"toolhand/internal/bus"
+	"toolhand/internal/journal"
 	"toolhand/internal/loop"
 	"toolhand/internal/registry"
 )
@@ -57,6 +59,7 @@ func (w *worker) register(s *admin.Server) {
 	s.Section("worker", func() any { return w.workerStatus() })
 	s.Section("sessions", func() any { return w.statuses() })
 	s.Section("calls", func() any { return w.callsStatus() })
+	s.Section("journal", func() any { return w.journalStatus() })
 	s.Section("tools", func() any { return w.toolsStatus() })
 }
 
@@ -88,6 +91,22 @@ func (w *worker) workerStatus() workerStatus {
 		Requests:     map[string]int64{"stream": n.Streams, "list": n.Lists, "get": n.Gets, "send": n.Sends},
 		RefusedSince: w.client.RefusedSince(),
 	}
+}
+
+type journalStatus struct {
+	Server bus.Status `json:"server"`
+	journal.Status
+}
+
+func (w *worker) journalStatus() journalStatus {
+	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
+	defer cancel()
+	st := journalStatus{Server: w.bus.Status()}
+	var err error
+	if st.Status, err = w.store.Status(ctx); err != nil {
+		st.Problem = err.Error()
+	}
+	return st
 }
 
 type callsStatus struct {
@@ -140,6 +159,9 @@ func (w *worker) unready() []admin.Reason {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
 	defer cancel()
+	if err := w.store.Check(ctx); err != nil {
+		add("journal", "the journal can't be written: %s", err)
+	}
 	all, complete := w.fleet.Statuses(ctx)
 	if !complete {
 		add("sessions", "a session does not say what it does")

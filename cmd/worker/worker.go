@@ -10,8 +10,10 @@ import (
 	"time"
 
 	"toolhand/internal/admin"
+	"toolhand/internal/bus"
 	"toolhand/internal/config"
 	"toolhand/internal/fleet"
+	"toolhand/internal/journal"
 	"toolhand/internal/loop"
 	"toolhand/internal/loop/slots"
 	"toolhand/internal/registry"
@@ -30,7 +32,9 @@ type worker struct {
 	registry  *registry.Registry
 	client    *upstream.Client
 	slots     *slots.Slots
-	journal   loop.Journal
+	bus       *bus.Bus
+	store     *journal.Journal
+	journal   loop.Journal // store, as the loop wants it
 	fleet     *fleet.Fleet
 	stats     *stats
 	owner     string
@@ -39,9 +43,9 @@ type worker struct {
 }
 
 // newWorker puts the daemon together. It serves nothing yet.
-func newWorker(cfg *config.Config, log *slog.Logger, secrets *telemetry.Secrets, lookupEnv func(string) (string, bool)) (*worker, error) {
+func newWorker(ctx context.Context, cfg *config.Config, log *slog.Logger, secrets *telemetry.Secrets, lookupEnv func(string) (string, bool)) (*worker, error) {
 	w := &worker{cfg: cfg, log: log, secrets: secrets, lookupEnv: lookupEnv, stats: newStats(),
-		journal: &loop.Memory{}, slots: slots.New(cfg.Tools.Concurrency), owner: rand.Text()}
+		slots: slots.New(cfg.Tools.Concurrency), owner: rand.Text()}
 	cred, err := w.credential()
 	if err != nil {
 		return nil, err
@@ -61,6 +65,9 @@ func newWorker(cfg *config.Config, log *slog.Logger, secrets *telemetry.Secrets,
 	}
 	w.registry, err = registry.Open(registry.Options{Dir: cfg.Tools.Dir, Processes: w.procs, Log: log, LookupEnv: lookupEnv})
 	if err != nil {
+		return nil, errors.Join(err, w.procs.Close())
+	}
+	if err := w.openJournal(ctx); err != nil {
 		return nil, errors.Join(err, w.procs.Close())
 	}
 	w.fleet = fleet.New(fleet.Config{New: w.newSession, MaxActive: cfg.Sessions.MaxActive, Log: log})
@@ -150,6 +157,7 @@ func (w *worker) serve(drain, hard context.Context) (left int) {
 // close releases what newWorker made.
 func (w *worker) close() {
 	w.client.Close()
+	w.closeBus(w.bus)
 	if err := w.procs.Close(); err != nil {
 		w.log.Warn("processes of tools", "error", err)
 	}

@@ -83,8 +83,7 @@ func TestInert(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"sessions.discover.agent_ids", "sessions.webhook", "tools.discover", "nats.url", "nats.token_file",
-		"nats.store_dir", "nats.credentials_file", "nats.replicas", "journal.sync"}
+	want := []string{"sessions.discover.agent_ids", "sessions.webhook", "tools.discover"}
 	if got := Inert(loaded); !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}

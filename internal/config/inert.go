@@ -14,13 +14,6 @@ func Inert(c *Config) []string {
 		{"sessions.discover.interval", c.Sessions.Discover.Interval, def.Sessions.Discover.Interval},
 		{"sessions.webhook", c.Sessions.Webhook, def.Sessions.Webhook},
 		{"tools.discover", c.Tools.Discover.All || len(c.Tools.Discover.Names) > 0, false},
-		{"nats.url", c.NATS.URL, def.NATS.URL},
-		{"nats.listen", c.NATS.Listen, def.NATS.Listen},
-		{"nats.token_file", c.NATS.TokenFile, def.NATS.TokenFile},
-		{"nats.store_dir", c.NATS.StoreDir, def.NATS.StoreDir},
-		{"nats.credentials_file", c.NATS.CredentialsFile, def.NATS.CredentialsFile},
-		{"nats.replicas", c.NATS.Replicas, def.NATS.Replicas},
-		{"journal.sync", c.Journal.Sync, def.Journal.Sync},
 	} {
 		if k.got != k.std {
 			keys = append(keys, k.key)
