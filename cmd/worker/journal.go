@@ -45,10 +45,13 @@ func (w *worker) openJournal(ctx context.Context) error {
 	}
 	b, err := bus.Open(ctx, opts)
 	if errors.Is(err, bus.ErrStoreHeld) {
-		return usageError{fmt.Errorf("nats.store_dir %s: %w: give each worker one of its own", opts.StoreDir, err)}
+		return usageError{err}
+	}
+	if err != nil && opts.URL == "" {
+		return fmt.Errorf("the journal in nats.store_dir %s can't be opened: %w", opts.StoreDir, err)
 	}
 	if err != nil {
-		return fmt.Errorf("the journal's NATS server: %w", err)
+		return fmt.Errorf("the journal at nats.url: %w", err)
 	}
 	j, err := journal.Open(ctx, b.JetStream(), journal.Options{
 		Replicas: w.cfg.NATS.Replicas, Sole: b.Embedded(), Writable: b.Healthy, Log: w.log,
@@ -58,6 +61,9 @@ func (w *worker) openJournal(ctx context.Context) error {
 		return fmt.Errorf("the journal can't be opened: %w", err)
 	}
 	w.bus, w.store, w.journal = b, j, durable{journal: j, procs: w.procs}
+	if st, err := j.Status(ctx); err == nil {
+		w.log.Info("journal open", "server", b.Status().Server, "store", b.Status().StoreDir, "entries", st.Entries)
+	}
 	return nil
 }
 
