@@ -33,6 +33,7 @@ type commands struct {
 	Sim     simCmd     `cmd:"" help:"Serve a simulated Managed Agents API, to develop tools without a key."`
 	Tools   toolsCmd   `cmd:"" help:"Show, check, call and export the tools in tools.d."`
 	Config  configCmd  `cmd:"" help:"Check a configuration."`
+	Status  statusCmd  `cmd:"" help:"Show what a running worker is doing."`
 	Version versionCmd `cmd:"" help:"Print version, commit and Go version."`
 }
 

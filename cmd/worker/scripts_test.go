@@ -81,7 +81,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"fails": cmdFails, "api": cmdAPI, "session": cmdSession, "api-key": cmdAPIKey, "play": cmdPlay, "played": cmdPlayed,
 			"start": cmdStart, "until": cmdUntil, "signal": cmdSignal, "ends": cmdEnds, "get": cmdGet,
-			"api-of": cmdAPIOf, "await": cmdAwait, "gone": cmdGone,
+			"api-of": cmdAPIOf, "admin-of": cmdAdminOf, "await": cmdAwait, "gone": cmdGone,
 		},
 	})
 }
@@ -331,6 +331,13 @@ func cmdAPIOf(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	ts.Setenv("ANTHROPIC_BASE_URL", m[1])
 	ts.Setenv("API_ADDRESS", m[2])
+}
+
+func cmdAdminOf(ts *testscript.TestScript, neg bool, args []string) {
+	usage{ts, neg, args}.need(1)
+	m, err := find(ts, args[0]).until(regexp.MustCompile(`"admin address","listen":"([^"]+)"`))
+	ts.Check(err)
+	ts.Setenv("ADMIN", m[1])
 }
 
 func cmdAwait(ts *testscript.TestScript, neg bool, args []string) {

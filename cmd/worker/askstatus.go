@@ -1,0 +1,133 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"text/tabwriter"
+	"time"
+
+	"toolhand/internal/config"
+	"toolhand/internal/loop"
+)
+
+// statusTimeout bounds the question to a running worker.
+const statusTimeout = 5 * time.Second
+
+type statusCmd struct {
+	configFlags
+	Admin string `help:"The worker's admin address; stands before admin.listen." placeholder:"ADDR"`
+	JSON  bool   `help:"Print JSON."`
+}
+
+// Help is the long help.
+func (statusCmd) Help() string {
+	return "Examples:\n\n  worker status\n  worker status --admin 127.0.0.1:9464 --json\n"
+}
+
+// told is what a worker says of itself, as far as it is shown.
+type told struct {
+	Version  map[string]string `json:"version"`
+	Worker   workerStatus      `json:"worker"`
+	Journal  journalStatus     `json:"journal"`
+	Sessions []loop.Status     `json:"sessions"`
+	Calls    callsStatus       `json:"calls"`
+}
+
+// Run asks a running worker what it is doing.
+func (c statusCmd) Run(p *process) error {
+	cfg, _, err := c.load(p)
+	if err != nil {
+		return err
+	}
+	addr := cfg.Admin.Listen
+	if c.Admin != "" {
+		addr = c.Admin
+	}
+	if addr == "" {
+		return usageError{errors.New("admin.listen is off: name the worker's address with --admin")}
+	}
+	body, err := askStatus(p.ctx, addr, cfg.Admin.TokenFile)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		_, err := p.stdout.Write(body)
+		return err
+	}
+	var t told
+	if err := json.Unmarshal(body, &t); err != nil {
+		return fmt.Errorf("%s answers, and not as a worker does: %w", addr, err)
+	}
+	return t.print(p.stdout)
+}
+
+func askStatus(ctx context.Context, addr, tokenFile string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/api/v1/status", nil)
+	if err != nil {
+		return nil, usageError{fmt.Errorf("the address %q: %w", addr, err)}
+	}
+	if tokenFile != "" {
+		token, err := config.ReadKeyFile(tokenFile)
+		if err != nil {
+			return nil, usageError{fmt.Errorf("admin.token_file: %w", err)}
+		}
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("no worker answers at %s (admin.listen, or --admin): %w", addr, errors.Unwrap(err))
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(res.Body, 64<<20))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("the answer of %s broke off: %w", addr, err)
+	case res.StatusCode == http.StatusUnauthorized:
+		return nil, fmt.Errorf("%s asks for another token than admin.token_file has", addr)
+	case res.StatusCode != http.StatusOK:
+		return nil, fmt.Errorf("%s answers with %s", addr, res.Status)
+	}
+	return body, nil
+}
+
+// print shows a status at a glance.
+func (t told) print(out io.Writer) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(w, "worker\t%s, pid %d, up %s\n", t.Version["version"], t.Worker.PID, t.Worker.Uptime)
+	if !t.Worker.RefusedSince.IsZero() {
+		fmt.Fprintf(w, "\tthe API refuses the credential since %s\n", t.Worker.RefusedSince.Format(time.RFC3339))
+	}
+	fmt.Fprintf(w, "journal\t%d entries, %d bytes, %s\n", t.Journal.Entries, t.Journal.Bytes, t.Journal.Server.Server)
+	if t.Journal.Problem != "" {
+		fmt.Fprintf(w, "\tcan't be written: %s\n", t.Journal.Problem)
+	}
+	fmt.Fprintf(w, "calls\t%d open", t.Calls.Open)
+	for _, o := range []loop.Outcome{loop.OK, loop.Failed, loop.Invalid, loop.UnknownTool, loop.Deadline, loop.Unavailable,
+		loop.UnknownOutcome, loop.Interrupted, loop.Elsewhere, loop.Quarantined} {
+		if n := t.Calls.Outcomes[o]; n > 0 {
+			fmt.Fprintf(w, ", %d %s", n, o)
+		}
+	}
+	fmt.Fprintf(w, "\nrequests\t%d stream, %d list, %d get, %d send\n", t.Worker.Requests["stream"], t.Worker.Requests["list"],
+		t.Worker.Requests["get"], t.Worker.Requests["send"])
+	fmt.Fprintf(w, "sessions\t%d\n", len(t.Sessions))
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	for _, s := range t.Sessions {
+		fmt.Fprintf(w, "  %s\t%s\t%d calls\n", s.ID, s.State, len(s.Calls))
+		for _, c := range s.Calls {
+			fmt.Fprintf(w, "    %s\t%s\t%s, since %s\n", c.ID, c.State, c.Tool, c.Received.Format(time.TimeOnly))
+		}
+		for _, k := range s.Kept {
+			fmt.Fprintf(w, "    %s\tquarantined\t%s, %d bytes, since %s\n", k.ID, k.Tool, k.Bytes, k.At.Format(time.RFC3339))
+		}
+	}
+	return w.Flush()
+}
