@@ -43,6 +43,9 @@ func (w *worker) openJournal(ctx context.Context) error {
 		w.secrets.Add(token)
 		opts.Token, opts.ListenToken = token, token
 	}
+	if opts.URL != "" {
+		w.log.Info("connecting to the journal's NATS server at nats.url")
+	}
 	b, err := bus.Open(ctx, opts)
 	if errors.Is(err, bus.ErrStoreHeld) {
 		return usageError{err}

@@ -52,7 +52,13 @@ func (c runCmd) Run(p *process) error {
 	if err != nil {
 		return err
 	}
-	w, err := newWorker(p.ctx, cfg, log, secrets, p.lookupEnv)
+	w, err := startWorker(p.ctx, signals, func(ctx context.Context) (*worker, error) {
+		return newWorker(ctx, cfg, log, secrets, p.lookupEnv)
+	})
+	if errors.Is(err, errStopped) {
+		log.Info("worker stopped before it had started")
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -96,6 +102,40 @@ func (w *worker) greet(path string) {
 	}
 	if len(w.cfg.Sessions.IDs) == 0 {
 		w.log.Warn("no session to serve: name one with --session or sessions.ids")
+	}
+}
+
+// errStopped says that a signal came before the worker had started.
+var errStopped = errors.New("stopped as asked")
+
+// startWorker puts a worker together, which may take as long as its journal's
+// server is away. A signal that asks to stop ends that.
+func startWorker(ctx context.Context, signals <-chan os.Signal, start func(context.Context) (*worker, error)) (*worker, error) {
+	type outcome struct {
+		w   *worker
+		err error
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	done := make(chan outcome, 1)
+	go func() {
+		w, err := start(ctx)
+		done <- outcome{w, err}
+	}()
+	for {
+		select {
+		case o := <-done:
+			return o.w, o.err
+		case sig := <-signals:
+			if sig == syscall.SIGHUP {
+				continue // all is read now anyway
+			}
+			cancel()
+			if o := <-done; o.w != nil {
+				o.w.close()
+			}
+			return nil, errStopped
+		}
 	}
 }
 

@@ -9,8 +9,7 @@ import (
 
 // Config is worker.yaml, key by key. Paths are as they are to be opened: with
 // a file, relative ones (defaults too) have become relative to its directory.
-// It is made by [Default] or [Load] and not changed
-// once the worker runs.
+// It is made by [Default] or [Load] and not changed once the worker runs.
 type Config struct {
 	Upstream Upstream `yaml:"upstream"`
 	Sessions Sessions `yaml:"sessions"`

@@ -87,7 +87,7 @@ type call struct {
 	setAside  string // why original is set aside for good; empty: it is not
 }
 
-// writable is how long a result waits for the journal before it is sent all the
+// writeGrace is how long a result waits for the journal before it is sent all the
 // same: its start stands there, so nothing can run twice.
 const writeGrace = 2 * time.Second
 

@@ -21,7 +21,7 @@
 //	read.go      reads the history, newest first, as far as it matters
 //	run.go       one goroutine a call: slot, check, journal, handler
 //	send.go      one send in flight at most
-//	dispatch.go  the slots of the process, shared fairly among sessions
+//	slots/       the slots of the process, shared fairly among sessions
 //
 // All of these report back as inputs, so that the ledger alone decides. A
 // failure of theirs is an input too. Nothing in this package waits without a
