@@ -63,7 +63,7 @@ func (w *worker) openJournal(ctx context.Context) error {
 		w.closeBus(b)
 		return fmt.Errorf("the journal can't be opened: %w", err)
 	}
-	w.bus, w.store, w.journal = b, j, durable{journal: j, procs: w.procs}
+	w.bus, w.store, w.journal = b, j, loop.NewDurable(j, w.stopLeft)
 	if st, err := j.Status(ctx); err == nil {
 		w.log.Info("journal open", "server", b.Status().Server, "store", b.Status().StoreDir, "entries", st.Entries)
 	}
@@ -110,75 +110,5 @@ func (w *worker) watchStore(ctx context.Context) error {
 	}
 }
 
-// durable is the journal as the loop wants it.
-type durable struct {
-	journal *journal.Journal
-	procs   *tools.Processes
-}
-
-// Start implements loop.Journal.
-func (d durable) Start(ctx context.Context, e loop.Entry) (uint64, error) {
-	revision, err := d.journal.Start(ctx, written(e))
-	return revision, failure(err)
-}
-
-// Finish implements loop.Journal.
-func (d durable) Finish(ctx context.Context, e loop.Entry) (uint64, error) {
-	if e.Quarantined != "" {
-		revision, err := d.journal.Quarantine(ctx, written(e), e.Quarantined)
-		return revision, failure(err)
-	}
-	revision, err := d.journal.Finish(ctx, written(e))
-	return revision, failure(err)
-}
-
-// Forget implements loop.Journal.
-func (d durable) Forget(ctx context.Context, session string, calls []string) error {
-	return failure(d.journal.Forget(ctx, session, calls...))
-}
-
-// Recover implements loop.Journal. What a dead worker left running of the calls
-// that it had started is stopped before anybody goes on with them.
-func (d durable) Recover(ctx context.Context, session string) ([]loop.Entry, error) {
-	entries, err := d.journal.Recover(ctx, session)
-	if err != nil {
-		return nil, err
-	}
-	var all []loop.Entry
-	var left []tools.Call
-	for _, e := range entries {
-		if !e.Finished {
-			left = append(left, tools.Call{ID: e.Call, Tool: e.Tool, Session: e.Session, Thread: e.Thread, Deadline: e.Deadline})
-		}
-		all = append(all, loop.Entry{
-			Session: e.Session, Call: e.Call, Tool: e.Tool, Thread: e.Thread, Owner: e.Owner,
-			Received: e.Received, Deadline: e.Deadline, Finished: e.Finished,
-			Result:  tools.Result{Content: e.Content, IsError: e.IsError},
-			Outcome: loop.Outcome(e.Outcome), Quarantined: e.Quarantined, Revision: e.Revision,
-		})
-	}
-	d.procs.StopLeft(left)
-	return all, nil
-}
-
-// written is an entry as the journal keeps it.
-func written(e loop.Entry) journal.Entry {
-	return journal.Entry{
-		Session: e.Session, Call: e.Call, Tool: e.Tool, Thread: e.Thread, Owner: e.Owner,
-		Received: e.Received, Deadline: e.Deadline, Finished: e.Finished,
-		Content: e.Result.Content, IsError: e.Result.IsError,
-		Outcome: string(e.Outcome), Quarantined: e.Quarantined, Revision: e.Revision,
-	}
-}
-
-// failure is a journal's error in the loop's words.
-func failure(err error) error {
-	var large *journal.TooLargeError
-	switch {
-	case errors.Is(err, journal.ErrOwned):
-		return loop.ErrOwned
-	case errors.As(err, &large):
-		return &loop.TooLargeError{Size: large.Size, Limit: large.Limit}
-	}
-	return err
-}
+// stopLeft stops what a dead worker left running.
+func (w *worker) stopLeft(calls []tools.Call) { w.procs.StopLeft(calls) }
