@@ -40,9 +40,10 @@ func (l leakFree) Run() int {
 	return code
 }
 
-// The test binary is the worker: a script's `worker` is a process of its own.
+// The test binary is the worker: a script's `worker` is a process of its own. It
+// plays an external NATS server too.
 func TestMain(m *testing.M) {
-	testscript.Main(leakFree{m}, map[string]func(){"worker": main})
+	testscript.Main(leakFree{m}, map[string]func(){"worker": main, "natsd": natsMain})
 }
 
 // TestScripts runs testdata/*.txtar. Besides the commands of testscript there
