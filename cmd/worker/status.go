@@ -11,6 +11,7 @@ import (
 	"toolhand/internal/bus"
 	"toolhand/internal/journal"
 	"toolhand/internal/loop"
+	"toolhand/internal/loop/circuit"
 	"toolhand/internal/registry"
 )
 
@@ -127,22 +128,48 @@ func (w *worker) callsStatus() callsStatus {
 }
 
 type toolStatus struct {
-	Name        string `json:"name"`
-	Kind        string `json:"handler"`
-	Deadline    string `json:"deadline"`
-	Concurrency int    `json:"concurrency"`
-	Idempotent  bool   `json:"idempotent"`
-	File        string `json:"file"`
+	Name        string       `json:"name"`
+	Kind        string       `json:"handler"`
+	Deadline    string       `json:"deadline"`
+	Concurrency int          `json:"concurrency"`
+	Idempotent  bool         `json:"idempotent"`
+	File        string       `json:"file"`
+	Retry       *retryStatus `json:"retry,omitempty"`
+	Rate        string       `json:"rate,omitempty"`
+	// What follows is of a worker that runs.
+	Running int             `json:"running,omitempty"`
+	Waiting int             `json:"waiting,omitempty"`
+	Circuit *circuit.Status `json:"circuit,omitempty"`
 }
 
+type retryStatus struct {
+	Attempts int    `json:"attempts"`
+	Backoff  string `json:"backoff,omitempty"`
+}
+
+// statusOf is what is known of a tool without a worker.
 func statusOf(t *registry.Tool) toolStatus {
-	return toolStatus{t.Name, t.Kind, t.DeadlineText, t.Concurrency, t.Idempotent, t.File}
+	st := toolStatus{Name: t.Name, Kind: t.Kind, Deadline: t.DeadlineText, Concurrency: t.Concurrency,
+		Idempotent: t.Idempotent, File: t.File, Rate: t.Rate.String()}
+	if t.Retry.Attempts > 0 {
+		st.Retry = &retryStatus{Attempts: t.Retry.Attempts}
+		if t.Retry.Backoff > 0 {
+			st.Retry.Backoff = t.Retry.Backoff.String()
+		}
+	}
+	return st
 }
 
 func (w *worker) toolsStatus() []toolStatus {
 	all := []toolStatus{}
+	load := w.slots.Load()
 	for _, t := range w.registry.Set().Tools() {
-		all = append(all, statusOf(t))
+		st := statusOf(t)
+		st.Running, st.Waiting = load[t.Name].Running, load[t.Name].Waiting
+		if c := w.circuits.Status(t.Name); c.Failures > 0 {
+			st.Circuit = &c
+		}
+		all = append(all, st)
 	}
 	return all
 }

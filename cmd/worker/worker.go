@@ -15,6 +15,7 @@ import (
 	"toolhand/internal/fleet"
 	"toolhand/internal/journal"
 	"toolhand/internal/loop"
+	"toolhand/internal/loop/circuit"
 	"toolhand/internal/loop/slots"
 	"toolhand/internal/registry"
 	"toolhand/internal/telemetry"
@@ -32,6 +33,7 @@ type worker struct {
 	registry  *registry.Registry
 	client    *upstream.Client
 	slots     *slots.Slots
+	circuits  *circuit.Circuits
 	bus       *bus.Bus
 	store     *journal.Journal
 	journal   loop.Journal // store, as the loop wants it
@@ -45,7 +47,7 @@ type worker struct {
 // newWorker puts the daemon together. It serves nothing yet.
 func newWorker(ctx context.Context, cfg *config.Config, log *slog.Logger, secrets *telemetry.Secrets, lookupEnv func(string) (string, bool)) (*worker, error) {
 	w := &worker{cfg: cfg, log: log, secrets: secrets, lookupEnv: lookupEnv, stats: newStats(),
-		slots: slots.New(cfg.Tools.Concurrency), owner: rand.Text()}
+		slots: slots.New(cfg.Tools.Concurrency), circuits: &circuit.Circuits{}, owner: rand.Text()}
 	cred, err := w.credential()
 	if err != nil {
 		return nil, err
@@ -111,7 +113,7 @@ func (w *worker) newSession(id string, permanent bool) fleet.Session {
 		set.MaxIdle = time.Duration(w.cfg.Sessions.MaxIdle)
 	}
 	return loop.New(loop.Config{
-		Settings: set, Client: w.client, Slots: w.slots, Journal: w.journal, Log: w.log,
+		Settings: set, Client: w.client, Slots: w.slots, Circuits: w.circuits, Journal: w.journal, Log: w.log,
 		StreamIdle: time.Duration(w.cfg.Upstream.StreamIdleTimeout), Report: w.ended,
 	})
 }
@@ -136,7 +138,7 @@ func (w *worker) reload(ctx context.Context) {
 		return // it has said why
 	}
 	for _, t := range w.registry.Set().Tools() {
-		w.slots.Limit(t.Name, t.Concurrency)
+		w.slots.Limit(t.Name, loop.LimitOf(t))
 	}
 	w.fleet.Reload(ctx)
 }

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"time"
 
+	"github.com/cenkalti/backoff/v4"
+
 	"toolhand/internal/registry"
 	"toolhand/internal/tools"
 )
@@ -58,13 +60,15 @@ type call struct {
 	deadline         time.Time
 	state            state
 
-	alive     bool      // its goroutine exists
-	ready     bool      // admitted: its slot is held and its input is valid
-	start     op        // the journal's Start; only of tools that are not idempotent
-	revision  uint64    // the fence of its entry
-	inJournal bool      // an entry may stand, which is to be forgotten
-	attempts  int       // how often the handler had it
-	queueAt   time.Time // when an idempotent call is run again; zero: not waiting
+	alive     bool                        // its goroutine exists
+	ready     bool                        // admitted: its slot is held and its input is valid
+	start     op                          // the journal's Start; only of tools that are not idempotent
+	revision  uint64                      // the fence of its entry
+	inJournal bool                        // an entry may stand, which is to be forgotten
+	attempts  int                         // how often the handler had it
+	queueAt   time.Time                   // when the call is run again; zero: not waiting
+	waits     *backoff.ExponentialBackOff // between its attempts; nil: there was one at most
+	away      error                       // why the last attempt is followed by another; nil: it is not
 	ranSince  time.Time
 	ran       time.Duration
 

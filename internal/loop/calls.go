@@ -2,7 +2,10 @@ package loop
 
 import (
 	"errors"
+	"math"
 	"time"
+
+	"github.com/cenkalti/backoff/v4"
 
 	"toolhand/internal/tools"
 	"toolhand/internal/upstream"
@@ -12,10 +15,17 @@ const (
 	// journalRetry is how long the ledger waits before it asks the journal
 	// again for what failed.
 	journalRetry = 500 * time.Millisecond
-	// maxAttempts is how often an idempotent call is run whose answer is lost.
+	// maxAttempts is how often an idempotent call is run whose answer is lost,
+	// where its manifest does not say.
 	maxAttempts = 3
-	// rerunWait is how long it waits in between.
-	rerunWait = 500 * time.Millisecond
+	// rerunWait is how long it waits before the second time, where its manifest
+	// does not say; the waits double up to maxRerunWait.
+	rerunWait    = 500 * time.Millisecond
+	maxRerunWait = 30 * time.Second
+	// passingWait and maxPassingWait are the same where a handler is away for a
+	// moment.
+	passingWait    = 100 * time.Millisecond
+	maxPassingWait = time.Second
 )
 
 func errorResult(text string) tools.Result { return tools.Error(text) }
@@ -185,31 +195,57 @@ func (l *ledger) outcome(c *call, in returned) {
 	case errors.Is(in.err, errDrained):
 		// Stopped at the end of the grace: never an answer.
 	case errors.As(in.err, &unavailable):
-		l.conclude(c, errorResult(unavailableText(c.name, in.err)), Unavailable)
+		l.again(c, in.err, unavailable.Passing, 1)
 	case !c.idempotent():
 		l.conclude(c, errorResult(lostText(c.name, in.err)), UnknownOutcome)
-	case c.attempts < maxAttempts && l.now.Add(rerunWait).Before(c.deadline) && !l.draining:
-		c.state, c.queueAt = pending, l.now.Add(rerunWait)
 	default:
-		l.conclude(c, errorResult(unavailableText(c.name, in.err)), Unavailable)
+		l.again(c, in.err, false, maxAttempts)
 	}
+}
+
+// again lets a call run again that surely did not run, or may run twice: as often
+// as its manifest says, else as attempts says, or until its deadline where its
+// handler is away for a moment. It holds no slot while it waits.
+func (l *ledger) again(c *call, why error, passing bool, attempts int) {
+	wait, ceiling := rerunWait, maxRerunWait
+	if passing {
+		wait, ceiling, attempts = passingWait, maxPassingWait, math.MaxInt
+	}
+	if c.tool.Retry.Attempts > 0 {
+		attempts = c.tool.Retry.Attempts
+	}
+	if c.tool.Retry.Backoff > 0 {
+		wait = c.tool.Retry.Backoff
+	}
+	if c.waits == nil {
+		c.waits = backoff.NewExponentialBackOff(backoff.WithInitialInterval(wait), backoff.WithMultiplier(2),
+			backoff.WithMaxInterval(max(wait, ceiling)), backoff.WithRandomizationFactor(0), backoff.WithMaxElapsedTime(0))
+	}
+	at := l.now.Add(l.set.Jitter(c.waits.NextBackOff()))
+	if c.attempts >= attempts || !at.Before(c.deadline) || l.draining {
+		l.conclude(c, errorResult(unavailableText(c.name, why)), Unavailable)
+		return
+	}
+	c.state, c.queueAt, c.away = pending, at, why
 }
 
 // expire answers for a call whose deadline has passed, and stops what runs.
 func (l *ledger) expire(c *call) {
-	text := ""
+	text, outcome := "", Deadline
 	switch {
 	case c.tool == nil:
 		text = unknownToolText(c.name)
 	case c.start.err != nil && !c.start.done:
 		text = unjournalledText(c.tool, c.start.err)
+	case c.away != nil && c.state == pending:
+		text, outcome = unavailableText(c.name, c.away), Unavailable
 	default:
 		text = deadlineText(c.tool)
 	}
 	if c.state == running {
 		c.ran += l.now.Sub(c.ranSince)
 	}
-	l.conclude(c, errorResult(text), Deadline)
+	l.conclude(c, errorResult(text), outcome)
 	if c.alive {
 		l.emit(stop{c.id, errDeadline})
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"toolhand/internal/apispec"
+	"toolhand/internal/loop/circuit"
 	"toolhand/internal/loop/slots"
 	"toolhand/internal/registry"
 	"toolhand/internal/sim"
@@ -134,7 +135,7 @@ func newRig(t *testing.T, change func(*options)) *rig {
 		journal = o.journal
 	}
 	r.served = New(Config{Settings: o.set, Client: r.client, Slots: r.slots, Journal: journal, Log: r.logger, StreamIdle: o.idle,
-		Report: r.note})
+		Report: r.note, Circuits: &circuit.Circuits{}})
 	if o.before != nil {
 		o.before(r)
 	}

@@ -101,8 +101,9 @@ type Output interface{ isOutput() }
 type (
 	// queue: get a slot for the call and check its input.
 	queue struct {
-		call tools.Call
-		tool *registry.Tool
+		call  tools.Call
+		tool  *registry.Tool
+		again bool // its handler had it before
 	}
 	// start: write to the journal that the call starts.
 	start struct{ entry Entry }

@@ -190,7 +190,7 @@ func (l *ledger) tendPending(c *call) {
 	case !c.alive:
 		if !l.now.Before(c.queueAt) {
 			c.alive, c.queueAt = true, time.Time{}
-			l.emit(queue{call: l.toolCall(c), tool: c.tool})
+			l.emit(queue{call: l.toolCall(c), tool: c.tool, again: c.attempts > 0})
 		}
 	case c.ready && !c.idempotent() && !c.start.done:
 		if c.start.due(l.now) {
@@ -294,8 +294,12 @@ func (l *ledger) drain() {
 	l.draining = true
 	for _, c := range l.calls {
 		// A Start under way is waited for and taken back in started.
-		if c.state == pending && c.alive && !c.start.inFlight {
+		switch {
+		case c.state != pending || c.start.inFlight:
+		case c.alive:
 			l.takeBack(c, errDrained)
+		default:
+			l.unstart(c)
 		}
 	}
 }
@@ -304,6 +308,12 @@ func (l *ledger) drain() {
 // there is one, says nothing that is not so.
 func (l *ledger) takeBack(c *call, cause error) {
 	l.emit(stop{c.id, cause})
+	l.unstart(c)
+}
+
+// unstart drops the start of a call that surely did not run: the next worker
+// may run it.
+func (l *ledger) unstart(c *call) {
 	if c.inJournal && c.start.done {
 		l.forgets = append(l.forgets, c.id)
 		c.inJournal, c.start, c.revision = false, op{}, 0
@@ -323,6 +333,9 @@ func (l *ledger) finishSession(reason Reason, why string) {
 			l.emit(stop{c.id, cause})
 		}
 		if reason != ReasonOver || c.state == ended || l.sending.has(c) {
+			if c.state == pending && !c.alive {
+				l.unstart(c)
+			}
 			continue // what is being sent may yet be accepted: afterEnd says
 		}
 		if c.state.open() {

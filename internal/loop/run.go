@@ -32,11 +32,17 @@ func (s *Session) startAttempt(q queue) {
 	a := &attempt{steps: make(chan attemptStep, 1), cancel: cancel}
 	s.running[q.call.ID] = a
 	// The place in the row is taken here, where calls are in their order.
-	ticket := s.cfg.Slots.Queue(s.cfg.Session, q.tool.Name, q.tool.Concurrency)
+	ticket := s.cfg.Slots.Queue(s.cfg.Session, q.tool.Name, LimitOf(q.tool))
 	s.spawn(func() {
 		defer cancel(nil)
 		s.post(s.attempt(ctx, a, ticket, q))
 	})
+}
+
+// LimitOf is what bounds a tool's calls in this process.
+func LimitOf(t *registry.Tool) slots.Limit {
+	calls, per := t.Rate.Window()
+	return slots.Limit{Concurrency: t.Concurrency, Calls: calls, Per: per}
 }
 
 func (s *Session) step(id string, st attemptStep) { s.running[id].steps <- st }
@@ -109,7 +115,7 @@ func (s *Session) check(q queue) (in rejected, ok bool) {
 	}()
 	err := q.tool.Validate(q.call.Input)
 	if err == nil {
-		return in, true
+		return s.admit(q)
 	}
 	text := fmt.Sprintf("Invalid input for tool %q: %s", q.tool.Name, err)
 	var invalid *registry.InvalidError
@@ -121,6 +127,31 @@ func (s *Session) check(q queue) (in rejected, ok bool) {
 		}
 	}
 	return rejected{q.call.ID, text, Invalid}, false
+}
+
+// admit answers a call at once whose tool could not be reached for long. One that
+// has tried already goes on trying: it is how the tool is found to be back.
+func (s *Session) admit(q queue) (rejected, bool) {
+	if q.again {
+		return rejected{}, true
+	}
+	if err := s.cfg.Circuits.Allow(q.tool.Name); err != nil {
+		return rejected{q.call.ID, unavailableText(q.tool.Name, err), Unavailable}, false
+	}
+	return rejected{}, true
+}
+
+// noteReach tells the tool's circuit whether the handler was reached.
+func (s *Session) noteReach(tool string, err error) {
+	var unavailable *tools.UnavailableError
+	switch {
+	case errors.As(err, &unavailable):
+		if s.cfg.Circuits.Failed(tool, err, unavailable.Passing) {
+			s.cfg.Log.Warn("tool can't be reached: its calls are answered at once until it can", "tool", tool, "error", err)
+		}
+	case s.cfg.Circuits.Reached(tool):
+		s.cfg.Log.Info("tool can be reached again", "tool", tool)
+	}
 }
 
 // callHandler runs the handler. A panic in it ends this call alone.
@@ -136,8 +167,9 @@ func (s *Session) callHandler(ctx context.Context, q queue) (r tools.Result, err
 	labels := pprof.Labels("session", s.cfg.Session, "tool", q.tool.Name)
 	pprof.Do(ctx, labels, func(ctx context.Context) { r, err = q.tool.Handler.Call(ctx, q.call) })
 	if err != nil && ctx.Err() != nil {
-		err = context.Cause(ctx)
+		return r, context.Cause(ctx), false
 	}
+	s.noteReach(q.tool.Name, err)
 	if err == nil && len(r.Content) == 0 {
 		r.Content = tools.Text("").Content // nothing at all would spoil its whole batch
 	}

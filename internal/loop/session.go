@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"toolhand/internal/loop/circuit"
 	"toolhand/internal/loop/slots"
 	"toolhand/internal/upstream"
 )
@@ -15,10 +16,13 @@ import (
 // comment are required.
 type Config struct {
 	Settings
-	Client  *upstream.Client
-	Slots   *slots.Slots
-	Journal Journal
-	Log     *slog.Logger
+	Client *upstream.Client
+	Slots  *slots.Slots
+	// Circuits know which tools can't be reached; nil: no call is kept from
+	// trying.
+	Circuits *circuit.Circuits
+	Journal  Journal
+	Log      *slog.Logger
 	// StreamIdle is how long a stream may be silent; zero means 90s.
 	StreamIdle time.Duration
 	// Report is told of each call that has ended; nil: nobody is.

@@ -166,7 +166,9 @@ func (w *world) endAttemptStep(choose func(int) int) {
 		r := returned{id: id, result: okResult(a.q)}
 		switch choose(8) {
 		case 4:
-			r = returned{id: id, err: &tools.UnavailableError{Err: errWorld}}
+			// It surely did not run, and may be tried again.
+			w.runs[id]--
+			r = returned{id: id, err: &tools.UnavailableError{Err: errWorld, Passing: choose(2) == 1}}
 		case 5:
 			r = returned{id: id, err: &tools.LostError{Err: errWorld}}
 		case 6:

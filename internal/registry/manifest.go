@@ -143,7 +143,6 @@ func (m *manifest) retry(top *node, t *Tool) {
 	if backoff := n.get("backoff"); backoff != nil {
 		t.Retry.Backoff, _ = m.duration(backoff, "retry.backoff")
 	}
-	m.noEffect(n, "retry")
 }
 
 func (m *manifest) rate(top *node, t *Tool) {
@@ -163,11 +162,6 @@ func (m *manifest) rate(top *node, t *Tool) {
 	}
 	per := map[string]time.Duration{"s": time.Second, "m": time.Minute, "h": time.Hour}
 	t.Rate = Rate{Calls: calls, Per: per[parts[2]]}
-	m.noEffect(n, "rate")
-}
-
-func (m *manifest) noEffect(n *node, key string) {
-	m.warnings = append(m.warnings, fmt.Sprintf("%s:%d:%d: %s has no effect yet in this version", m.problems.file, n.line, n.column, key))
 }
 
 func (m *manifest) text(n *node, key string) (string, bool) {

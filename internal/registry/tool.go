@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"regexp"
 	"sort"
+	"strconv"
 	"time"
 	"unicode/utf8"
 
@@ -51,7 +53,7 @@ type Tool struct {
 	File string
 	// Handler runs the calls.
 	Handler tools.Handler
-	// Retry and Rate are parsed and checked, and have no effect yet.
+	// Retry says how often a call is tried, and Rate how many may begin.
 	Retry Retry
 	Rate  Rate
 
@@ -60,11 +62,13 @@ type Tool struct {
 	nameLine, nameColumn int
 }
 
-// Retry is a manifest's retry. Its zero value means that a call is tried once.
+// Retry is a manifest's retry: how often a call is tried that surely did not run,
+// or may be run twice. Its zero value leaves it to whoever runs the call.
 type Retry struct {
-	// Attempts counts the first one too.
+	// Attempts counts the first one too; 0: not said.
 	Attempts int
-	// Backoff is the wait before the second attempt.
+	// Backoff is the wait before the second attempt; it doubles with each. 0: not
+	// said.
 	Backoff time.Duration
 }
 
@@ -73,6 +77,29 @@ type Rate struct {
 	// Calls may begin in each Per.
 	Calls float64
 	Per   time.Duration
+}
+
+// String is the rate as a manifest spells it; empty without a bound.
+func (r Rate) String() string {
+	unit := map[time.Duration]string{time.Second: "s", time.Minute: "m", time.Hour: "h"}[r.Per]
+	if r.Calls <= 0 || unit == "" {
+		return ""
+	}
+	return strconv.FormatFloat(r.Calls, 'f', -1, 64) + "/" + unit
+}
+
+// maxWindow bounds the calls of a window: whoever keeps it remembers them all.
+const maxWindow = 4096
+
+// Window is the rate as whole calls in a span of time; 0 calls is no bound. The
+// span is shorter where the calls would be too many to remember, and longer where
+// they would be less than one.
+func (r Rate) Window() (calls int, per time.Duration) {
+	if r.Calls <= 0 || r.Per <= 0 {
+		return 0, 0
+	}
+	n := min(max(1, math.Floor(r.Calls)), maxWindow)
+	return int(n), time.Duration(math.Ceil(float64(r.Per) * n / r.Calls))
 }
 
 // Validate checks the input of a call. It returns nil, or an *InvalidError
@@ -94,6 +121,8 @@ type Spec struct {
 	Concurrency    int
 	Idempotent     bool
 	MaxResultBytes int
+	Retry          Retry
+	Rate           Rate
 	// Kind is go if it is empty.
 	Kind    string
 	Handler tools.Handler
@@ -105,6 +134,7 @@ func NewTool(spec Spec) (*Tool, error) {
 		Name: spec.Name, Description: spec.Description, InputSchema: spec.InputSchema,
 		Deadline: spec.Deadline, DeadlineText: spec.DeadlineText, Concurrency: spec.Concurrency,
 		Idempotent: spec.Idempotent, MaxResultBytes: spec.MaxResultBytes, Kind: spec.Kind, Handler: spec.Handler,
+		Retry: spec.Retry, Rate: spec.Rate,
 	}
 	t.applyDefaults()
 	if err := checkName(t.Name); err != nil {

@@ -56,6 +56,9 @@ type UnavailableError struct {
 	// Err is the reason, fit for an agent's eyes: no user, password or query
 	// of a URL in it.
 	Err error
+	// Passing says that this is the state of a moment, as while a handler is
+	// restarted: the call is tried again until its deadline.
+	Passing bool
 }
 
 func (e *UnavailableError) Error() string { return e.Err.Error() }

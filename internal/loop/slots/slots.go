@@ -1,25 +1,37 @@
 // Package slots shares the slots in which calls run: so many in the process, so
-// many of a tool. Both limits are taken together, so that a call which waits for
-// its tool holds no slot of the process; sessions take turns, so that one with a
-// thousand calls does not starve the others.
+// many of a tool, so many of it in a span of time. All limits are taken together,
+// so that a call which waits for its tool holds no slot of the process; sessions
+// take turns, so that one with a thousand calls does not starve the others.
 package slots
 
 import (
 	"context"
 	"slices"
 	"sync"
+	"time"
 )
 
 // Slots hands out slots. It is safe for use by many goroutines.
 type Slots struct {
 	mu       sync.Mutex
-	total    int            // immutable; 0: no limit
-	used     int            // guarded by mu
-	limits   map[string]int // guarded by mu; by tool; 0: no limit
-	running  map[string]int // guarded by mu; by tool
-	sessions []*session     // guarded by mu; those that wait, in the order of their turns
+	total    int                // immutable; 0: no limit
+	used     int                // guarded by mu
+	limits   map[string]int     // guarded by mu; by tool; 0: no limit
+	running  map[string]int     // guarded by mu; by tool
+	rates    map[string]*window // guarded by mu; by tool; nil: no limit
+	sessions []*session         // guarded by mu; those that wait, in the order of their turns
 	byID     map[string]*session
 	arrivals uint64
+	timer    *time.Timer // guarded by mu; nil: no rate holds anybody up
+}
+
+// Limit is what bounds the calls of one tool. Its zero value bounds nothing.
+type Limit struct {
+	// Concurrency is how many run at once; 0: any number.
+	Concurrency int
+	// Calls may begin in any span of time that is Per long; 0: any number.
+	Calls int
+	Per   time.Duration
 }
 
 // session is the calls of one session that wait, by tool.
@@ -40,7 +52,7 @@ type waiter struct {
 
 // New allows total slots in all; 0 or less means no limit.
 func New(total int) *Slots {
-	return &Slots{total: max(0, total), limits: map[string]int{}, running: map[string]int{}, byID: map[string]*session{}}
+	return &Slots{total: max(0, total), limits: map[string]int{}, running: map[string]int{}, rates: map[string]*window{}, byID: map[string]*session{}}
 }
 
 // Slot is a slot that is held. Its methods may be called more than once, by any
@@ -60,13 +72,13 @@ type Ticket struct {
 }
 
 // Queue takes a place in the row for a slot of the process and of the tool.
-// limit is the tool's own, 0 for none; the last one given for a name is in force.
-// Whoever has a ticket calls Wait or Leave, once.
-func (s *Slots) Queue(sessionID, tool string, limit int) *Ticket {
+// limit is the tool's own; the last one given for a name is in force. Whoever has
+// a ticket calls Wait or Leave, once.
+func (s *Slots) Queue(sessionID, tool string, limit Limit) *Ticket {
 	w := &waiter{granted: make(chan struct{})}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.limits[tool] = limit
+	s.limit(tool, limit)
 	s.arrivals++
 	w.arrival = s.arrivals
 	s.enter(sessionID, tool, w)
@@ -99,16 +111,47 @@ func (t *Ticket) Leave() {
 }
 
 // Acquire waits for a slot: Queue and Wait in one.
-func (s *Slots) Acquire(ctx context.Context, sessionID, tool string, limit int) (*Slot, error) {
+func (s *Slots) Acquire(ctx context.Context, sessionID, tool string, limit Limit) (*Slot, error) {
 	return s.Queue(sessionID, tool, limit).Wait(ctx)
 }
 
-// Limit changes a tool's limit; 0 means none. Slots that are held stay held.
-func (s *Slots) Limit(tool string, limit int) {
+// Limit changes a tool's limit. Slots that are held stay held, and what has begun
+// counts for the rate.
+func (s *Slots) Limit(tool string, limit Limit) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.limits[tool] = limit
+	s.limit(tool, limit)
 	s.grant()
+}
+
+func (s *Slots) limit(tool string, limit Limit) {
+	s.limits[tool] = limit.Concurrency
+	if limit.Calls <= 0 {
+		delete(s.rates, tool)
+		return
+	}
+	s.rates[tool] = s.rates[tool].resized(limit.Calls, limit.Per)
+}
+
+// Load is what of one tool runs and waits.
+type Load struct{ Running, Waiting int }
+
+// Load gives the tools of which something runs or waits, by name.
+func (s *Slots) Load() map[string]Load {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := make(map[string]Load, len(s.running))
+	for tool, n := range s.running {
+		out[tool] = Load{Running: n}
+	}
+	for _, q := range s.sessions {
+		for _, l := range q.tools {
+			load := out[l.tool]
+			load.Waiting += len(l.waiting)
+			out[l.tool] = load
+		}
+	}
+	return out
 }
 
 // Held is how many slots of the process are in use.
@@ -190,13 +233,16 @@ func (s *Slots) prune(q *session) bool {
 
 // grant gives out what is free, one slot a session in turn.
 func (s *Slots) grant() {
+	var next time.Time // when a rate lets somebody through who waits for nothing else
+	now := time.Now()
 	for i := 0; i < len(s.sessions) && (s.total == 0 || s.used < s.total); {
 		q := s.sessions[i]
-		l := s.first(q)
+		l := s.first(q, now, &next)
 		if l == nil {
 			i++
 			continue
 		}
+		s.rates[l.tool].begin(now)
 		s.used++
 		s.running[l.tool]++
 		close(l.waiting[0].granted)
@@ -207,14 +253,37 @@ func (s *Slots) grant() {
 		}
 		// Those before i wait for tools that are full; a grant frees none.
 	}
+	s.wakeAt(now, next)
+}
+
+// wakeAt lets grant run again when a rate allows it.
+func (s *Slots) wakeAt(now, next time.Time) {
+	if s.timer != nil {
+		s.timer.Stop()
+		s.timer = nil
+	}
+	if !next.IsZero() {
+		s.timer = time.AfterFunc(next.Sub(now), func() {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.grant()
+		})
+	}
 }
 
 // first is the line of the session whose call has waited longest among those
-// whose tool has a slot.
-func (s *Slots) first(q *session) *line {
+// whose tool has a slot. Where only rates stand in the way, next becomes the
+// earliest time at which one lets a call through.
+func (s *Slots) first(q *session, now time.Time, next *time.Time) *line {
 	var best *line
 	for _, l := range q.tools {
 		if limit := s.limits[l.tool]; limit > 0 && s.running[l.tool] >= limit {
+			continue
+		}
+		if at := s.rates[l.tool].next(); at.After(now) {
+			if next.IsZero() || at.Before(*next) {
+				*next = at
+			}
 			continue
 		}
 		if best == nil || l.waiting[0].arrival < best.waiting[0].arrival {

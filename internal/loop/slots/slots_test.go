@@ -20,7 +20,7 @@ func held(t *testing.T, s *Slots, session, tool string, limit int) <-chan *Slot 
 	t.Helper()
 	got := make(chan *Slot, 1)
 	go func() {
-		if slot, err := s.Acquire(t.Context(), session, tool, limit); err == nil {
+		if slot, err := s.Acquire(t.Context(), session, tool, Limit{Concurrency: limit}); err == nil {
 			got <- slot
 		}
 	}()
@@ -130,7 +130,7 @@ func TestResize(t *testing.T) {
 			return n
 		}
 		for _, step := range []struct{ limit, want int }{{1, 1}, {3, 3}, {2, 3}, {4, 4}, {0, 5}} {
-			s.Limit("a", step.limit)
+			s.Limit("a", Limit{Concurrency: step.limit})
 			synctest.Wait()
 			if count() != step.want {
 				t.Errorf("limit %d: %d run, want %d", step.limit, count(), step.want)
@@ -151,7 +151,7 @@ func TestCancelLeavesTheRow(t *testing.T) {
 		errs := make(chan error, 100)
 		for i := range 100 {
 			go func() {
-				_, err := s.Acquire(ctx, fmt.Sprint(i%3), "a", 0)
+				_, err := s.Acquire(ctx, fmt.Sprint(i%3), "a", Limit{})
 				errs <- err
 			}()
 		}
@@ -199,7 +199,7 @@ func storm(t *testing.T, seed uint64, total, limit int) {
 			time.Sleep(time.Duration(arrive) * time.Millisecond)
 			ctx, cancel := context.WithTimeout(t.Context(), time.Duration(patience)*time.Millisecond)
 			defer cancel()
-			slot, err := s.Acquire(ctx, session, tool, limit)
+			slot, err := s.Acquire(ctx, session, tool, Limit{Concurrency: limit})
 			if err != nil {
 				return
 			}
@@ -231,7 +231,7 @@ func TestManyAtOnce(t *testing.T) {
 	for i := range 50 {
 		wg.Go(func() {
 			for range 50 {
-				slot, err := s.Acquire(t.Context(), fmt.Sprint(i), "a", 3)
+				slot, err := s.Acquire(t.Context(), fmt.Sprint(i), "a", Limit{Concurrency: 3})
 				if err != nil {
 					t.Error(err)
 					return
@@ -245,4 +245,86 @@ func TestManyAtOnce(t *testing.T) {
 	if s.Held() != 0 {
 		t.Errorf("%d slots are held", s.Held())
 	}
+}
+
+// A rate lets no more calls begin in any span than it says, all of those that may
+// at once, and in order; waiting for it holds no slot of the process.
+func TestRate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := New(1)
+		limit := Limit{Calls: 3, Per: time.Second}
+		begin := time.Now()
+		var at []time.Duration
+		var wg sync.WaitGroup
+		var mu sync.Mutex
+		for range 10 {
+			wg.Go(func() {
+				slot, err := s.Acquire(t.Context(), "x", "a", limit)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				mu.Lock()
+				at = append(at, time.Since(begin))
+				mu.Unlock()
+				slot.Release()
+			})
+		}
+		synctest.Wait()
+		other, err := s.Acquire(t.Context(), "x", "b", Limit{})
+		if err != nil || len(at) != 3 {
+			t.Fatalf("another tool: %v; %d began", err, len(at))
+		}
+		other.Release()
+		wg.Wait()
+		if got := fmt.Sprint(at); got != "[0s 0s 0s 1s 1s 1s 2s 2s 2s 3s]" {
+			t.Errorf("began at %s", got)
+		}
+	})
+}
+
+// Whoever leaves while a rate holds him up is not waited for, and a new bound
+// counts what began under the old one.
+func TestRateResized(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := New(0)
+		for range 2 {
+			(<-waitsWith(t, s, Limit{Calls: 2, Per: time.Minute})).Release()
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		s.Queue("x", "a", Limit{Calls: 2, Per: time.Minute}).Leave()
+		cancel()
+		if _, err := s.Acquire(ctx, "x", "a", Limit{Calls: 2, Per: time.Minute}); err == nil {
+			t.Fatal("the rate let a third one through")
+		}
+		waits := waitsWith(t, s, Limit{Calls: 1, Per: time.Minute})
+		if granted(waits) {
+			t.Fatal("a stricter bound forgot what began")
+		}
+		s.Limit("a", Limit{Calls: 3, Per: time.Minute})
+		synctest.Wait()
+		if !granted(waits) {
+			t.Fatal("a wider bound does not let one more through")
+		}
+		(<-waits).Release()
+		last := waitsWith(t, s, Limit{Calls: 3, Per: time.Minute})
+		s.Limit("a", Limit{})
+		synctest.Wait()
+		if !granted(last) {
+			t.Error("without a bound it still waits")
+		}
+		(<-last).Release()
+	})
+}
+
+func waitsWith(t *testing.T, s *Slots, limit Limit) <-chan *Slot {
+	t.Helper()
+	got := make(chan *Slot, 1)
+	go func() {
+		if slot, err := s.Acquire(t.Context(), "x", "a", limit); err == nil {
+			got <- slot
+		}
+	}()
+	synctest.Wait()
+	return got
 }
