@@ -18,10 +18,10 @@ CGO  := CGO_ENABLED=0
 endif
 TEST := $(CGO) $(GO) test $(RACE) -timeout 8m
 
-.PHONY: help demo test build lint gofmt vet staticcheck layers crash tidy fuzz cover
+.PHONY: help demo test build lint gofmt vet staticcheck layers crash tidy fuzz cover bench bench-quick
 
 help: ## show these targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  \1\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 16
 
 demo: ## play a session against a simulated API: no key, no network, no set-up
 	$(GO) run ./cmd/worker demo
@@ -73,3 +73,12 @@ fuzz: ## run each fuzz test for FUZZTIME (10s)
 cover: ## run the tests with coverage and print it by function
 	$(GO) test -timeout 8m -coverprofile coverage.out -coverpkg ./... ./...
 	$(GO) tool cover -func coverage.out
+
+# BENCH passes flags on: BENCH='-only loop -rounds 3'.
+bench: build ## measure the worker beside the SDK's runner and the practical limit
+	$(GO) build -o bin/bench-program ./internal/bench
+	bin/bench-program $(BENCH)
+
+bench-quick: build ## the same in two minutes, with less of everything
+	$(GO) build -o bin/bench-program ./internal/bench
+	bin/bench-program -quick $(BENCH)

@@ -1,0 +1,106 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"toolhand/internal/bench/stage"
+)
+
+func main() {
+	if err := run(os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(args []string) error {
+	if len(args) == 2 {
+		switch args[0] {
+		case "sim":
+			return stage.Main(args[1])
+		case "competitor":
+			return compete(args[1])
+		case "handlers":
+			return handlersMain(args[1])
+		}
+	}
+	o, err := options(args)
+	if err != nil {
+		return err
+	}
+	return measure(o)
+}
+
+// settings are what a run is made with.
+type settings struct {
+	quick    bool
+	rounds   int
+	dir      string // for stores, logs and the result
+	worker   string // the built cmd/worker
+	only     map[string]bool
+	profiles string
+	sizes
+}
+
+// sizes are how much is measured; quick has less of everything.
+type sizes struct {
+	sessions   int   // of the many
+	single     int   // calls of the one session
+	pacedTurns int   // of each of many sessions
+	fullTurns  int   // the same, one after another
+	turns      int   // of 8 calls
+	quiet      []int // sessions, for memory
+	starts     int
+	calls      int // of each handler
+	retries    int // of a visit that was disturbed
+}
+
+func options(args []string) (settings, error) {
+	o := settings{sizes: sizes{sessions: 200, single: 1500, pacedTurns: 8, fullTurns: 150, turns: 3, quiet: []int{2000, 10000},
+		starts: 9, calls: 300, retries: 3}}
+	f := flag.NewFlagSet("bench", flag.ContinueOnError)
+	f.BoolVar(&o.quick, "quick", false, "less of everything: under two minutes")
+	f.IntVar(&o.rounds, "rounds", 0, "rounds (default 5; quick: 2)")
+	f.StringVar(&o.dir, "dir", "bin/bench", "folder for stores and results")
+	f.StringVar(&o.worker, "worker", "bin/worker", "the worker's binary, for the time to start")
+	f.StringVar(&o.profiles, "profiles", "", "folder for CPU profiles of the rounds of many sessions")
+	only := f.String("only", "", "figures to take, comma separated: loop, memory, start, handlers, growth (default: all)")
+	if err := f.Parse(args); err != nil {
+		return o, err
+	}
+	if f.NArg() > 0 {
+		return o, fmt.Errorf("unexpected argument %q", f.Arg(0))
+	}
+	if *only != "" {
+		o.only = map[string]bool{}
+		for name := range strings.SplitSeq(*only, ",") {
+			o.only[name] = true
+		}
+	}
+	if o.quick {
+		o.sizes = sizes{sessions: 200, single: 300, pacedTurns: 3, fullTurns: 40, turns: 1, quiet: []int{500}, starts: 3, calls: 60, retries: 1}
+	}
+	if o.rounds == 0 {
+		o.rounds = 5
+		if o.quick {
+			o.rounds = 2
+		}
+	}
+	if o.rounds < 1 {
+		return o, errors.New("-rounds: expected 1 or more")
+	}
+	dir, err := filepath.Abs(o.dir)
+	if err != nil {
+		return o, err
+	}
+	o.dir = dir
+	return o, os.MkdirAll(o.dir, 0o700)
+}
+
+// wants reports whether a group of figures is asked for.
+func (o settings) wants(group string) bool { return o.only == nil || o.only[group] }
