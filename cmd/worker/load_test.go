@@ -63,7 +63,7 @@ func newLoad(t *testing.T, sessions int, files map[string]string) *load {
 		l.all = append(l.all, l.api.NewSession(sim.SessionSpec{ID: ids[i]}))
 	}
 	for name, text := range map[string]string{
-		"tools.d/note.sh": noteTool,
+		"tools.d/note.sh":  noteTool,
 		"tools.d/pay.yaml": manifestOf("pay", "note.sh", "60s", false), "tools.d/look.yaml": manifestOf("look", "note.sh", "60s", true),
 		"worker.yaml": "admin: {listen: '127.0.0.1:0'}\nupstream: {requests_per_minute: 0}\nsessions: {ids: [" + strings.Join(ids, ", ") + "]}\n",
 	} {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -18,9 +19,36 @@ const (
 	minVersion = "2.11"
 )
 
+// askAgain is how long an answer of JetStream is waited for before it is asked
+// for again: in a cluster that has no leader yet nobody answers, and who asked
+// then hears nothing later either.
+const askAgain = 2 * time.Second
+
+// accountInfo asks until there is an answer, or ctx ends.
+func (b *Bus) accountInfo(ctx context.Context) (*jetstream.AccountInfo, error) {
+	wait := newBackoff()
+	for {
+		once, cancel := context.WithTimeout(ctx, askAgain)
+		info, err := b.js.AccountInfo(once)
+		silent := once.Err() != nil
+		cancel()
+		var e *jetstream.APIError
+		if err == nil || ctx.Err() != nil || !silent && !(errors.As(err, &e) && e.Code == http.StatusServiceUnavailable &&
+			!errors.Is(err, jetstream.ErrJetStreamNotEnabled) && !errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount)) {
+			return info, err
+		}
+		b.log.Debug("JetStream does not answer yet", "error", err)
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(wait.NextBackOff()):
+		}
+	}
+}
+
 // checkServer makes sure that JetStream answers and knows what is asked of it.
 func (b *Bus) checkServer(ctx context.Context) error {
-	info, err := b.js.AccountInfo(ctx)
+	info, err := b.accountInfo(ctx)
 	switch {
 	case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
 		return fmt.Errorf("NATS server %s at %s has no JetStream for this account: enable it: %w", b.nc.ConnectedServerVersion(), b.where(), err)

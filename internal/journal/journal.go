@@ -21,6 +21,10 @@ const (
 	defaultMaxBytes = 2 << 30
 	// probeEvery is how often a journal that failed is tried at most.
 	probeEvery = time.Second
+	// openPatience is how long a bucket on other servers is tried to be opened,
+	// openPause how long between two tries.
+	openPatience = 30 * time.Second
+	openPause    = 250 * time.Millisecond
 )
 
 // ErrOwned says that an entry is somebody else's: the call was started, or taken
@@ -81,7 +85,9 @@ type Journal struct {
 }
 
 // Open makes the bucket where it is missing, sets its limits, and returns the
-// journal on it. ctx bounds it.
+// journal on it. ctx bounds it. Servers that are not [Options.Sole] get half a
+// minute to be there: a cluster that has just begun has no leader, and not all
+// that will keep the copies.
 func Open(ctx context.Context, js jetstream.JetStream, opts Options) (*Journal, error) {
 	opts.Bucket = cmp.Or(opts.Bucket, Bucket)
 	opts.Replicas = cmp.Or(opts.Replicas, 1)
@@ -91,13 +97,11 @@ func Open(ctx context.Context, js jetstream.JetStream, opts Options) (*Journal, 
 		opts.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
 	}
 	j := &Journal{js: js, opts: opts, prefix: "$KV." + opts.Bucket + "."}
+	if err := j.openBucket(ctx); err != nil {
+		return nil, err
+	}
 	ctx, cancel := j.bound(ctx)
 	defer cancel()
-	stream, err := js.CreateOrUpdateStream(ctx, j.config())
-	if err != nil {
-		return nil, fmt.Errorf("the journal's bucket %s: %w", opts.Bucket, err)
-	}
-	j.stream = stream
 	if opts.Sole {
 		keys, err := j.keys(ctx, "*.*")
 		if err != nil {
@@ -109,6 +113,38 @@ func Open(ctx context.Context, js jetstream.JetStream, opts Options) (*Journal, 
 		}
 	}
 	return j, nil
+}
+
+// openBucket makes the bucket or sets its limits.
+func (j *Journal) openBucket(ctx context.Context) error {
+	for begun := time.Now(); ; {
+		once, cancel := j.bound(ctx)
+		stream, err := j.js.CreateOrUpdateStream(once, j.config())
+		err = because(once, err)
+		cancel()
+		if err == nil {
+			j.stream = stream
+			return nil
+		}
+		if j.opts.Sole || ctx.Err() != nil || time.Since(begun) > openPatience || !mayPass(err) {
+			return fmt.Errorf("the journal's bucket %s: %w", j.opts.Bucket, err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(openPause):
+		}
+	}
+}
+
+// mayPass reports whether an error is one that waiting may mend: no answer, or
+// one that says that servers are not there.
+func mayPass(err error) bool {
+	var e *jetstream.APIError
+	if !errors.As(err, &e) {
+		return true
+	}
+	const noPeers = 10005 // no suitable peers for placement
+	return e.Code >= 500 || e.ErrorCode == noPeers
 }
 
 // revisions is how many revisions of an entry the bucket keeps: more than one has
