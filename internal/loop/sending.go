@@ -57,8 +57,17 @@ func (s *sending) has(c *call) bool { return slices.Contains(s.batch, c) }
 
 func (s *sending) hold(until time.Time) { s.at = later(s.at, until) }
 
+// recover forgets the failures in a row where nothing is left of what they
+// concerned: the next turn goes in one send again.
+func (s *sending) recover(calls []*call) {
+	if s.fails > 0 && !s.busy() && !slices.ContainsFunc(calls, func(c *call) bool { return c.state == finished }) {
+		s.fails = 0
+	}
+}
+
 // tendSend gives out a batch where one is ready.
 func (l *ledger) tendSend() {
+	l.sending.recover(l.calls)
 	if l.sending.busy() || l.now.Before(l.sending.at) || l.now.Before(l.settlingUntil()) {
 		return
 	}

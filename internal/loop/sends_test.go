@@ -198,3 +198,26 @@ func TestFailedSendsDoNotFloodTheLog(t *testing.T) {
 		}
 	})
 }
+
+// What a failed send concerned may be interrupted before it goes again: the next
+// turn goes in one send all the same (invariant 6).
+func TestFailuresEndWithWhatTheyConcerned(t *testing.T) {
+	scenario(t, nil, func(t *testing.T, r *rig) {
+		n := r.counted("a")
+		r.slow("slow", 3*time.Second)
+		r.session.Fail(sim.Send, sim.RetryAfter(429, 2))
+		r.session.CallTool("a", `{}`)
+		r.session.RequireAction()
+		after(time.Second)
+		if err := r.session.Interrupt(""); err != nil {
+			t.Fatal(err)
+		}
+		after(10 * time.Second)
+		r.requests(sim.Send, 1)
+		ids := []string{r.session.CallTool("a", `{}`), r.session.CallTool("slow", `{}`)}
+		r.session.RequireAction()
+		r.answered(ids...)
+		r.requests(sim.Send, 2)
+		r.ran(n, 2)
+	})
+}
