@@ -34,7 +34,7 @@ var (
 	errInterrupted = errors.New("the call was interrupted")
 	errElsewhere   = errors.New("the call was answered by another client")
 	errOver        = errors.New("the session is over")
-	errDrained     = errors.New("the worker shuts down")
+	errDrained     = tools.ErrLeft
 )
 
 // The answers that the worker gives itself. Their beginnings are fixed: agents'

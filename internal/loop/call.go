@@ -68,6 +68,7 @@ type call struct {
 	attempts  int                         // how often the handler had it
 	queueAt   time.Time                   // when the call is run again; zero: not waiting
 	waits     *backoff.ExponentialBackOff // between its attempts; nil: there was one at most
+	resume    bool      // an earlier process started it: only its result is waited for
 	away      error                       // why the last attempt is followed by another; nil: it is not
 	ranSince  time.Time
 	ran       time.Duration
@@ -104,6 +105,16 @@ func (c *call) sendable(now time.Time) bool {
 func (c *call) busy() bool { return c.alive || c.start.inFlight || c.finish.inFlight }
 
 func (c *call) idempotent() bool { return c.tool == nil || c.tool.Idempotent }
+
+// resumable reports whether the call's handler can wait for the result of a call
+// that an earlier process started.
+func (c *call) resumable() bool {
+	if c.tool == nil || c.tool.Idempotent {
+		return false // run again, it finds its own result
+	}
+	_, ok := c.tool.Handler.(tools.Resumer)
+	return ok
+}
 
 func (c *call) report(now time.Time, o Outcome) Report {
 	return Report{

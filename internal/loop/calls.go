@@ -26,6 +26,9 @@ const (
 	// moment.
 	passingWait    = 100 * time.Millisecond
 	maxPassingWait = time.Second
+	// resumeGrace is how long a recovered call whose deadline has passed may
+	// still look for its result.
+	resumeGrace = 2 * time.Second
 )
 
 func errorResult(text string) tools.Result { return tools.Error(text) }
@@ -114,10 +117,16 @@ func (l *ledger) recover(entries []Entry) {
 		c.tool, _ = l.set.Lookup(e.Tool)
 		l.byID[c.id] = c
 		l.calls = append(l.calls, c)
-		if e.Finished {
+		switch {
+		case e.Finished:
 			c.state, c.result, c.outcome, c.finishedAt = finished, e.Result, e.Outcome, l.now
 			c.finish.done = true
-		} else {
+		case c.resumable():
+			c.resume, c.start.done = true, true
+			if least := l.now.Add(resumeGrace); c.deadline.Before(least) {
+				c.deadline = least
+			}
+		default:
 			l.conclude(c, errorResult(restartText(c.name)), UnknownOutcome)
 		}
 		c.settleSeq = l.wantRead(false)
@@ -194,6 +203,9 @@ func (l *ledger) outcome(c *call, in returned) {
 		l.expire(c)
 	case errors.Is(in.err, errDrained):
 		// Stopped at the end of the grace: never an answer.
+	case c.resume && errors.As(in.err, &unavailable):
+		// Its result may be there, and can't be seen for now.
+		c.state, c.queueAt = pending, l.now.Add(maxPassingWait)
 	case errors.As(in.err, &unavailable):
 		l.again(c, in.err, unavailable.Passing, 1)
 	case !c.idempotent():

@@ -31,7 +31,11 @@ func (l *ledger) event(e upstream.Event) {
 func (l *ledger) newCall(e upstream.Event) {
 	l.turn.live, l.turn.ended = true, false
 	l.threads.child(e.Thread)
-	if c := l.byID[e.ID]; c != nil || l.done.has(e.ID) {
+	if l.done.has(e.ID) {
+		l.done.add(e.ID) // it may come yet again
+		return
+	}
+	if c := l.byID[e.ID]; c != nil {
 		l.complete(c, e)
 		return
 	}

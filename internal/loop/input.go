@@ -104,6 +104,8 @@ type (
 		call  tools.Call
 		tool  *registry.Tool
 		again bool // its handler had it before
+		// resume: an earlier process started it, and only its result is waited for.
+		resume bool
 	}
 	// start: write to the journal that the call starts.
 	start struct{ entry Entry }

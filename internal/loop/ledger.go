@@ -190,7 +190,7 @@ func (l *ledger) tendPending(c *call) {
 	case !c.alive:
 		if !l.now.Before(c.queueAt) {
 			c.alive, c.queueAt = true, time.Time{}
-			l.emit(queue{call: l.toolCall(c), tool: c.tool, again: c.attempts > 0})
+			l.emit(queue{call: l.toolCall(c), tool: c.tool, again: c.attempts > 0, resume: c.resume})
 		}
 	case c.ready && !c.idempotent() && !c.start.done:
 		if c.start.due(l.now) {
@@ -314,7 +314,7 @@ func (l *ledger) takeBack(c *call, cause error) {
 // unstart drops the start of a call that surely did not run: the next worker
 // may run it.
 func (l *ledger) unstart(c *call) {
-	if c.inJournal && c.start.done {
+	if c.inJournal && c.start.done && !c.resume {
 		l.forgets = append(l.forgets, c.id)
 		c.inJournal, c.start, c.revision = false, op{}, 0
 	}

@@ -180,7 +180,7 @@ func (l *ledger) historyStatus(in history) {
 // here has no answer yet.
 func (l *ledger) settled(seq int) {
 	for _, c := range l.calls {
-		if c.state == finished && c.unsettled && c.settleSeq != 0 && c.settleSeq <= seq {
+		if c.state.open() && c.unsettled && c.settleSeq != 0 && c.settleSeq <= seq {
 			c.unsettled, c.doubt, c.settleSeq = false, false, 0
 		}
 	}

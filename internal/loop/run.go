@@ -66,10 +66,12 @@ func (s *Session) attempt(ctx context.Context, a *attempt, ticket *slots.Ticket,
 	end.id = q.call.ID
 	ctx, cancel := context.WithDeadlineCause(ctx, q.call.Deadline, errDeadline)
 	defer cancel()
-	if in, ok := s.check(q); !ok {
-		ticket.Leave()
-		s.post(in)
-		return end
+	if !q.resume { // what an earlier process started was checked by it
+		if in, ok := s.check(q); !ok {
+			ticket.Leave()
+			s.post(in)
+			return end
+		}
 	}
 	slot, err := ticket.Wait(ctx)
 	if err != nil {
@@ -154,6 +156,18 @@ func (s *Session) noteReach(tool string, err error) {
 	}
 }
 
+// handle gives the handler the call, or what is left of it.
+func handle(ctx context.Context, q queue) (tools.Result, error) {
+	if !q.resume {
+		return q.tool.Handler.Call(ctx, q.call)
+	}
+	r, ok := q.tool.Handler.(tools.Resumer)
+	if !ok {
+		return tools.Result{}, errors.New("its handler can't be asked for a call that it had before")
+	}
+	return r.Resume(ctx, q.call)
+}
+
 // callHandler runs the handler. A panic in it ends this call alone.
 func (s *Session) callHandler(ctx context.Context, q queue) (r tools.Result, err error, panicked bool) {
 	defer func() {
@@ -165,7 +179,7 @@ func (s *Session) callHandler(ctx context.Context, q queue) (r tools.Result, err
 	}()
 	s.cfg.Log.Debug("input", "call", q.call.ID, "input", string(q.call.Input))
 	labels := pprof.Labels("session", s.cfg.Session, "tool", q.tool.Name)
-	pprof.Do(ctx, labels, func(ctx context.Context) { r, err = q.tool.Handler.Call(ctx, q.call) })
+	pprof.Do(ctx, labels, func(ctx context.Context) { r, err = handle(ctx, q) })
 	if err != nil && ctx.Err() != nil {
 		return r, context.Cause(ctx), false
 	}

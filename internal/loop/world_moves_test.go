@@ -77,7 +77,7 @@ func (w *world) agentCalls() {
 	if w.over {
 		return
 	}
-	names := []string{"pay", "look", "long", "nowhere"}
+	names := []string{"pay", "look", "long", "nowhere", "job"}
 	e := upstream.Event{Type: upstream.TypeCall, Name: names[w.choose(len(names))], Input: []byte(`{}`)}
 	if w.choose(4) == 3 {
 		e.Thread = "sthr_child"
@@ -167,7 +167,9 @@ func (w *world) endAttemptStep(choose func(int) int) {
 		switch choose(8) {
 		case 4:
 			// It surely did not run, and may be tried again.
-			w.runs[id]--
+			if !a.q.resume {
+				w.runs[id]--
+			}
 			r = returned{id: id, err: &tools.UnavailableError{Err: errWorld, Passing: choose(2) == 1}}
 		case 5:
 			r = returned{id: id, err: &tools.LostError{Err: errWorld}}

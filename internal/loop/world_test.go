@@ -1,6 +1,7 @@
 package loop
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -88,6 +89,17 @@ func testTool(name string, idempotent bool, deadline time.Duration) *registry.To
 	return t
 }
 
+// queueTool is a tool whose calls outlive the worker.
+func queueTool(name string, deadline time.Duration) *registry.Tool {
+	t := testTool(name, false, deadline)
+	t.Handler = resumer{handlerFunc(echo)}
+	return t
+}
+
+type resumer struct{ handlerFunc }
+
+func (r resumer) Resume(ctx context.Context, c tools.Call) (tools.Result, error) { return r.handlerFunc(ctx, c) }
+
 func newWorld(choose func(int) int) *world {
 	w := &world{
 		choose: choose, now: time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC),
@@ -95,6 +107,7 @@ func newWorld(choose func(int) int) *world {
 			"pay":  testTool("pay", false, 10*time.Second),
 			"long": testTool("long", false, 60*time.Second),
 			"look": testTool("look", true, 20*time.Second),
+			"job":  queueTool("job", 30*time.Second),
 		},
 		api: map[string]*apiCall{}, poison: map[string]int{}, journal: map[string]Entry{},
 		runs: map[string]int{}, contents: map[string][]string{}, answered: map[string]int{},
@@ -205,6 +218,12 @@ func (w *world) performRun(id string) {
 	a.running = true
 	if a.stopped != nil {
 		return // the goroutine sees its context first
+	}
+	if a.q.resume {
+		if _, ok := w.journal[id]; !ok || a.q.tool.Name != "job" {
+			w.problem("%s is resumed, and was never started", id)
+		}
+		return
 	}
 	w.runs[id]++
 	if !a.q.tool.Idempotent {

@@ -3,6 +3,7 @@ package tools
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"time"
 )
@@ -49,6 +50,20 @@ type Result struct {
 type Handler interface {
 	Call(ctx context.Context, call Call) (Result, error)
 }
+
+// Resumer is a Handler whose calls outlive the worker, such as those in a queue:
+// after a restart their results are waited for, and they are not started again.
+type Resumer interface {
+	Handler
+	// Resume waits for the result of a call that an earlier Call may have
+	// started. call has no Input. Its errors are those of Call; it never starts
+	// the call.
+	Resume(ctx context.Context, call Call) (Result, error)
+}
+
+// ErrLeft is the cause of a handler's context where the worker shuts down: a
+// [Resumer] leaves the call as it is then, all others stop it.
+var ErrLeft = errors.New("the worker shuts down")
 
 // UnavailableError says that the handler could not be reached: the call surely
 // did not run, so that it may be tried again.
