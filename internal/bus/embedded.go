@@ -25,12 +25,15 @@ const (
 // requests to tools and ask nothing of us but what the exports of our account
 // name: an attach, a result, and the job queue, whose API they
 // find in the domain toolhand (jetstream.NewWithDomain): on its own subjects the
-// server answers for each account by itself, and theirs has no JetStream.
+// server answers for each account by itself, and theirs has no JetStream. They are
+// told which calls are over. A reply passes the border for a day, not for the two
+// minutes that are the server's default: a call's deadline may be longer.
 const accounts = `
 accounts {
   toolhand {
     jetstream: enabled
     exports: [
+      { stream: "toolhand.cancel.>", accounts: [outside] }
       { service: "toolhand.attach", accounts: [outside] }
       { service: "toolhand.results.>", accounts: [outside] }
       { service: "$JS.API.STREAM.INFO.TOOLHAND_JOBS", accounts: [outside] }
@@ -45,10 +48,11 @@ accounts {
   }
   outside {
     exports: [
-      { service: "toolhand.tool.>", accounts: [toolhand] }
+      { service: "toolhand.tool.>", threshold: "24h", accounts: [toolhand] }
       { service: "$SRV.>", response_type: stream, accounts: [toolhand] }
     ]
     imports: [
+      { stream: { account: toolhand, subject: "toolhand.cancel.>" } }
       { service: { account: toolhand, subject: "toolhand.attach" } }
       { service: { account: toolhand, subject: "toolhand.results.>" } }
       { service: { account: toolhand, subject: "$JS.API.STREAM.INFO.TOOLHAND_JOBS" }, to: "$JS.toolhand.API.STREAM.INFO.TOOLHAND_JOBS" }
