@@ -68,7 +68,7 @@ type call struct {
 	attempts  int                         // how often the handler had it
 	queueAt   time.Time                   // when the call is run again; zero: not waiting
 	waits     *backoff.ExponentialBackOff // between its attempts; nil: there was one at most
-	resume    bool      // an earlier process started it: only its result is waited for
+	resume    bool                        // an earlier process started it: only its result is waited for
 	away      error                       // why the last attempt is followed by another; nil: it is not
 	ranSince  time.Time
 	ran       time.Duration

@@ -98,7 +98,9 @@ func queueTool(name string, deadline time.Duration) *registry.Tool {
 
 type resumer struct{ handlerFunc }
 
-func (r resumer) Resume(ctx context.Context, c tools.Call) (tools.Result, error) { return r.handlerFunc(ctx, c) }
+func (r resumer) Resume(ctx context.Context, c tools.Call) (tools.Result, error) {
+	return r.handlerFunc(ctx, c)
+}
 
 func newWorld(choose func(int) int) *world {
 	w := &world{
