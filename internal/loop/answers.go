@@ -76,6 +76,10 @@ func unjournalledText(t *registry.Tool, why error) string {
 	return deadlineText(t) + ": it was not started, because the worker's journal can't be written: " + why.Error()
 }
 
+// errSilent is why a call was not started whose first try to write that down has
+// no outcome yet.
+var errSilent = errors.New("it has not answered yet")
+
 func tooLargeText(name string, e *TooLargeError) string {
 	return fmt.Sprintf("Tool %q ran, but its result of %d bytes is larger than the limit of %d bytes", name, e.Size, e.Limit)
 }

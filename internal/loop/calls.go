@@ -249,6 +249,8 @@ func (l *ledger) expire(c *call) {
 		text = unknownToolText(c.name)
 	case c.start.err != nil && !c.start.done:
 		text = unjournalledText(c.tool, c.start.err)
+	case c.start.inFlight:
+		text = unjournalledText(c.tool, errSilent)
 	case c.away != nil && c.state == pending:
 		text, outcome = unavailableText(c.name, c.away), Unavailable
 	default:
