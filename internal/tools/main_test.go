@@ -32,6 +32,8 @@ func child(role string, args []string) int {
 	switch role {
 	case "serve":
 		return serve(handlertest.Behaviour(args[0]))
+	case "nats-server":
+		return serveNATS(args[0])
 	case "proxied":
 		return proxied(args[0])
 	}
