@@ -31,30 +31,18 @@ type httpHandler struct {
 // HeaderEnv is set. What it returns is an io.Closer too: Close drops the idle
 // connections, and may be called when no new call will come.
 func NewHTTP(cfg HTTPConfig, common Common) (Handler, error) {
-	u, err := parseURL(cfg.URL)
+	t, err := targetOf(cfg, common)
 	if err != nil {
 		return nil, err
 	}
-	header, err := headers(cfg, common)
-	if err != nil {
-		return nil, err
-	}
-	if u.User != nil && header.Get("Authorization") == "" {
-		password, _ := u.User.Password()
-		login := http.Request{Header: header}
-		login.SetBasicAuth(u.User.Username(), password)
-	}
-	u.User, u.Fragment = nil, ""
-	h := &httpHandler{
-		url:       u.String(),
-		host:      header.Get("Host"),
-		header:    header,
+	return &httpHandler{
+		url:       t.url,
+		host:      t.host,
+		header:    t.header,
 		transport: newTransport(),
 		max:       common.MaxResultBytes,
 		log:       common.logger(),
-	}
-	header.Del("Host")
-	return h, nil
+	}, nil
 }
 
 // newTransport is Go's default transport but for its idle connections: the

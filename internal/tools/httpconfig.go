@@ -19,6 +19,34 @@ func parseURL(raw string) (*url.URL, error) {
 	return u, nil
 }
 
+// A target is where requests go, and what they carry.
+type target struct {
+	url    string // without user and password
+	host   string // of the Host header; empty means the URL's
+	header http.Header
+}
+
+// targetOf checks the URL and the headers of a manifest.
+func targetOf(cfg HTTPConfig, common Common) (target, error) {
+	u, err := parseURL(cfg.URL)
+	if err != nil {
+		return target{}, err
+	}
+	header, err := headers(cfg, common)
+	if err != nil {
+		return target{}, err
+	}
+	if u.User != nil && header.Get("Authorization") == "" {
+		password, _ := u.User.Password()
+		login := http.Request{Header: header}
+		login.SetBasicAuth(u.User.Username(), password)
+	}
+	u.User, u.Fragment = nil, ""
+	t := target{url: u.String(), host: header.Get("Host"), header: header}
+	header.Del("Host")
+	return t, nil
+}
+
 // headers are those that the manifest asks for, with the values of the
 // environment filled in.
 func headers(cfg HTTPConfig, common Common) (http.Header, error) {

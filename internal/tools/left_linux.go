@@ -19,6 +19,11 @@ func (p *Processes) StopLeft(calls []Call) int {
 	for i, call := range calls {
 		trees[i] = newMarked(p, callVars(call))
 	}
+	return p.stopTrees(trees)
+}
+
+// stopTrees ends what lives of the trees of a dead worker.
+func (p *Processes) stopTrees(trees []*marked) int {
 	left := leftOf(trees)
 	for _, s := range left {
 		signalStat(s, unix.SIGTERM)
@@ -82,7 +87,7 @@ func carries(pid int, trees []*marked) bool {
 		return false
 	}
 	vars, ok := environOf(pid)
-	if !ok || !hasVar(vars, "TOOL_USE_ID") {
+	if !ok || !hasVar(vars, "TOOL_USE_ID") && !hasVar(vars, serverVar) {
 		return false
 	}
 	for _, m := range trees {

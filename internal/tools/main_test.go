@@ -34,6 +34,8 @@ func child(role string, args []string) int {
 		return serve(handlertest.Behaviour(args[0]))
 	case "nats-server":
 		return serveNATS(args[0])
+	case "mcp":
+		return serveMCP(handlertest.Behaviour(args[0]))
 	case "proxied":
 		return proxied(args[0])
 	}

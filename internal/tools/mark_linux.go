@@ -119,7 +119,7 @@ func (m *marked) owns(child stat) bool {
 	if n, ok := lockLimit(child.pid); ok && n >= 1<<62 && n < 1<<63 {
 		return n == m.token
 	}
-	if vars, ok := environOf(child.pid); ok && hasVar(vars, "TOOL_USE_ID") {
+	if vars, ok := environOf(child.pid); ok && (hasVar(vars, "TOOL_USE_ID") || hasVar(vars, serverVar)) {
 		return hasAll(vars, m.vars)
 	}
 	if child.start < m.since {

@@ -1,0 +1,154 @@
+package tools
+
+import (
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/url"
+	"os/exec"
+	"slices"
+	"syscall"
+)
+
+// MCPConfig is a manifest's handler.mcp. Command and URL say which server it is,
+// the rest which of its tools: one (Tool), those of Names, or All.
+type MCPConfig struct {
+	// Command is the program of a server that speaks over its standard streams,
+	// and its arguments; Dir, Env, PassEnv and User are as in [ExecConfig].
+	Command []string
+	Dir     string
+	Env     map[string]string
+	PassEnv []string
+	User    string
+	// URL is that of a server that speaks streamable HTTP; Headers and HeaderEnv
+	// are as in [HTTPConfig].
+	URL       string
+	Headers   map[string]string
+	HeaderEnv map[string]string
+	// Tool is the server's own name of the tool. Empty means [Common.Name].
+	Tool string
+	// Names are the server's own names of a group's tools; All asks for all that
+	// it has. Prefix stands before them in the names that the agent sees.
+	Names  []string
+	All    bool
+	Prefix string
+}
+
+// Group reports whether this asks for a group of tools.
+func (c MCPConfig) Group() bool { return c.All || len(c.Names) > 0 }
+
+// An endpoint is a server as its manifests describe it, with all that they name
+// looked up. It is immutable.
+type endpoint struct {
+	// key tells servers apart: what has the same key is one server. It is a hash,
+	// for there may be secrets in what it is made of.
+	key string
+	// name is what logs and answers call the server by.
+	name string
+	// path, args, dir, env and user are those of a program; path is empty for a
+	// server at a URL.
+	path string
+	args []string
+	dir  string
+	env  []string
+	user *syscall.Credential
+	// url, host and header are those of a server at a URL.
+	url, host string
+	header    http.Header
+}
+
+// endpointOf checks all of a config that can be checked without the server.
+func endpointOf(cfg MCPConfig, common Common) (*endpoint, error) {
+	switch {
+	case len(cfg.Command) > 0 && cfg.URL != "":
+		return nil, errors.New("expected command or url, found both")
+	case cfg.URL != "":
+		if cfg.Dir != "" || len(cfg.Env) > 0 || len(cfg.PassEnv) > 0 || cfg.User != "" {
+			return nil, errors.New("dir, env, pass_env and user belong to a command, not to a url")
+		}
+		return urlEndpoint(cfg, common)
+	case len(cfg.Command) == 0 || cfg.Command[0] == "":
+		return nil, errors.New("expected a command (a program and its arguments) or a url")
+	case len(cfg.Headers) > 0 || len(cfg.HeaderEnv) > 0:
+		return nil, errors.New("headers and header_env belong to a url, not to a command")
+	}
+	return commandEndpoint(cfg, common)
+}
+
+func commandEndpoint(cfg MCPConfig, common Common) (*endpoint, error) {
+	dir, err := workDir(cfg.Dir, common.Dir)
+	if err != nil {
+		return nil, err
+	}
+	user, home, err := credential(cfg.User)
+	if err != nil {
+		return nil, err
+	}
+	if _, set := cfg.Env[serverVar]; set {
+		return nil, fmt.Errorf("env: %s is set by the worker itself", serverVar)
+	}
+	vars, err := environment(ExecConfig{Env: cfg.Env, PassEnv: cfg.PassEnv}, common, home)
+	if err != nil {
+		return nil, err
+	}
+	delete(vars, serverVar)
+	path, err := program(cfg.Command[0], dir, vars["PATH"], user == nil)
+	if err != nil {
+		return nil, err
+	}
+	// Only the program is named: there may be a secret among its arguments.
+	e := &endpoint{name: cfg.Command[0], path: path, args: cfg.Command, dir: dir, user: user}
+	for _, name := range slices.Sorted(maps.Keys(vars)) {
+		e.env = append(e.env, name+"="+vars[name])
+	}
+	e.key = keyOf(path, e.args, dir, e.env, cfg.User)
+	return e, nil
+}
+
+func urlEndpoint(cfg MCPConfig, common Common) (*endpoint, error) {
+	t, err := targetOf(HTTPConfig{URL: cfg.URL, Headers: cfg.Headers, HeaderEnv: cfg.HeaderEnv}, common)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range []string{"Accept", "Mcp-Session-Id", "Mcp-Protocol-Version", "Last-Event-Id"} {
+		if _, set := t.header[name]; set {
+			return nil, fmt.Errorf("headers: %s is set by the worker itself", name)
+		}
+	}
+	e := &endpoint{url: t.url, host: t.host, header: t.header, name: withoutQuery(t.url)}
+	e.key = keyOf(e.url, e.host, e.header)
+	return e, nil
+}
+
+// withoutQuery is what of a URL may be shown.
+func withoutQuery(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return "the url"
+	}
+	return u.Scheme + "://" + u.Host + u.EscapedPath()
+}
+
+// keyOf hashes what tells one server from another; maps have their keys in order.
+func keyOf(parts ...any) string {
+	text, err := json.Marshal(parts)
+	if err != nil {
+		panic(err) // strings, slices and maps of them: there is no such value
+	}
+	return fmt.Sprintf("%x", sha256.Sum256(text))
+}
+
+// command makes the server's process, without its streams.
+func (e *endpoint) command(mark string) *exec.Cmd {
+	return &exec.Cmd{
+		Path: e.path, Args: e.args, Dir: e.dir,
+		Env:         append(e.env[:len(e.env):len(e.env)], mark),
+		SysProcAttr: &syscall.SysProcAttr{Credential: e.user},
+	}
+}
+
+// serverVar is the variable that marks the processes of MCP servers.
+const serverVar = "TOOLHAND_SERVER"
