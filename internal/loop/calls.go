@@ -54,6 +54,9 @@ func (l *ledger) assign(c *call) {
 	switch {
 	case ok:
 		c.state, c.tool, c.deadline = pending, tool, l.now.Add(tool.Deadline)
+		if latest := l.set.Latest; !latest.IsZero() && latest.Before(c.deadline) {
+			c.deadline = latest
+		}
 	case l.set.IgnoreUnknown:
 		if c.state != ignored {
 			l.emit(notice{text: "call of an unknown tool left to its owner", args: []any{"tool", c.name, "call", c.id}})

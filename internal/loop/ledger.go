@@ -25,6 +25,8 @@ type Settings struct {
 	// MaxIdle ends the session's service this long after its turn has ended;
 	// 0: never.
 	MaxIdle time.Duration
+	// Latest is a time that no call's deadline lies behind; zero: there is none.
+	Latest time.Time
 	// Jitter spreads a wait; nil leaves it as it is.
 	Jitter func(time.Duration) time.Duration
 }

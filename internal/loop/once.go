@@ -6,8 +6,10 @@ import (
 	"log/slog"
 	"time"
 
+	"toolhand/internal/loop/circuit"
 	"toolhand/internal/loop/slots"
 	"toolhand/internal/registry"
+	"toolhand/internal/tools"
 	"toolhand/internal/upstream"
 )
 
@@ -17,14 +19,33 @@ const (
 	LocalCall    = "sevt_local"
 )
 
-// CallOnce runs one call through the same ledger and the same goroutines as a
-// session's calls, with a journal in memory and without any API, and returns
-// what it came to. Its error is ctx's cause.
+// CallOnce runs one call of a person's with limits of its own; see [Once.Call].
 func CallOnce(ctx context.Context, set *registry.Set, tool string, input json.RawMessage) (Report, error) {
+	once := Once{Lookup: set.Lookup, Slots: slots.New(0), Log: slog.New(slog.DiscardHandler)}
+	return once.Call(ctx, tools.Call{ID: LocalCall, Tool: tool, Session: LocalSession, Input: input})
+}
+
+// Once runs single calls that no session of this process made. All fields but
+// Circuits are required.
+type Once struct {
+	// Lookup finds a tool in the set in force.
+	Lookup func(name string) (*registry.Tool, bool)
+	// Slots and Circuits are shared with whatever else runs these tools.
+	Slots    *slots.Slots
+	Circuits *circuit.Circuits
+	Log      *slog.Logger
+}
+
+// Call runs one call through the same ledger and the same goroutines as a
+// session's calls, with a journal in memory and without any API, and returns
+// what it came to. Its deadline is the call's or the tool's, whichever is first;
+// zero in the call means the tool's. When ctx ends the tool is stopped, and the
+// error is ctx's cause. It may be called by many goroutines at once.
+func (o Once) Call(ctx context.Context, call tools.Call) (Report, error) {
 	reports := make(chan Report, 1)
 	s := New(Config{
-		Settings: Settings{Session: LocalSession, Owner: "local", Eager: true, Lookup: set.Lookup},
-		Slots:    slots.New(0), Journal: &Memory{}, Log: slog.New(slog.DiscardHandler),
+		Settings: Settings{Session: call.Session, Owner: "local", Eager: true, Lookup: o.Lookup, Latest: call.Deadline},
+		Slots:    o.Slots, Circuits: o.Circuits, Journal: &Memory{}, Log: o.Log,
 		Report: func(r Report) { reports <- r },
 	})
 	work, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
@@ -32,7 +53,7 @@ func CallOnce(ctx context.Context, set *registry.Set, tool string, input json.Ra
 	s.ctx = work
 	s.send = func(context.Context, []upstream.Answer) error { return nil }
 	outs, wake := s.ledger.Step(time.Now(), received{upstream.Event{
-		Type: upstream.TypeCall, ID: LocalCall, Name: tool, Input: input, ProcessedAt: time.Now(),
+		Type: upstream.TypeCall, ID: call.ID, Name: call.Tool, Thread: call.Thread, Input: call.Input, ProcessedAt: time.Now(),
 	}})
 	timer := time.NewTimer(0)
 	defer timer.Stop()
