@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -31,6 +32,7 @@ type load struct {
 	agents sync.WaitGroup
 	mu     sync.Mutex
 	calls  []made // guarded by mu
+	onSend func() // guarded by mu; called when results arrive, before they count
 }
 
 // made is a call that an agent made.
@@ -52,7 +54,8 @@ func manifestOf(name, script, deadline string, idempotent bool) string {
 // pay, which may not run twice, and look.
 func newLoad(t *testing.T, sessions int, files map[string]string) *load {
 	t.Helper()
-	l := &load{dir: t.TempDir(), api: sim.New(sim.Options{KeepRequests: 1}), seed: uint64(time.Now().UnixNano())}
+	l := &load{dir: t.TempDir(), seed: uint64(time.Now().UnixNano())}
+	l.api = sim.New(sim.Options{KeepRequests: 1, OnRequest: l.request})
 	t.Logf("seed %d", l.seed)
 	web := httptest.NewServer(l.api)
 	t.Cleanup(web.Close)
@@ -74,6 +77,16 @@ func newLoad(t *testing.T, sessions int, files map[string]string) *load {
 	}
 	l.env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + l.dir, "GORACE=atexit_sleep_ms=0", "ANTHROPIC_API_KEY=any", "ANTHROPIC_BASE_URL=" + web.URL}
 	return l
+}
+
+// request sees each request to the API.
+func (l *load) request(q sim.Request) {
+	l.mu.Lock()
+	onSend := l.onSend
+	l.mu.Unlock()
+	if q.Endpoint == sim.Send && onSend != nil {
+		onSend()
+	}
 }
 
 // write writes a file of the worker's folder; text after a + is added to what is
@@ -99,17 +112,32 @@ func (l *load) write(t *testing.T, name, text string) {
 // launch starts the worker.
 func (l *load) launch(t *testing.T, name string) *running {
 	t.Helper()
-	r, err := launch(l.dir, filepath.Join(l.dir, name+".log"), l.env, "run")
+	return startIn(t, l.dir, name, l.env, "worker", "run")
+}
+
+// startIn starts a program whose output is added to NAME.log in dir, until the end
+// of the test.
+func startIn(t *testing.T, dir, name string, env []string, args ...string) *running {
+	t.Helper()
+	out, err := os.OpenFile(filepath.Join(dir, name+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer out.Close()
+	r := &running{cmd: exec.Command(args[0], args[1:]...), log: out.Name(), done: make(chan struct{})}
+	r.cmd.Dir, r.cmd.Env, r.cmd.Stdout, r.cmd.Stderr = dir, env, out, out
+	if err := r.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() { defer close(r.done); _ = r.cmd.Wait() }()
 	t.Cleanup(r.kill)
 	return r
 }
 
-// begin lets the agents call tools until ctx ends; wait for them with l.agents.
-func (l *load) begin(ctx context.Context, pause time.Duration, tools ...string) {
-	for i, s := range l.all {
+// begin lets the agents of sessions call tools until ctx ends; wait for them with
+// l.agents.
+func (l *load) begin(ctx context.Context, sessions []*sim.Session, pause time.Duration, tools ...string) {
+	for i, s := range sessions {
 		random := rand.New(rand.NewPCG(l.seed, uint64(i)))
 		l.agents.Go(func() {
 			for ctx.Err() == nil {
@@ -276,4 +304,17 @@ func tail(text string) string {
 		return "…" + text[len(text)-most:]
 	}
 	return text
+}
+
+// until is a pattern of a log line, for running.until.
+func until(re string) *regexp.Regexp { return regexp.MustCompile(re) }
+
+// eventually polls until ok.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for bound := time.Now().Add(patience); !ok(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(bound) {
+			t.Fatalf("waited in vain for %s", what)
+		}
+	}
 }

@@ -97,7 +97,7 @@ func TestClusterLosesItsLeader(t *testing.T) {
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
-	l.begin(ctx, 2*time.Second, "pay", "pay", "look")
+	l.begin(ctx, l.all, 2*time.Second, "pay", "pay", "look")
 	random := rand.New(rand.NewPCG(l.seed, 1<<32))
 	const kills = 3
 	for range kills {

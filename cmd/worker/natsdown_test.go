@@ -6,7 +6,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -41,20 +40,7 @@ func launchNATS(t *testing.T, dir, name, conf string) *running {
 	if err := os.WriteFile(file, []byte(conf), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	out, err := os.OpenFile(filepath.Join(dir, name+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer out.Close()
-	r := &running{cmd: exec.Command("natsd", file), log: out.Name(), done: make(chan struct{})}
-	r.cmd.Stdout, r.cmd.Stderr = out, out
-	r.cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0")
-	if err := r.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	go func() { defer close(r.done); _ = r.cmd.Wait() }()
-	t.Cleanup(r.kill)
-	return r
+	return startIn(t, dir, name, append(os.Environ(), "GORACE=atexit_sleep_ms=0"), "natsd", file)
 }
 
 // freePorts are ports that nobody has, below those that the kernel gives to
@@ -91,7 +77,7 @@ func TestNATSKilledUnderLoad(t *testing.T) {
 	isReady(t, r, 200)
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
-	l.begin(ctx, 2*time.Second, "pay", "pay", "look")
+	l.begin(ctx, l.all, 2*time.Second, "pay", "pay", "look")
 	random := rand.New(rand.NewPCG(l.seed, 1<<32))
 	const kills = 6
 	for i := range kills {
