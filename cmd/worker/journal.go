@@ -99,7 +99,9 @@ func (w *worker) watchStore(ctx context.Context) error {
 		}
 		err := w.store.Check(ctx)
 		switch {
-		case err == nil:
+		case err == nil, errors.Is(err, bus.ErrLowSpace) && w.store.Failing() == nil:
+			// Where room is short and writes succeed, what runs can be written
+			// down: a new start would mend nothing, and cost its outcome.
 			since = time.Time{}
 		case since.IsZero():
 			since = time.Now()

@@ -32,6 +32,9 @@ var (
 	ErrStoreHeld = errors.New("the store is in use by another process")
 	// ErrTooOld says that a server lacks what the journal needs.
 	ErrTooOld = errors.New("the NATS server is too old")
+	// ErrLowSpace says that the store's disk is nearly full: what is written
+	// still gets there, and nothing new should begin.
+	ErrLowSpace = errors.New("the store's disk is nearly full")
 	// ErrListen says that nats.listen can't be what it is.
 	ErrListen = errors.New("nats.listen")
 	// errClosed is why nothing works after Close.
@@ -48,6 +51,8 @@ type Options struct {
 	CredentialsFile string
 	// Token is shown to the server at URL. Empty: none.
 	Token string
+	// CoreOnly is for a connection to URL that does without JetStream.
+	CoreOnly bool
 	// TLS is for servers at URL. Nil: the system's roots where URL asks for
 	// TLS.
 	TLS *tls.Config
@@ -114,7 +119,7 @@ func Open(ctx context.Context, opts Options) (*Bus, error) {
 		open = b.openExternal
 	}
 	err := open(ctx)
-	if err == nil {
+	if err == nil && !(opts.CoreOnly && opts.URL != "") {
 		err = b.checkServer(ctx)
 	}
 	if err != nil {

@@ -151,15 +151,16 @@ func (s *store) examine() (free int64, err error) {
 	if err != nil {
 		return 0, fmt.Errorf("free space of %s: %w", s.dir, err)
 	}
-	if free < s.minFree {
-		return free, fmt.Errorf("%s has %d MiB free, at least %d are needed: make room", s.dir, free>>20, s.minFree>>20)
-	}
 	path := filepath.Join(s.dir, probeName)
 	if err := os.WriteFile(path, []byte("writable\n"), 0o600); err != nil {
+		_ = os.Remove(path) // empty, on a full disk
 		return free, err
 	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return free, err
+	}
+	if free < s.minFree {
+		return free, fmt.Errorf("%w: %s has %d MiB free, at least %d are needed: make room", ErrLowSpace, s.dir, free>>20, s.minFree>>20)
 	}
 	return free, nil
 }

@@ -204,11 +204,30 @@ func (j *Journal) note(err error) {
 // writes succeed, without asking anybody. Once one has failed, Check tries for
 // itself, at most once a second, until a write succeeds.
 func (j *Journal) Check(ctx context.Context) error {
-	if j.opts.Writable != nil {
-		if err := j.opts.Writable(); err != nil {
-			return err
-		}
+	failing := j.check(ctx)
+	if j.opts.Writable == nil {
+		return failing
 	}
+	switch err := j.opts.Writable(); {
+	case err == nil:
+		return failing
+	case failing == nil:
+		return err
+	default:
+		return fmt.Errorf("%w; the last write: %w", err, failing)
+	}
+}
+
+// Failing is what became of the last write, the tries of Check included: nil
+// where it succeeded. It asks nobody, [Options.Writable] neither.
+func (j *Journal) Failing() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.lastErr
+}
+
+// check is Check without what Writable says.
+func (j *Journal) check(ctx context.Context) error {
 	j.mu.Lock()
 	err, ask := j.lastErr, j.lastErr != nil && time.Since(j.probed) >= probeEvery
 	if ask {
