@@ -48,7 +48,7 @@ func (s *Session) Confirm(callID, verdict string) error {
 
 // client takes one event as a send would. It is not among the requests.
 func (s *Session) client(event json.RawMessage) error {
-	if problem := byType(eventShapes())("event", event); problem != "" {
+	if problem := byType(s.srv.events)("event", event); problem != "" {
 		return fmt.Errorf("session %s: %s", s.id, problem)
 	}
 	s.mu.Lock()
@@ -56,7 +56,7 @@ func (s *Session) client(event json.RawMessage) error {
 	if s.deleted {
 		return fmt.Errorf("session %s is deleted", s.id)
 	}
-	batch, err := s.admit([]json.RawMessage{event})
+	batch, err := s.admit([]sent{decodeSent(event)})
 	if err != nil {
 		return fmt.Errorf("session %s: %w", s.id, err)
 	}

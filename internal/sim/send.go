@@ -27,7 +27,7 @@ func (s *Session) serveSend(q *Request) (json.RawMessage, *apiError) {
 	if err := checkQuery(q.Query); err != nil {
 		return nil, err
 	}
-	fields, problem := members("", q.Body, sendShape())
+	fields, problem := members("", q.Body, s.srv.send)
 	if problem != "" {
 		return nil, refuse(http.StatusBadRequest, "%s", problem)
 	}
@@ -36,22 +36,26 @@ func (s *Session) serveSend(q *Request) (json.RawMessage, *apiError) {
 	if len(raw) == 0 {
 		return nil, refuse(http.StatusBadRequest, "events: must hold at least one event")
 	}
+	events := make([]sent, len(raw))
+	for i, r := range raw {
+		events[i] = decodeSent(r)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	batch, err := s.admit(raw)
+	batch, err := s.admit(events)
 	if err != nil {
 		s.refusals = append(s.refusals, Refusal{
-			Session: s.id, Request: q.N, Calls: resultIDs(raw), Message: err.message,
+			Session: s.id, Request: q.N, Calls: resultIDs(events), Message: err.message,
 		})
 		return nil, err
 	}
 	return object("data", list(s.accept(batch, q.N))), nil
 }
 
-func resultIDs(raw []json.RawMessage) []string {
+func resultIDs(events []sent) []string {
 	var ids []string
-	for _, r := range raw {
-		if id := decodeSent(r).callID(); id != "" {
+	for _, e := range events {
+		if id := e.callID(); id != "" {
 			ids = append(ids, id)
 		}
 	}
@@ -79,22 +83,21 @@ func decodeSent(raw json.RawMessage) sent {
 func (e sent) callID() string { return e.CustomToolUseID + e.ToolUseID }
 
 // admit checks a batch against the session's state, without changing it.
-func (s *Session) admit(raw []json.RawMessage) ([]*clientEvent, *apiError) {
+func (s *Session) admit(events []sent) ([]*clientEvent, *apiError) {
 	switch {
 	case s.status == "terminated":
 		return nil, refuse(http.StatusBadRequest, "session %s is terminated", s.id)
 	case !s.archived.IsZero():
 		return nil, refuse(http.StatusBadRequest, "session %s is archived", s.id)
 	}
-	for _, id := range resultIDs(raw) {
+	for _, id := range resultIDs(events) {
 		if status := s.poisoned[id]; status != 0 {
 			return nil, refuse(status, "the result of %s can't be processed", id)
 		}
 	}
 	var batch []*clientEvent
 	seen := map[string]bool{}
-	for i, r := range raw {
-		e := decodeSent(r)
+	for i, e := range events {
 		ev, err := s.admitOne(fmt.Sprintf("events.%d", i), e)
 		if err != nil {
 			return nil, err

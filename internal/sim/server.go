@@ -50,6 +50,10 @@ type Server struct {
 	done   chan struct{}
 	close  sync.Once
 
+	// Immutable after New: what clients may send.
+	events map[string]shape
+	send   shape
+
 	mu       sync.RWMutex // guards what follows
 	sessions map[string]*Session
 	order    []*Session // by creation, oldest first
@@ -77,6 +81,8 @@ func New(opts Options) *Server {
 		agents:   map[string]*agent{},
 		calls:    map[string]*Session{},
 	}
+	s.events = eventShapes()
+	s.send = sendShape(s.events)
 	s.SetKey(opts.Key)
 	return s
 }

@@ -28,33 +28,53 @@ func optional(c check) member { return member{c, false} }
 // members splits an object and checks it. Names are compared exactly, which
 // encoding/json's struct decoding would not do.
 func members(path string, v json.RawMessage, want shape) (map[string]json.RawMessage, string) {
+	fields, problem := split(path, v)
+	if problem == "" {
+		problem = want.check(path, fields)
+	}
+	if problem != "" {
+		return nil, problem
+	}
+	return fields, ""
+}
+
+func split(path string, v json.RawMessage) (map[string]json.RawMessage, string) {
 	var fields map[string]json.RawMessage
 	if json.Unmarshal(v, &fields) != nil || fields == nil {
 		return nil, at(path, "must be an object")
 	}
+	return fields, ""
+}
+
+// check looks at an object's fields. What is wrong is looked for once more in the
+// order of the names, so that the same object always gets the same answer.
+func (want shape) check(path string, fields map[string]json.RawMessage) string {
 	for name := range fields {
 		if _, known := want[name]; !known {
-			return nil, at(join(path, name), "Extra inputs are not permitted")
+			return at(join(path, name), "Extra inputs are not permitted")
 		}
 	}
-	names := make([]string, 0, len(want))
-	for name := range want {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	for _, name := range names {
-		m, value := want[name], fields[name]
-		if value == nil {
-			if m.required {
-				return nil, at(join(path, name), "Field required")
-			}
+	for name, m := range want {
+		if m.problem(path, name, fields[name]) == "" {
 			continue
 		}
-		if problem := m.check(join(path, name), value); problem != "" {
-			return nil, problem
+		for _, name := range sortedNames(want) {
+			if problem := want[name].problem(path, name, fields[name]); problem != "" {
+				return problem
+			}
 		}
 	}
-	return fields, ""
+	return ""
+}
+
+func (m member) problem(path, name string, value json.RawMessage) string {
+	switch {
+	case value != nil:
+		return m.check(join(path, name), value)
+	case m.required:
+		return at(join(path, name), "Field required")
+	}
+	return ""
 }
 
 func join(path, name string) string {
@@ -96,18 +116,29 @@ func arrayOf(c check) check {
 // byType checks an object by the value of its type.
 func byType(shapes map[string]shape) check {
 	return func(path string, v json.RawMessage) string {
-		var head struct{ Type any }
-		if json.Unmarshal(v, &head) != nil {
-			return at(path, "must be an object")
+		fields, problem := split(path, v)
+		if problem != "" {
+			return problem
 		}
-		typ, _ := head.Type.(string)
+		typ, _ := stringOf(fields["type"])
 		want, known := shapes[typ]
 		if !known {
 			return at(join(path, "type"), fmt.Sprintf("%q is none of %s", typ, strings.Join(sortedNames(shapes), ", ")))
 		}
-		_, problem := members(path, v, want)
-		return problem
+		return want.check(path, fields)
 	}
+}
+
+// stringOf reads a string, and reports whether v is one.
+func stringOf(v json.RawMessage) (string, bool) {
+	if n := len(v); n >= 2 && v[0] == '"' && v[n-1] == '"' && plain(string(v[1:n-1])) {
+		return string(v[1 : n-1]), true
+	}
+	var s *string
+	if json.Unmarshal(v, &s) != nil || s == nil {
+		return "", false
+	}
+	return *s, true
 }
 
 func sortedNames[T any](m map[string]T) []string {
@@ -138,7 +169,7 @@ func decodes[T any](what string) check {
 	}
 }
 
-func isString(path string, v json.RawMessage) string { return decodes[string]("a string")(path, v) }
+func isString(path string, v json.RawMessage) string { return lengthOf(0, 0)(path, v) }
 func isBool(path string, v json.RawMessage) string   { return decodes[bool]("a boolean")(path, v) }
 func isInteger(path string, v json.RawMessage) string {
 	return decodes[int32]("an integer of 32 bits")(path, v)
@@ -159,11 +190,10 @@ func stringUpTo(n int) check { return lengthOf(0, n) }
 
 func lengthOf(low, high int) check {
 	return func(path string, v json.RawMessage) string {
-		if problem := isString(path, v); problem != "" {
-			return problem
+		s, ok := stringOf(v)
+		if !ok {
+			return at(path, "must be a string")
 		}
-		var s string
-		_ = json.Unmarshal(v, &s) // it was just seen to be a string
 		n := utf8.RuneCountInString(s)
 		if n < low {
 			return at(path, fmt.Sprintf("String should have at least %d character", low))
@@ -177,8 +207,7 @@ func lengthOf(low, high int) check {
 
 func oneOf(values ...string) check {
 	return func(path string, v json.RawMessage) string {
-		var s string
-		if json.Unmarshal(v, &s) != nil || !slices.Contains(values, s) {
+		if s, ok := stringOf(v); !ok || !slices.Contains(values, s) {
 			return at(path, "must be one of "+strings.Join(values, ", "))
 		}
 		return ""

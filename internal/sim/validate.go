@@ -2,9 +2,9 @@ package sim
 
 import "encoding/json"
 
-// sendShape is the body of a send.
-func sendShape() shape {
-	return shape{"events": required(arrayOf(byType(eventShapes())))}
+// sendShape is the body of a send of these events.
+func sendShape(events map[string]shape) shape {
+	return shape{"events": required(arrayOf(byType(events)))}
 }
 
 // eventShapes are the events that a client may send.
