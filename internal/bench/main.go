@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"toolhand/internal/bench/stage"
@@ -43,6 +44,8 @@ type settings struct {
 	dir      string // for stores, logs and the result
 	worker   string // the built cmd/worker
 	only     map[string]bool
+	who      []competitor
+	log      string // file of what the children log; empty: nowhere
 	profiles string
 	sizes
 }
@@ -70,8 +73,16 @@ func options(args []string) (settings, error) {
 	f.StringVar(&o.worker, "worker", "bin/worker", "the worker's binary, for the time to start")
 	f.StringVar(&o.profiles, "profiles", "", "folder for CPU profiles of the rounds of many sessions")
 	only := f.String("only", "", "figures to take, comma separated: loop, memory, start, handlers, growth (default: all)")
+	who := f.String("who", "", "competitors, comma separated (default: all)")
+	f.StringVar(&o.log, "log", "", "file for what the children log (default: it goes nowhere, but is written)")
+	f.IntVar(&o.fullTurns, "turns", o.fullTurns, "turns of each of the many sessions, for long profiles")
 	if err := f.Parse(args); err != nil {
 		return o, err
+	}
+	for _, c := range competitors {
+		if *who == "" || slices.Contains(strings.Split(*who, ","), c.name) {
+			o.who = append(o.who, c)
+		}
 	}
 	if f.NArg() > 0 {
 		return o, fmt.Errorf("unexpected argument %q", f.Arg(0))
@@ -82,8 +93,11 @@ func options(args []string) (settings, error) {
 			o.only[name] = true
 		}
 	}
-	if o.quick {
+	if turns := o.fullTurns; o.quick {
 		o.sizes = sizes{sessions: 200, single: 300, pacedTurns: 3, fullTurns: 40, turns: 1, quiet: []int{500}, starts: 3, calls: 60, retries: 1}
+		if turns != 150 {
+			o.fullTurns = turns
+		}
 	}
 	if o.rounds == 0 {
 		o.rounds = 5

@@ -36,8 +36,8 @@ func measure(o settings) error {
 // each round begins with another.
 func (o settings) loop(f *figures) (disturbed int, err error) {
 	for round := range o.rounds {
-		for i := range competitors {
-			c := competitors[(i+round)%len(competitors)]
+		for i := range o.who {
+			c := o.who[(i+round)%len(o.who)]
 			again, err := o.undisturbed(f, c.name, func() (map[figure]float64, error) { return o.visitLoop(c, round) })
 			disturbed += again
 			if err != nil {
@@ -52,6 +52,7 @@ func (o settings) loop(f *figures) (disturbed int, err error) {
 // o.retries times, and then the last one counts.
 func (o settings) undisturbed(f *figures, who string, visit func() (map[figure]float64, error)) (again int, err error) {
 	for ; ; again++ {
+		awaitQuiet()
 		got, err := visit()
 		if err != nil {
 			return again, err

@@ -46,6 +46,18 @@ func (n noise) others(ours ...int) float64 {
 	return float64(max(0, min(used, all))) * tick / time.Since(n.since).Seconds() / float64(runtime.NumCPU())
 }
 
+// awaitQuiet waits until others leave the machine alone for a while, or have not
+// for too long: then the visit will say so.
+func awaitQuiet() {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); {
+		around := listen()
+		time.Sleep(500 * time.Millisecond)
+		if around.others() <= maxOthers {
+			return
+		}
+	}
+}
+
 func processes() times {
 	all := times{}
 	entries, err := os.ReadDir("/proc")

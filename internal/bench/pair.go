@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -40,7 +41,7 @@ func (o settings) open(c competitor, over2 bool) (*pair, error) {
 		return nil, err
 	}
 	var err error
-	if p.log, err = os.Create(filepath.Join(o.dir, "children.log")); err != nil {
+	if p.log, err = os.OpenFile(cmp.Or(o.log, os.DevNull), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600); err != nil {
 		return nil, err
 	}
 	cfg := stage.Config{TLS: over2, CertFile: filepath.Join(o.dir, "cert.pem")}
