@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/nats-io/nats.go"
+
 	"toolhand/internal/tools"
 )
 
@@ -20,6 +22,7 @@ var (
 type constructors struct {
 	exec func(tools.ExecConfig, tools.Common, *tools.Processes) (tools.Handler, error)
 	http func(tools.HTTPConfig, tools.Common) (tools.Handler, error)
+	nats func(tools.NATSConfig, tools.Common, func() (*nats.Conn, error)) (tools.Handler, error)
 }
 
 // handlerKind finds the one kind of handler, and its mapping. The kind is empty
@@ -27,7 +30,7 @@ type constructors struct {
 func (m *manifest) handlerKind(top *node) (string, *node) {
 	n := top.get("handler")
 	if n == nil {
-		m.at(top, "the key handler is missing: expected exactly one of exec or http in it")
+		m.at(top, "the key handler is missing: expected exactly one of exec, http, nats or mcp in it")
 		return "", nil
 	}
 	if !m.mapping(n, "handler", `{ exec: { command: ["./run.sh"] } }`) {
@@ -42,12 +45,12 @@ func (m *manifest) handlerKind(top *node) (string, *node) {
 	}
 	switch len(kinds) {
 	case 0:
-		m.at(n, "handler: expected exactly one of exec or http, found none")
+		m.at(n, "handler: expected exactly one of exec, http, nats or mcp, found none")
 		return "", nil
 	case 1:
 		return kinds[0], n.get(kinds[0])
 	}
-	m.at(n, "handler: expected exactly one of exec or http, found %s", strings.Join(kinds, " and "))
+	m.at(n, "handler: expected exactly one of exec, http, nats or mcp, found %s", strings.Join(kinds, " and "))
 	return "", nil
 }
 
@@ -68,8 +71,14 @@ func (m *manifest) handler(kind string, n *node, t *Tool) {
 			return
 		}
 		t.Handler, err = m.opts.make.http(cfg, common)
-	case "nats", "mcp":
-		m.at(n, "handler.%s: this version runs exec and http handlers only", kind)
+	case "nats":
+		cfg, ok := m.natsConfig(n)
+		if !ok || t.Name == "" {
+			return
+		}
+		t.Handler, err = m.opts.make.nats(cfg, common, m.opts.NATS)
+	case "mcp":
+		m.at(n, "handler.%s: this version runs exec, http and nats handlers only", kind)
 		return
 	default:
 		return

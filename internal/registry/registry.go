@@ -12,6 +12,8 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/nats-io/nats.go"
+
 	"toolhand/internal/tools"
 )
 
@@ -21,6 +23,10 @@ type Options struct {
 	Dir string
 	// Processes owns the trees of exec tools.
 	Processes *tools.Processes
+	// NATS gives the connection that nats tools are asked on, anew for each
+	// call; see [tools.NewNATS]. Nil, or an error of it: their manifests load,
+	// and their calls are unavailable.
+	NATS func() (*nats.Conn, error)
 	// Log receives what the handlers and a Registry have to say. Nil discards.
 	Log *slog.Logger
 	// LookupEnv finds a variable of the worker's environment. Nil means
@@ -42,6 +48,9 @@ func (o *Options) applyDefaults() {
 	}
 	if o.make.http == nil {
 		o.make.http = tools.NewHTTP
+	}
+	if o.make.nats == nil {
+		o.make.nats = tools.NewNATS
 	}
 }
 

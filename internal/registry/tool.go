@@ -47,7 +47,7 @@ type Tool struct {
 	Idempotent bool
 	// MaxResultBytes bounds the text of a result, in bytes.
 	MaxResultBytes int
-	// Kind is the handler's key in the manifest: exec or http.
+	// Kind is the handler's key in the manifest: exec, http, nats or mcp.
 	Kind string
 	// File is the path of the manifest, empty for a tool made by NewTool.
 	File string
