@@ -23,6 +23,9 @@ type constructors struct {
 	exec func(tools.ExecConfig, tools.Common, *tools.Processes) (tools.Handler, error)
 	http func(tools.HTTPConfig, tools.Common) (tools.Handler, error)
 	nats func(tools.NATSConfig, tools.Common, func() (*nats.Conn, error)) (tools.Handler, error)
+
+	mcp      func(tools.MCPConfig, tools.Common, *tools.Servers) (tools.Handler, error)
+	mcpGroup func(tools.MCPConfig, tools.Common, *tools.Servers) (*tools.MCPGroup, error)
 }
 
 // handlerKind finds the one kind of handler, and its mapping. The kind is empty
@@ -71,15 +74,14 @@ func (m *manifest) handler(kind string, n *node, t *Tool) {
 			return
 		}
 		t.Handler, err = m.opts.make.http(cfg, common)
+	case "mcp":
+		err = m.mcpHandler(n, t, common)
 	case "nats":
 		cfg, ok := m.natsConfig(n)
 		if !ok || t.Name == "" {
 			return
 		}
 		t.Handler, err = m.opts.make.nats(cfg, common, m.opts.NATS)
-	case "mcp":
-		m.at(n, "handler.%s: this version runs exec, http and nats handlers only", kind)
-		return
 	default:
 		return
 	}

@@ -31,9 +31,12 @@ type manifest struct {
 	// dir without symbolic links.
 	file, dir, real string
 	warnings        []string
+	// group is set where the manifest is one of many tools.
+	group *group
 }
 
-// read gives the tool of the manifest's text, or nil if anything is wrong.
+// read gives the tool of the manifest's text, or nil if anything is wrong, or if it
+// is a group.
 func (m *manifest) read(data []byte) *Tool {
 	top := parseYAML(m.problems, data)
 	if top == nil {
@@ -52,13 +55,15 @@ func (m *manifest) read(data []byte) *Tool {
 	m.retry(top, t)
 	m.rate(top, t)
 	kind, spec := m.handlerKind(top)
-	if kind == "" || kind == "exec" || kind == "http" {
+	if isGroup(kind, spec) {
+		m.groupOnly(top)
+	} else {
 		t.Description = m.description(top)
 		m.schema(top, t)
 	}
 	t.Kind = kind
 	m.handler(kind, spec, t)
-	if len(m.list) > 0 {
+	if len(m.list) > 0 || m.group != nil {
 		return nil
 	}
 	return t

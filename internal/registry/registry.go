@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -27,6 +28,12 @@ type Options struct {
 	// call; see [tools.NewNATS]. Nil, or an error of it: their manifests load,
 	// and their calls are unavailable.
 	NATS func() (*nats.Conn, error)
+	// Servers owns the MCP servers. Nil: a manifest of one is an error.
+	Servers *tools.Servers
+	// Wait is how long Load and Open wait for the MCP servers of groups to list
+	// their tools, and Reload, up to 3 s, for those that never have. Zero: they are
+	// not asked, and Load takes their manifests as they are.
+	Wait time.Duration
 	// Log receives what the handlers and a Registry have to say. Nil discards.
 	Log *slog.Logger
 	// LookupEnv finds a variable of the worker's environment. Nil means
@@ -52,7 +59,14 @@ func (o *Options) applyDefaults() {
 	if o.make.nats == nil {
 		o.make.nats = tools.NewNATS
 	}
+	if o.make.mcp == nil {
+		o.make.mcp, o.make.mcpGroup = makeMCP, makeMCPGroup
+	}
 }
+
+// reloadWait bounds how long a reload waits for servers that it has not heard of
+// before: signals wait for it. What they list later is taken then.
+const reloadWait = 3 * time.Second
 
 // Load reads all manifests (*.yaml and *.yml directly in the folder, hidden
 // files left out) and makes a set of them. It changes nothing. Its error is an
@@ -70,6 +84,7 @@ func Load(opts Options) (*Set, error) {
 	var (
 		all      problems
 		list     []*Tool
+		groups   []*group
 		warnings []string
 	)
 	for _, base := range files {
@@ -82,16 +97,23 @@ func Load(opts Options) (*Set, error) {
 			m.list = []Problem{{File: m.problems.file, Text: fmt.Sprintf("%s: expected a manifest that can be read", err)}}
 		} else if t := m.read(data); t != nil {
 			list = append(list, t)
+		} else if m.group != nil && len(m.list) == 0 {
+			groups = append(groups, m.group)
 		}
 		all.list = append(all.list, m.list...)
 		warnings = append(warnings, m.warnings...)
 	}
-	all.list = append(all.list, together(opts.Dir, list)...)
+	all.list = append(all.list, together(opts.Dir, list, groups)...)
 	if len(all.list) > 0 {
 		return nil, &Errors{Problems: all.sorted()}
 	}
-	set := NewSet(list...)
-	set.warnings = warnings
+	ask(groups, opts.Wait)
+	set, wrong := assemble(list, groups, nil)
+	if len(wrong) > 0 {
+		all.list = wrong
+		return nil, &Errors{Problems: all.sorted()}
+	}
+	set.warnings = append(warnings, set.warnings...)
 	return set, nil
 }
 
@@ -123,9 +145,12 @@ func manifests(dir string) (files []string, real string, err error) {
 }
 
 // together checks what no manifest can know alone.
-func together(dir string, list []*Tool) []Problem {
+func together(dir string, list []*Tool, groups []*group) []Problem {
 	var out []Problem
 	byName := make(map[string]*Tool, len(list))
+	for _, g := range groups {
+		list = append(list[:len(list):len(list)], &g.template)
+	}
 	for _, t := range list {
 		if first := byName[t.Name]; first != nil {
 			out = append(out, Problem{File: t.File, Line: t.nameLine, Column: t.nameColumn, Text: fmt.Sprintf("the name %q is taken by %s: expected each name once", t.Name, first.File)})
@@ -133,7 +158,7 @@ func together(dir string, list []*Tool) []Problem {
 		}
 		byName[t.Name] = t
 	}
-	if len(list) > MaxTools {
+	if len(list)-len(groups) > MaxTools {
 		out = append(out, Problem{File: dir, Text: fmt.Sprintf("expected at most %d tools, which is what an agent may have, found %d", MaxTools, len(list))})
 	}
 	return out
@@ -159,6 +184,7 @@ func Open(opts Options) (*Registry, error) {
 	}
 	r := &Registry{opts: opts, warned: make(map[string]bool)}
 	r.set.Store(set)
+	opts.keep(set)
 	r.warn(set)
 	return r, nil
 }
@@ -187,13 +213,16 @@ func (r *Registry) Reload() error {
 	if r.opts.Dir == "" {
 		return nil
 	}
-	set, err := Load(r.opts)
+	opts := r.opts
+	opts.Wait = min(opts.Wait, reloadWait)
+	set, err := Load(opts)
 	if err != nil {
 		kept := len(r.Set().sorted)
 		r.opts.Log.Error("reloading the tools found errors: the tools in force stay", "dir", r.opts.Dir, "tools", kept, "error", err)
 		return err
 	}
 	old := r.set.Swap(set)
+	r.opts.keep(set)
 	added, removed := difference(old, set)
 	r.opts.Log.Info("the tools were reloaded", "dir", r.opts.Dir, "tools", len(set.sorted), "added", added, "removed", removed)
 	r.warn(set)

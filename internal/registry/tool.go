@@ -57,6 +57,10 @@ type Tool struct {
 	Retry Retry
 	Rate  Rate
 
+	// Group is the name of the manifest, where that is one of many tools of an MCP
+	// server; empty for a tool with a manifest of its own.
+	Group string
+
 	schema *schema
 	// nameLine and nameColumn are the place of the name in the manifest.
 	nameLine, nameColumn int
@@ -100,6 +104,15 @@ func (r Rate) Window() (calls int, per time.Duration) {
 	}
 	n := min(max(1, math.Floor(r.Calls)), maxWindow)
 	return int(n), time.Duration(math.Ceil(float64(r.Per) * n / r.Calls))
+}
+
+// LimitName is the name under which the tool's calls are counted against its
+// Concurrency and Rate: the tools of a group share theirs.
+func (t *Tool) LimitName() string {
+	if t.Group != "" {
+		return t.Group
+	}
+	return t.Name
 }
 
 // Validate checks the input of a call. It returns nil, or an *InvalidError
@@ -207,6 +220,8 @@ type Set struct {
 	byName   map[string]*Tool
 	sorted   []*Tool
 	warnings []string
+	groups   []*group
+	absences []absence
 }
 
 // NewSet makes a set of tools. Of two tools of one name the last one stays.
@@ -222,10 +237,14 @@ func NewSet(list ...*Tool) *Set {
 	return s
 }
 
-// Lookup finds a tool by its name, case and all.
+// Lookup finds a tool by its name, case and all. Of an MCP server whose tools are
+// not known, or that lacks one which a manifest names, it finds one whose calls
+// are answered as unavailable; Tools does not have it.
 func (s *Set) Lookup(name string) (*Tool, bool) {
-	t, ok := s.byName[name]
-	return t, ok
+	if t, ok := s.byName[name]; ok {
+		return t, true
+	}
+	return s.absent(name)
 }
 
 // Tools gives all tools, sorted by name. The slice is the caller's own.

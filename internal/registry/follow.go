@@ -1,0 +1,74 @@
+package registry
+
+import (
+	"context"
+
+	"toolhand/internal/tools"
+)
+
+// keep tells the owner of the MCP servers what the set in force needs.
+func (o *Options) keep(set *Set) {
+	if o.Servers == nil {
+		return
+	}
+	var handlers []tools.Handler
+	for _, t := range set.sorted {
+		handlers = append(handlers, t.Handler)
+	}
+	var groups []*tools.MCPGroup
+	for _, g := range set.groups {
+		groups = append(groups, g.source)
+	}
+	o.Servers.Keep(handlers, groups)
+}
+
+// Follow takes the tools of groups as their MCP servers list them, until ctx ends:
+// of a server that was away when the folder was loaded, and of one that says that
+// its tools have changed. Nothing is read from the folder. What clashes with
+// something in force is left out, and the log says so. swapped is called after
+// each new set. It is called once.
+func (r *Registry) Follow(ctx context.Context, swapped func()) {
+	if r.opts.Servers == nil {
+		return
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-r.opts.Servers.Changed():
+			if r.regroup() {
+				swapped()
+			}
+		}
+	}
+}
+
+// regroup assembles the set anew of the manifests in force. It reports whether
+// it did.
+func (r *Registry) regroup() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	old := r.Set()
+	if len(old.groups) == 0 {
+		return false
+	}
+	var own []*Tool
+	for _, t := range old.sorted {
+		if t.Group == "" {
+			own = append(own, t)
+		}
+	}
+	set, wrong := assemble(own, old.groups, old)
+	for _, p := range wrong {
+		r.opts.Log.Error("a tool of an MCP server can't be used: what is in force stays", "error", p.String())
+	}
+	if len(set.sorted) > MaxTools {
+		return false
+	}
+	r.set.Store(set)
+	r.opts.keep(set)
+	added, removed := difference(old, set)
+	r.opts.Log.Info("the tools of MCP servers were taken", "tools", len(set.sorted), "added", added, "removed", removed)
+	r.warn(set)
+	return true
+}

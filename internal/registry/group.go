@@ -1,0 +1,235 @@
+package registry
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"toolhand/internal/tools"
+)
+
+// A group is a manifest of many tools of one MCP server. It is immutable; what
+// its server lists is asked for each time that a set is assembled.
+type group struct {
+	// template holds what the manifest says of each of the tools.
+	template Tool
+	cfg      tools.MCPConfig
+	source   *tools.MCPGroup
+	// line and column are the place of the key tools.
+	line, column int
+}
+
+// ask asks the servers of all groups that have listed nothing yet, and waits for
+// them for at most wait.
+func ask(groups []*group, wait time.Duration) {
+	if wait <= 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), wait)
+	defer cancel()
+	var all sync.WaitGroup
+	for _, g := range groups {
+		if _, _, err := g.source.Known(); err != nil {
+			all.Go(func() { _ = g.source.List(ctx) }) // Known tells why not
+		}
+	}
+	all.Wait()
+}
+
+// An absence is a group, or some of it, that calls can't reach.
+type absence struct {
+	group *group
+	names []string // the server's own; nil: all that the group asks for
+	why   error
+}
+
+// covers reports whether a name is one of those that can't be reached.
+func (a absence) covers(name string) bool {
+	own, ok := strings.CutPrefix(name, a.group.cfg.Prefix)
+	if !ok {
+		return false
+	}
+	if a.names != nil {
+		return slices.Contains(a.names, own)
+	}
+	return a.group.cfg.All || slices.Contains(a.group.cfg.Names, own)
+}
+
+// tool is one that answers each call with why it can't be reached.
+func (a absence) tool(name string) *Tool {
+	t := a.group.template
+	t.Name, t.Group, t.Handler = name, t.Name, unreachable{a.why}
+	t.Description = "A tool of an MCP server that is away."
+	t.InputSchema = json.RawMessage(`{"type":"object"}`)
+	ps := &problems{}
+	t.schema = compileSchema(ps, parseJSON(ps, t.InputSchema), schemaHome{})
+	return &t
+}
+
+// unreachable is the handler of a tool that is not there.
+type unreachable struct{ why error }
+
+// Call says why.
+func (u unreachable) Call(context.Context, tools.Call) (tools.Result, error) {
+	return tools.Result{}, &tools.UnavailableError{Err: u.why}
+}
+
+// Live says why.
+func (u unreachable) Live(context.Context) error { return u.why }
+
+// An assembly makes a set of the folder's own tools and of those of its groups.
+type assembly struct {
+	problems
+	byName   map[string]*Tool
+	list     []*Tool
+	absences []absence
+	warnings []string
+}
+
+// assemble makes a set of a folder's own tools, and of what the servers of its
+// groups list now. Of tools of one name the folder's own comes first, then what is
+// in force in old, then the first group; the others are problems, as is a tool that
+// is asked for by name and can't be had.
+func assemble(own []*Tool, groups []*group, old *Set) (*Set, []Problem) {
+	a := &assembly{byName: map[string]*Tool{}}
+	for _, t := range own {
+		a.byName[t.Name] = t
+		a.list = append(a.list, t)
+	}
+	made := make([][]*Tool, len(groups))
+	for i, g := range groups {
+		made[i] = a.toolsOf(g)
+	}
+	inForce := func(t *Tool) bool {
+		if old == nil {
+			return false
+		}
+		before := old.byName[t.Name]
+		return before != nil && before.Group == t.Group
+	}
+	for _, first := range []bool{true, false} {
+		for i, g := range groups {
+			for _, t := range made[i] {
+				if inForce(t) == first {
+					a.add(g, t)
+				}
+			}
+		}
+	}
+	set := NewSet(a.list...)
+	set.warnings, set.absences, set.groups = a.warnings, a.absences, groups
+	if len(a.list) > MaxTools {
+		a.file = a.list[len(a.list)-1].File
+		a.problems.add(0, 0, fmt.Sprintf("expected at most %d tools, which is what an agent may have, found %d", MaxTools, len(set.sorted)))
+	}
+	return set, a.problems.list
+}
+
+// add takes a tool into the set, if its name is free.
+func (a *assembly) add(g *group, t *Tool) {
+	switch first := a.byName[t.Name]; {
+	case first == nil:
+		a.byName[t.Name] = t
+		a.list = append(a.list, t)
+	case first.Group == t.Group:
+		a.skip(g, t.Name, errors.New("the server lists it twice"))
+	default:
+		a.problem(g, fmt.Sprintf("the name %q of a tool of the group %q is taken by %s: expected each name once (prefix gives the group's tools other names)", t.Name, t.Group, first.File))
+	}
+}
+
+func (a *assembly) problem(g *group, text string) {
+	a.file = g.template.File
+	a.problems.add(g.line, g.column, text)
+}
+
+func (a *assembly) skip(g *group, name string, why error) {
+	a.warnings = append(a.warnings, fmt.Sprintf("%s:%d:%d: the tool %s of the MCP server is left out: %s", g.template.File, g.line, g.column, quoteShort(name), why))
+}
+
+// toolsOf makes the tools of a group, as far as its server has listed them.
+func (a *assembly) toolsOf(g *group) []*Tool {
+	list, missing, err := g.source.Known()
+	if err != nil {
+		a.absences = append(a.absences, absence{group: g, why: err})
+		return nil
+	}
+	var made []*Tool
+	for _, listed := range list {
+		t, err := g.tool(listed)
+		switch {
+		case err == nil:
+			made = append(made, t)
+		case g.cfg.All:
+			a.skip(g, listed.Name, err)
+		default:
+			missing = append(missing, listed.Name)
+			a.problem(g, fmt.Sprintf("handler.mcp.tools: the tool %s of the MCP server can't be used: %s", quoteShort(listed.Name), err))
+		}
+	}
+	if len(missing) > 0 {
+		a.absences = append(a.absences, absence{group: g, names: missing, why: errors.New("its MCP server has no such tool that can be used")})
+	}
+	for _, name := range missing {
+		if !slices.ContainsFunc(list, func(t tools.ServerTool) bool { return t.Name == name }) {
+			a.problem(g, fmt.Sprintf("handler.mcp.tools: the MCP server has no tool %s", quoteShort(name)))
+		}
+	}
+	return made
+}
+
+// tool makes one tool of the group, checked as one of a manifest is.
+func (g *group) tool(listed tools.ServerTool) (*Tool, error) {
+	t := g.template
+	t.Name, t.Group, t.Description = g.cfg.Prefix+listed.Name, t.Name, listed.Description
+	if err := checkName(t.Name); err != nil {
+		return nil, fmt.Errorf("name: %w", err)
+	}
+	if err := checkDescription(t.Description); err != nil {
+		return nil, fmt.Errorf("description: %w", err)
+	}
+	ps := &problems{file: "input_schema"}
+	n := parseJSON(ps, listed.InputSchema)
+	if n != nil {
+		t.schema = compileSchema(ps, n, schemaHome{})
+	}
+	if len(ps.list) > 0 {
+		return nil, fmt.Errorf("input_schema: %s", ps.sorted()[0].Text)
+	}
+	t.InputSchema = n.json()
+	t.Handler = g.source.Handler(listed.Name)
+	return &t, nil
+}
+
+// Missing says which groups of tools have not been listed, one error a group: its
+// manifest, and why not.
+func (s *Set) Missing() []error {
+	var all []error
+	for _, a := range s.absences {
+		all = append(all, fmt.Errorf("%s: the tools of the group %q are not known: %w", a.group.template.File, a.group.template.Name, a.why))
+	}
+	return all
+}
+
+// Groups is how many manifests are groups of tools.
+func (s *Set) Groups() int { return len(s.groups) }
+
+// absent finds the tool that stands for one of a server that is away. Of several
+// groups that may be meant, the one with the longest prefix is.
+func (s *Set) absent(name string) (*Tool, bool) {
+	var found *absence
+	for _, a := range s.absences {
+		if a.covers(name) && (found == nil || len(a.group.cfg.Prefix) > len(found.group.cfg.Prefix)) {
+			found = &a
+		}
+	}
+	if found == nil {
+		return nil, false
+	}
+	return found.tool(name), true
+}

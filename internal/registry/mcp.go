@@ -1,0 +1,135 @@
+package registry
+
+import (
+	"errors"
+	"regexp"
+	"slices"
+
+	"toolhand/internal/tools"
+)
+
+var (
+	mcpKeys       = []string{"command", "dir", "env", "pass_env", "user", "url", "headers", "header_env", "tool", "tools", "prefix"}
+	prefixPattern = regexp.MustCompile(`^[A-Za-z0-9_-]{0,100}$`)
+)
+
+// mcpHandler makes the handler of one tool, or the group of many.
+func (m *manifest) mcpHandler(n *node, t *Tool, common tools.Common) (err error) {
+	cfg, ok := m.mcpConfig(n)
+	if !ok || t.Name == "" {
+		return nil
+	}
+	if !cfg.Group() {
+		t.Handler, err = m.opts.make.mcp(cfg, common, m.opts.Servers)
+		return err
+	}
+	m.group = &group{template: *t, cfg: cfg, line: n.get("tools").line, column: n.get("tools").column}
+	m.group.source, err = m.opts.make.mcpGroup(cfg, common, m.opts.Servers)
+	return err
+}
+
+// noServers stands in for the owner of MCP servers where there is none.
+func noServers(servers *tools.Servers) error {
+	if servers == nil {
+		return errors.New("there are no MCP servers here")
+	}
+	return nil
+}
+
+func makeMCP(cfg tools.MCPConfig, common tools.Common, servers *tools.Servers) (tools.Handler, error) {
+	if err := noServers(servers); err != nil {
+		return nil, err
+	}
+	return tools.NewMCP(cfg, common, servers)
+}
+
+func makeMCPGroup(cfg tools.MCPConfig, common tools.Common, servers *tools.Servers) (*tools.MCPGroup, error) {
+	if err := noServers(servers); err != nil {
+		return nil, err
+	}
+	return tools.NewMCPGroup(cfg, common, servers)
+}
+
+func (m *manifest) mcpConfig(n *node) (cfg tools.MCPConfig, ok bool) {
+	before := len(m.list)
+	if !m.mapping(n, "handler.mcp", `{ command: ["some-mcp-server"] }`) {
+		return cfg, false
+	}
+	m.known(n, "handler.mcp: ", mcpKeys)
+	cfg.Command = m.texts(n, "command", "handler.mcp.command")
+	cfg.URL = m.optional(n, "url", "handler.mcp.url")
+	command, url := n.get("command"), n.get("url")
+	switch {
+	case command == nil && url == nil:
+		m.at(n, "handler.mcp: expected a command (a program and its arguments) or a url, found neither")
+	case command != nil && url != nil:
+		m.at(n, "handler.mcp: expected a command or a url, found both")
+	case command != nil && command.kind == kindArray && (len(command.items) == 0 || len(cfg.Command) > 0 && cfg.Command[0] == ""):
+		m.at(command, "handler.mcp.command: expected the program and its arguments, such as [\"some-mcp-server\"], found no program")
+	case url != nil && url.kind == kindString && cfg.URL == "":
+		m.at(url, "handler.mcp.url: expected http://HOST/… or https://HOST/…, found nothing")
+	}
+	cfg.Dir = m.optional(n, "dir", "handler.mcp.dir")
+	cfg.Env = m.pairs(n, "env", "handler.mcp.env")
+	cfg.PassEnv = m.texts(n, "pass_env", "handler.mcp.pass_env")
+	cfg.User = m.optional(n, "user", "handler.mcp.user")
+	cfg.Headers = m.pairs(n, "headers", "handler.mcp.headers")
+	cfg.HeaderEnv = m.pairs(n, "header_env", "handler.mcp.header_env")
+	m.mcpTools(n, &cfg)
+	return cfg, len(m.list) == before
+}
+
+// mcpTools reads which of the server's tools are meant.
+func (m *manifest) mcpTools(n *node, cfg *tools.MCPConfig) {
+	one, many, prefix := n.get("tool"), n.get("tools"), n.get("prefix")
+	if one != nil {
+		if cfg.Tool, _ = m.text(one, "handler.mcp.tool"); cfg.Tool == "" && one.kind == kindString {
+			m.at(one, "handler.mcp.tool: expected the server's own name of the tool, found nothing")
+		}
+	}
+	switch {
+	case many == nil && prefix != nil:
+		m.at(prefix, "handler.mcp.prefix: expected only beside tools")
+		return
+	case many == nil:
+		return
+	case one != nil:
+		m.at(many, "handler.mcp: expected tool or tools, found both")
+	}
+	if prefix != nil {
+		if cfg.Prefix, _ = m.text(prefix, "handler.mcp.prefix"); !prefixPattern.MatchString(cfg.Prefix) {
+			m.at(prefix, "handler.mcp.prefix: expected at most 100 letters, digits, _ and -, found %s", prefix.describe())
+		}
+	}
+	if many.kind == kindString && many.text == "*" {
+		cfg.All = true
+		return
+	}
+	if many.kind != kindArray || len(many.items) == 0 {
+		m.at(many, "handler.mcp.tools: expected \"*\" or a list of the server's own names, found %s", many.describe())
+		return
+	}
+	cfg.Names = m.texts(n, "tools", "handler.mcp.tools")
+	for i, name := range cfg.Names {
+		if err := checkName(cfg.Prefix + name); err != nil {
+			m.at(many, "handler.mcp.tools: the name %s with its prefix: %s", quoteShort(name), err)
+		}
+		if slices.Contains(cfg.Names[:i], name) {
+			m.at(many, "handler.mcp.tools: %s is there twice", quoteShort(name))
+		}
+	}
+}
+
+// groupOnly tells of keys that a manifest of a group can't have.
+func (m *manifest) groupOnly(top *node) {
+	for _, key := range []string{"description", "input_schema", "input_schema_file"} {
+		if n := top.get(key); n != nil {
+			m.at(n, "%s: expected none in the manifest of a group (handler.mcp.tools): it comes from the server", key)
+		}
+	}
+}
+
+// isGroup reports whether a handler is one of many tools.
+func isGroup(kind string, n *node) bool {
+	return kind == "mcp" && n != nil && n.kind == kindObject && n.get("tools") != nil
+}
