@@ -298,6 +298,7 @@ func (o *outside) rest() {
 // probe is a turn in the calm: it must go as if nothing had been (invariants 4
 // and 6).
 func (o *outside) probe() {
+	o.watch(10 * time.Second) // what was under way at the calm may still kill
 	for begun := time.Now(); o.last().isDead(); time.Sleep(time.Second) {
 		if time.Since(begun) > 5*time.Minute {
 			o.problem("the worker stays down")

@@ -18,10 +18,12 @@ const seedsPerStore = 25
 // worker whose every operation may go wrong, and which is killed at any point,
 // and looks at everything from outside. Each seed stands for its own choices:
 // what the agent and the user do when, and what becomes of the nth operation of
-// its kind on a call in a life. JOURNAL_SEEDS is how many seeds, JOURNAL_SEED
-// the only one.
+// its kind on a call in a life.
+// What happens at one and the same instant is in the scheduler's order: a seed
+// whose failure hangs on that shows it in some of its runs (-count).
+// JOURNAL_SEEDS is how many seeds, JOURNAL_SEED the only one.
 func TestInvariants1To6And8OverSeeds(t *testing.T) {
-	from, to := uint64(0), number(t, "JOURNAL_SEEDS", 200)
+	from, to := uint64(0), number(t, "JOURNAL_SEEDS", 150)
 	if one := number(t, "JOURNAL_SEED", 0); os.Getenv("JOURNAL_SEED") != "" {
 		from, to = one, one+1
 	}
@@ -153,13 +155,13 @@ func (s *tally) check(t *testing.T, seeds uint64) {
 		line := op
 		for h := well; h <= diesAfter; h++ {
 			line += fmt.Sprintf(", %s %d", h, s.n[op+" "+h.String()])
-			if n := s.n[op+" "+h.String()]; n == 0 && seeds >= 200 {
+			if n := s.n[op+" "+h.String()]; n == 0 && seeds >= 150 {
 				t.Errorf("in %d seeds no %s %s", seeds, op, h)
 			}
 		}
 		for i := beforeDone; i <= afterDone; i++ {
 			line += fmt.Sprintf(", %s %d", i, s.n[op+" "+i.String()])
-			if n := s.n[op+" "+i.String()]; n == 0 && seeds >= 200 {
+			if n := s.n[op+" "+i.String()]; n == 0 && seeds >= 150 {
 				t.Errorf("in %d seeds no %s is %s", seeds, op, i)
 			}
 		}
