@@ -151,6 +151,7 @@ func (w *worker) daemon(ctx context.Context, signals <-chan os.Signal, server *a
 		wg.Go(func() { serveAdmin(beside, server, w.log) })
 	}
 	wg.Go(func() { w.watch(beside, signals, drained, func() { stop(errSecondSignal) }) })
+	wg.Go(func() { w.registry.Follow(beside, func() { w.reloaded(beside) }) })
 	var broken error // owned by watchStore until wg is done
 	wg.Go(func() {
 		if broken = w.watchStore(beside); broken != nil {

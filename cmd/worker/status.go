@@ -165,7 +165,7 @@ func (w *worker) toolsStatus() []toolStatus {
 	load := w.slots.Load()
 	for _, t := range w.registry.Set().Tools() {
 		st := statusOf(t)
-		st.Running, st.Waiting = load[t.Name].Running, load[t.Name].Waiting
+		st.Running, st.Waiting = load[t.LimitName()].Running, load[t.LimitName()].Waiting
 		if c := w.circuits.Status(t.Name); c.Failures > 0 {
 			st.Circuit = &c
 		}

@@ -13,10 +13,8 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"toolhand/internal/config"
 	"toolhand/internal/loop"
 	"toolhand/internal/registry"
-	"toolhand/internal/telemetry"
 	"toolhand/internal/tools"
 )
 
@@ -32,30 +30,6 @@ func (toolsCmd) Help() string {
 	return "Example:\n\n  worker tools check --tools-dir ./tools.d\n"
 }
 
-// openTools loads the tools of the configuration for a command that ends soon.
-// The caller closes procs.
-func (f configFlags) openTools(p *process) (dir string, set *registry.Set, procs *tools.Processes, err error) {
-	cfg, _, err := f.load(p)
-	if err != nil {
-		return "", nil, nil, err
-	}
-	log, err := newLogger(p, config.Log{Level: "warn", Format: cfg.Log.Format}, &telemetry.Secrets{})
-	if err != nil {
-		return "", nil, nil, err
-	}
-	if procs, err = tools.NewProcesses(log); err != nil {
-		return "", nil, nil, fmt.Errorf("processes of tools can't be kept: %w", err)
-	}
-	set, err = registry.Load(registry.Options{Dir: cfg.Tools.Dir, Processes: procs, Log: log, LookupEnv: p.lookupEnv})
-	if err != nil {
-		return "", nil, nil, errors.Join(err, procs.Close())
-	}
-	for _, text := range set.Warnings() {
-		fmt.Fprintln(p.stderr, "warning:", text)
-	}
-	return cfg.Tools.Dir, set, procs, nil
-}
-
 type toolsListCmd struct {
 	configFlags
 	JSON bool `help:"Print JSON."`
@@ -68,11 +42,19 @@ func (toolsListCmd) Help() string {
 
 // Run lists the tools.
 func (c toolsListCmd) Run(p *process) error {
-	_, set, procs, err := c.openTools(p)
+	b, err := c.openTools(p, listWait)
 	if err != nil {
 		return err
 	}
-	defer procs.Close()
+	defer b.close()
+	// What is known is shown, and the exit code says that it is not all.
+	if err := c.print(p, b.set); err != nil {
+		return err
+	}
+	return b.missing()
+}
+
+func (c toolsListCmd) print(p *process, set *registry.Set) error {
 	if c.JSON {
 		all := []toolStatus{}
 		for _, t := range set.Tools() {
@@ -117,12 +99,16 @@ Example:
 
 // Run checks the manifests.
 func (c toolsCheckCmd) Run(p *process) error {
-	dir, set, procs, err := c.openTools(p)
+	b, err := c.openTools(p, 0)
 	if err != nil {
 		return err
 	}
-	defer procs.Close()
-	fmt.Fprintf(p.stdout, "%s: %d tools, all well\n", dir, len(set.Tools()))
+	defer b.close()
+	groups := ""
+	if n := b.set.Groups(); n > 0 {
+		groups = fmt.Sprintf(" and %d groups of MCP servers' tools", n)
+	}
+	fmt.Fprintf(p.stdout, "%s: %d tools%s, all well\n", b.dir, len(b.set.Tools()), groups)
 	return nil
 }
 
@@ -140,12 +126,15 @@ Example:
 
 // Run prints the agent's tools array.
 func (c toolsExportCmd) Run(p *process) error {
-	_, set, procs, err := c.openTools(p)
+	b, err := c.openTools(p, listWait)
 	if err != nil {
 		return err
 	}
-	defer procs.Close()
-	out, err := set.Export()
+	defer b.close()
+	if err := b.missing(); err != nil {
+		return err
+	}
+	out, err := b.set.Export()
 	if err != nil {
 		return usageError{err}
 	}
@@ -185,11 +174,18 @@ func (c toolsCallCmd) Run(p *process) error {
 	if !json.Valid(input) {
 		return usageError{fmt.Errorf("the input is not valid JSON: %s", jsonProblem(input))}
 	}
-	_, set, procs, err := c.openTools(p)
+	b, err := c.openTools(p, 0)
 	if err != nil {
 		return err
 	}
-	defer procs.Close()
+	defer b.close()
+	// Only who asks for a tool of an MCP server waits for one.
+	if b.set.Groups() > 0 && !slices.Contains(names(b.set), c.Name) {
+		if err := b.load(listWait); err != nil {
+			return err
+		}
+	}
+	set := b.set
 	if _, ok := set.Lookup(c.Name); !ok {
 		return usageError{fmt.Errorf("unknown tool %q; there are: %s", c.Name, strings.Join(names(set), ", "))}
 	}

@@ -30,6 +30,7 @@ type worker struct {
 	secrets   *telemetry.Secrets
 	lookupEnv func(string) (string, bool)
 	procs     *tools.Processes
+	servers   *tools.Servers
 	registry  *registry.Registry
 	client    *upstream.Client
 	slots     *slots.Slots
@@ -65,12 +66,13 @@ func newWorker(ctx context.Context, cfg *config.Config, log *slog.Logger, secret
 	if w.procs, err = tools.NewProcesses(log); err != nil {
 		return nil, fmt.Errorf("processes of tools can't be kept: %w", err)
 	}
-	w.registry, err = registry.Open(registry.Options{Dir: cfg.Tools.Dir, Processes: w.procs, Log: log, LookupEnv: lookupEnv})
+	w.servers = tools.NewServers(w.procs, log)
+	w.registry, err = registry.Open(registry.Options{Dir: cfg.Tools.Dir, Processes: w.procs, Servers: w.servers, Wait: listWait, Log: log, LookupEnv: lookupEnv})
 	if err != nil {
-		return nil, errors.Join(err, w.procs.Close())
+		return nil, errors.Join(err, w.closeTools())
 	}
 	if err := w.openJournal(ctx); err != nil {
-		return nil, errors.Join(err, w.procs.Close())
+		return nil, errors.Join(err, w.closeTools())
 	}
 	w.fleet = fleet.New(fleet.Config{New: w.newSession, MaxActive: cfg.Sessions.MaxActive, Log: log})
 	return w, nil
@@ -137,8 +139,13 @@ func (w *worker) reload(ctx context.Context) {
 	if w.registry.Reload() != nil {
 		return // it has said why
 	}
+	w.reloaded(ctx)
+}
+
+// reloaded has the rest of the worker take another set of tools.
+func (w *worker) reloaded(ctx context.Context) {
 	for _, t := range w.registry.Set().Tools() {
-		w.slots.Limit(t.Name, loop.LimitOf(t))
+		w.slots.Limit(t.LimitName(), loop.LimitOf(t))
 	}
 	w.fleet.Reload(ctx)
 }
@@ -160,10 +167,12 @@ func (w *worker) serve(drain, hard context.Context) (left int) {
 func (w *worker) close() {
 	w.client.Close()
 	w.closeBus(w.bus)
-	if err := w.procs.Close(); err != nil {
+	if err := w.closeTools(); err != nil {
 		w.log.Warn("processes of tools", "error", err)
 	}
 }
+
+func (w *worker) closeTools() error { return errors.Join(w.servers.Close(), w.procs.Close()) }
 
 // openAdmin takes the admin address and registers what each part can say.
 func (w *worker) openAdmin() (*admin.Server, error) {

@@ -15,8 +15,9 @@
 // history says that its call is answered. A lost Start or Finish voids "at most
 // once".
 //
-// An entry never expires, and none is dropped for another: a full bucket refuses
-// writes. What nobody names to [Journal.Forget] stays.
+// An entry does not expire by itself, and none is dropped for another: a full
+// bucket refuses writes. What nobody names to [Journal.Forget] stays, but for
+// what [Journal.Expire] is told will never be sent.
 //
 // # Order and fences
 //

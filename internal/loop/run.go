@@ -32,7 +32,7 @@ func (s *Session) startAttempt(q queue) {
 	a := &attempt{steps: make(chan attemptStep, 1), cancel: cancel}
 	s.running[q.call.ID] = a
 	// The place in the row is taken here, where calls are in their order.
-	ticket := s.cfg.Slots.Queue(s.cfg.Session, q.tool.Name, LimitOf(q.tool))
+	ticket := s.cfg.Slots.Queue(s.cfg.Session, q.tool.LimitName(), LimitOf(q.tool))
 	s.spawn(func() {
 		defer cancel(nil)
 		s.post(s.attempt(ctx, a, ticket, q))
