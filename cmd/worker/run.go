@@ -108,11 +108,11 @@ func (w *worker) greet(path string) {
 // errStopped says that a signal came before the worker had started.
 var errStopped = errors.New("stopped as asked")
 
-// startWorker puts a worker together, which may take as long as its journal's
-// server is away. A signal that asks to stop ends that.
-func startWorker(ctx context.Context, signals <-chan os.Signal, start func(context.Context) (*worker, error)) (*worker, error) {
+// startWorker puts a worker together, which may take as long as its NATS server
+// is away. A signal that asks to stop ends that.
+func startWorker[W interface{ close() }](ctx context.Context, signals <-chan os.Signal, start func(context.Context) (W, error)) (W, error) {
 	type outcome struct {
-		w   *worker
+		w   W
 		err error
 	}
 	ctx, cancel := context.WithCancel(ctx)
@@ -131,10 +131,11 @@ func startWorker(ctx context.Context, signals <-chan os.Signal, start func(conte
 				continue // all is read now anyway
 			}
 			cancel()
-			if o := <-done; o.w != nil {
+			if o := <-done; o.err == nil {
 				o.w.close()
 			}
-			return nil, errStopped
+			var none W
+			return none, errStopped
 		}
 	}
 }
@@ -150,7 +151,12 @@ func (w *worker) daemon(ctx context.Context, signals <-chan os.Signal, server *a
 	if server != nil {
 		wg.Go(func() { serveAdmin(beside, server, w.log) })
 	}
-	wg.Go(func() { w.watch(beside, signals, drained, func() { stop(errSecondSignal) }) })
+	wg.Go(func() {
+		watchSignals(beside, signals, watched{
+			log: w.log, grace: w.cfg.Shutdown.Grace,
+			reload: w.reload, drain: drained, stop: func() { stop(errSecondSignal) },
+		})
+	})
 	wg.Go(func() { w.registry.Follow(beside, func() { w.reloaded(beside) }) })
 	var broken error // owned by watchStore until wg is done
 	wg.Go(func() {
@@ -179,8 +185,17 @@ func serveAdmin(ctx context.Context, server *admin.Server, log *slog.Logger) {
 	}
 }
 
-// watch acts on signals until ctx ends.
-func (w *worker) watch(ctx context.Context, signals <-chan os.Signal, drain, stop func()) {
+// watched is what signals do to a command.
+type watched struct {
+	log    *slog.Logger
+	grace  config.Duration
+	reload func(context.Context)
+	drain  func() // no new calls
+	stop   func() // everything at once
+}
+
+// watchSignals acts on signals until ctx ends.
+func watchSignals(ctx context.Context, signals <-chan os.Signal, w watched) {
 	draining := false
 	for {
 		select {
@@ -193,11 +208,11 @@ func (w *worker) watch(ctx context.Context, signals <-chan os.Signal, drain, sto
 				w.reload(ctx)
 			case draining:
 				w.log.Warn("second signal: stopping at once", "signal", sig.String())
-				stop()
+				w.stop()
 			default:
 				draining = true
-				w.log.Info("stopping", "signal", sig.String(), "grace", w.cfg.Shutdown.Grace)
-				drain()
+				w.log.Info("stopping", "signal", sig.String(), "grace", w.grace)
+				w.drain()
 			}
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"toolhand/internal/journal"
 	"toolhand/internal/loop"
 	"toolhand/internal/loop/circuit"
+	"toolhand/internal/loop/slots"
 	"toolhand/internal/registry"
 )
 
@@ -53,15 +54,17 @@ func (s *stats) snapshot() map[loop.Outcome]int64 {
 // register tells the admin server what each part can say of itself.
 func (w *worker) register(s *admin.Server) {
 	s.Ready(w.unready)
-	s.Section("version", func() any {
-		v, c := versions()
-		return map[string]string{"version": v, "commit": c}
-	})
+	s.Section("version", versionStatus)
 	s.Section("worker", func() any { return w.workerStatus() })
 	s.Section("sessions", func() any { return w.statuses() })
 	s.Section("calls", func() any { return w.callsStatus() })
 	s.Section("journal", func() any { return w.journalStatus() })
-	s.Section("tools", func() any { return w.toolsStatus() })
+	s.Section("tools", func() any { return toolsStatus(w.registry.Set(), w.slots, w.circuits) })
+}
+
+func versionStatus() any {
+	v, c := versions()
+	return map[string]string{"version": v, "commit": c}
 }
 
 func (w *worker) statuses() []loop.Status {
@@ -160,13 +163,14 @@ func statusOf(t *registry.Tool) toolStatus {
 	return st
 }
 
-func (w *worker) toolsStatus() []toolStatus {
+// toolsStatus is the tools in force, with what runs of them and their circuits.
+func toolsStatus(set *registry.Set, s *slots.Slots, circuits *circuit.Circuits) []toolStatus {
 	all := []toolStatus{}
-	load := w.slots.Load()
-	for _, t := range w.registry.Set().Tools() {
+	load := s.Load()
+	for _, t := range set.Tools() {
 		st := statusOf(t)
-		st.Running, st.Waiting = load[t.LimitName()].Running, load[t.LimitName()].Waiting
-		if c := w.circuits.Status(t.Name); c.Failures > 0 {
+		st.Running, st.Waiting = load[t.Name].Running, load[t.Name].Waiting
+		if c := circuits.Status(t.Name); c.Failures > 0 {
 			st.Circuit = &c
 		}
 		all = append(all, st)

@@ -174,25 +174,29 @@ func (w *worker) close() {
 
 func (w *worker) closeTools() error { return errors.Join(w.servers.Close(), w.procs.Close()) }
 
-// openAdmin takes the admin address and registers what each part can say.
-func (w *worker) openAdmin() (*admin.Server, error) {
-	if w.cfg.Admin.Listen == "" {
+// listenAdmin takes the admin address; nil where there is to be none.
+func listenAdmin(cfg *config.Config, secrets *telemetry.Secrets, log *slog.Logger) (*admin.Server, error) {
+	if cfg.Admin.Listen == "" {
 		return nil, nil
 	}
-	token := ""
-	if w.cfg.Admin.TokenFile != "" {
-		t, err := config.ReadKeyFile(w.cfg.Admin.TokenFile)
-		if err != nil {
-			return nil, usageError{fmt.Errorf("admin.token_file: %w", err)}
-		}
-		token = t
-		w.secrets.Add(token)
-	}
-	server, err := admin.Listen(w.cfg.Admin.Listen, token, w.log)
+	token, err := readToken("admin.token_file", cfg.Admin.TokenFile, secrets)
 	if err != nil {
 		return nil, err
 	}
+	page, err := admin.Listen(cfg.Admin.Listen, token, log)
+	if err != nil {
+		return nil, err
+	}
+	log.Info("admin address", "listen", page.Addr().String())
+	return page, nil
+}
+
+// openAdmin takes the admin address and registers what each part can say.
+func (w *worker) openAdmin() (*admin.Server, error) {
+	server, err := listenAdmin(w.cfg, w.secrets, w.log)
+	if server == nil || err != nil {
+		return nil, err
+	}
 	w.register(server)
-	w.log.Info("admin address", "listen", server.Addr().String())
 	return server, nil
 }

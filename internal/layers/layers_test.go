@@ -18,6 +18,7 @@ type rule struct {
 var rules = map[string]rule{
 	"loop":      {[]string{"upstream", "registry", "journal", "tools"}, "it serves one session; which sessions, and how the process is set up, is decided above it"},
 	"fleet":     {[]string{"loop", "upstream"}, "it decides which sessions are served; what a session does with its tools is loop's"},
+	"serve":     {[]string{"loop", "registry", "tools"}, "it runs single calls for others; it has no session, no API and no journal"},
 	"registry":  {[]string{"tools"}, "the set of tools is the same whoever calls them: demo, check and run"},
 	"tools":     {nil, "a handler knows its call and nothing of sessions, so that it can be run alone"},
 	"upstream":  {nil, "it speaks the API; what an event means for a call is loop's"},

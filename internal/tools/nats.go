@@ -56,7 +56,7 @@ func (h *natsHandler) Call(ctx context.Context, call Call) (Result, error) {
 	}()
 	reply, err := nc.RequestMsgWithContext(waiting, msg)
 	if err == nil {
-		return h.result(reply), nil
+		return h.answer(reply)
 	}
 	return Result{}, h.failure(ctx, waiting, nc, call, err)
 }
@@ -95,6 +95,18 @@ func (h *natsHandler) tell(nc *nats.Conn, call Call) {
 	if err := nc.PublishMsg(msg); err != nil {
 		h.log.Debug("the handler can't be told that its call is over", "tool", call.Tool, "call", call.ID, "error", err)
 	}
+}
+
+// answer is what a reply says: of a worker that serves the tool also that the
+// call did not run, or that its outcome is not known.
+func (h *natsHandler) answer(reply *nats.Msg) (Result, error) {
+	switch reply.Header.Get(OutcomeHeader) {
+	case OutcomeUnavailable:
+		return Result{}, &UnavailableError{Err: errors.New(ReplyText(reply.Data))}
+	case OutcomeUnknown:
+		return Result{}, &LostError{Err: errors.New(ReplyText(reply.Data))}
+	}
+	return h.result(reply), nil
 }
 
 // result is what a reply says. A service's error stands in its headers.

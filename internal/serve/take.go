@@ -1,0 +1,110 @@
+package serve
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/micro"
+
+	"toolhand/internal/loop"
+	"toolhand/internal/tools"
+)
+
+// localCall is the id of a call whose asker gave it none.
+const localCall = "sevt_unnamed"
+
+// take takes one request in. The call runs beside: the subscription's goroutine
+// goes on to the next one.
+func (s *Server) take(req micro.Request) {
+	call, err := parse(req)
+	if err != nil {
+		s.respond(req, call, unavailable(call.Tool, err), tools.OutcomeUnavailable)
+		return
+	}
+	ctx, end, ok := s.begin(call)
+	if !ok {
+		s.respond(req, call, unavailable(call.Tool, errors.New("the worker that serves it takes no more calls")), tools.OutcomeUnavailable)
+		return
+	}
+	go func() {
+		defer end()
+		report, err := s.run(ctx, call)
+		if errors.Is(err, errCalledOff) {
+			return
+		}
+		s.respond(req, call, report.Result, string(report.Outcome))
+	}()
+}
+
+// parse reads the call from the request. The tool is the one of the subject,
+// whatever the headers say.
+func parse(req micro.Request) (call tools.Call, err error) {
+	h := req.Headers()
+	call = tools.Call{
+		ID: h.Get("Tool-Use-Id"), Tool: strings.TrimPrefix(req.Subject(), "toolhand.tool."),
+		Session: h.Get("Session-Id"), Thread: h.Get("Session-Thread-Id"), Input: json.RawMessage(req.Data()),
+	}
+	if call.ID == "" {
+		call.ID = localCall
+	}
+	if len(call.Input) == 0 {
+		call.Input = json.RawMessage("{}")
+	}
+	if text := h.Get("Tool-Deadline"); text != "" {
+		if call.Deadline, err = time.Parse(time.RFC3339Nano, text); err != nil {
+			return call, fmt.Errorf("the header Tool-Deadline is no time in RFC 3339: %q", text)
+		}
+	}
+	return call, nil
+}
+
+// run runs a call to its end. Its report has a result, whatever happens.
+func (s *Server) run(ctx context.Context, call tools.Call) (loop.Report, error) {
+	report, err := s.cfg.Once.Call(ctx, call)
+	if err != nil {
+		report = loop.Report{ID: call.ID, Tool: call.Tool, Thread: call.Thread, Outcome: loop.Interrupted}
+		if !errors.Is(err, errCalledOff) {
+			report.Outcome = loop.UnknownOutcome
+			report.Result = tools.Error(fmt.Sprintf("Tool %q was interrupted: its outcome is unknown: %s", call.Tool, err))
+		}
+	}
+	s.cfg.Log.Info("call served", "tool", call.Tool, "call", call.ID, "session", call.Session,
+		"outcome", string(report.Outcome), "duration", report.Duration.Round(time.Microsecond).String(), "bytes", report.Bytes)
+	if s.cfg.Report != nil {
+		s.cfg.Report(report)
+	}
+	return report, err
+}
+
+func unavailable(tool string, why error) tools.Result {
+	return tools.Error(fmt.Sprintf("Tool %q is unavailable: %s", tool, why))
+}
+
+// respond sends the result. One that NATS does not take is replaced by an error
+// that says so: nobody must wait for it in vain.
+func (s *Server) respond(req micro.Request, call tools.Call, r tools.Result, outcome string) {
+	data := tools.EncodeReply(r)
+	headers := micro.WithHeaders(micro.Headers{tools.OutcomeHeader: []string{outcome}})
+	if limit := s.cfg.Conn.MaxPayload(); int64(len(data))+1024 > limit {
+		data = tools.EncodeReply(tools.Error(fmt.Sprintf("Tool %q ran, but its result of %d bytes is larger than the %d bytes that the NATS server takes", call.Tool, len(data), limit)))
+	}
+	if err := req.Respond(data, headers); err != nil {
+		s.cfg.Log.Error("a result can't be sent back: who asked will take its outcome as unknown", "tool", call.Tool, "call", call.ID, "error", err)
+	}
+}
+
+// Tools are the names of the tools that are offered, in order.
+func (s *Server) Tools() []string {
+	all, _ := s.offers()
+	var names []string
+	for _, t := range all {
+		names = append(names, t.Name)
+	}
+	slices.Sort(names)
+	return names
+}
