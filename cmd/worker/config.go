@@ -69,7 +69,8 @@ func enoughRoom(cfg *config.Config) error {
 }
 
 type configCmd struct {
-	Check configCheckCmd `cmd:"" help:"Check a configuration and say what is wrong with it."`
+	Check  configCheckCmd  `cmd:"" help:"Check a configuration and say what is wrong with it."`
+	Schema configSchemaCmd `cmd:"" help:"Print the JSON Schema of worker.yaml."`
 }
 
 // Help is the long help.

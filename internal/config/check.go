@@ -5,7 +5,6 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,45 +12,20 @@ import (
 	"github.com/goccy/go-yaml/token"
 )
 
-// names are ids of sessions and agents, and names of tools: what can be part
-// of a URL and of a NATS subject as it is.
-var names = regexp.MustCompile(`^[A-Za-z0-9_-]{1,128}$`)
-
 // SessionID says what is wrong with id as the id of a session; nil if nothing.
 func SessionID(id string) error {
-	if wrong := checkName(id); wrong != "" {
-		return fmt.Errorf("session id %s", wrong)
+	if part := nameOf(); part.Validate(id) != nil {
+		return fmt.Errorf("session id is %s, expected %s", quote(id), part.Title)
 	}
 	return nil
 }
 
-func checkName(s string) string {
-	if names.MatchString(s) {
-		return ""
-	}
-	return fmt.Sprintf("is %s, expected 1-128 letters, digits, _ and -", quote(s))
-}
-
-// check reports every value that has the right type and can't be.
+// check reports what a schema can't say: what a value means, and what two keys
+// mean together.
 func (w *walk) check(c *Config) {
 	for _, r := range rules {
 		if wrong := r.check(c); wrong != "" {
 			w.report(r.key, wrong)
-		}
-	}
-	w.names("sessions.ids", c.Sessions.IDs)
-	w.names("sessions.discover.agent_ids", c.Sessions.Discover.AgentIDs)
-	w.names("tools.discover", c.Tools.Discover.Names)
-}
-
-// names reports elements of a list that are no names, or stand there twice.
-func (w *walk) names(key string, list []string) {
-	for i, name := range list {
-		element := key + "[" + strconv.Itoa(i) + "]"
-		if wrong := checkName(name); wrong != "" {
-			w.report(element, wrong)
-		} else if before := slices.Index(list, name); before < i {
-			w.report(element, fmt.Sprintf("%s stands there twice, expected distinct ones", name))
 		}
 	}
 }
@@ -76,7 +50,7 @@ func (w *walk) report(key, text string) {
 	w.add(pos, key, text)
 }
 
-// rule is a bound of one key: check says what is wrong, "" if nothing.
+// rule judges one key beyond the schema: check says what is wrong, "" if nothing.
 type rule struct {
 	key   string
 	check func(*Config) string
@@ -85,73 +59,11 @@ type rule struct {
 var rules = []rule{
 	{"upstream.base_url", func(c *Config) string { return checkBaseURL(c.Upstream.BaseURL) }},
 	{"upstream.api_key_file", func(c *Config) string { return checkKeyFile(c.Upstream.APIKeyFile) }},
-	{"upstream.requests_per_minute", func(c *Config) string { return checkMin(c.Upstream.RequestsPerMinute, 0) }},
-	{"upstream.stream_idle_timeout", func(c *Config) string { return checkPositive(c.Upstream.StreamIdleTimeout) }},
-	{"upstream.reconcile_interval", func(c *Config) string { return checkPositive(c.Upstream.ReconcileInterval) }},
-	{"upstream.request_timeout", func(c *Config) string { return checkPositive(c.Upstream.RequestTimeout) }},
-	{"upstream.send_timeout", func(c *Config) string { return checkPositive(c.Upstream.SendTimeout) }},
-	{"sessions.discover.interval", func(c *Config) string { return checkPositive(c.Sessions.Discover.Interval) }},
 	{"sessions.webhook.listen", func(c *Config) string { return checkListen(c.Sessions.Webhook.Listen) }},
 	{"sessions.webhook.path", func(c *Config) string { return checkURLPath(c.Sessions.Webhook.Path) }},
-	{"sessions.max_active", func(c *Config) string { return checkMin(c.Sessions.MaxActive, 1) }},
-	{"sessions.max_idle", func(c *Config) string { return checkNotNegative(c.Sessions.MaxIdle) }},
-	{"results.flush", func(c *Config) string { return checkOneOf(c.Results.Flush, FlushTurn, FlushEager) }},
-	{"results.linger", func(c *Config) string { return checkNotNegative(c.Results.Linger) }},
-	{"tools.dir", func(c *Config) string { return checkNotEmpty(c.Tools.Dir, "the path of a directory") }},
-	{"tools.unknown", func(c *Config) string { return checkOneOf(c.Tools.Unknown, UnknownError, UnknownIgnore) }},
-	{"tools.concurrency", func(c *Config) string { return checkMin(c.Tools.Concurrency, 1) }},
 	{"nats.url", func(c *Config) string { return checkNATSURL(c.NATS) }},
 	{"nats.listen", func(c *Config) string { return checkGuarded(c.NATS.Listen, c.NATS.TokenFile, "nats.token_file") }},
-	{"nats.replicas", func(c *Config) string { return checkReplicas(c.NATS.Replicas) }},
-	{"journal.sync", func(c *Config) string { return checkOneOf(c.Journal.Sync, SyncAlways, SyncInterval) }},
 	{"admin.listen", func(c *Config) string { return checkGuarded(c.Admin.Listen, c.Admin.TokenFile, "admin.token_file") }},
-	{"log.level", func(c *Config) string { return checkOneOf(c.Log.Level, "debug", "info", "warn", "error") }},
-	{"log.format", func(c *Config) string { return checkOneOf(c.Log.Format, "auto", "tint", "text", "json") }},
-	{"shutdown.grace", func(c *Config) string { return checkNotNegative(c.Shutdown.Grace) }},
-}
-
-func checkOneOf(s string, allowed ...string) string {
-	if slices.Contains(allowed, s) {
-		return ""
-	}
-	last := len(allowed) - 1
-	return fmt.Sprintf("is %s, expected %s or %s", quote(s), strings.Join(allowed[:last], ", "), allowed[last])
-}
-
-func checkNotEmpty(s, expected string) string {
-	if s != "" {
-		return ""
-	}
-	return "is empty, expected " + expected
-}
-
-func checkMin(n, least int) string {
-	if n >= least {
-		return ""
-	}
-	return fmt.Sprintf("is %d, expected at least %d", n, least)
-}
-
-// checkReplicas has the bounds of JetStream.
-func checkReplicas(n int) string {
-	if n >= 1 && n <= 5 {
-		return ""
-	}
-	return fmt.Sprintf("is %d, expected 1 to 5", n)
-}
-
-func checkPositive(d Duration) string {
-	if d > 0 {
-		return ""
-	}
-	return fmt.Sprintf("is %s, expected more than 0s", d)
-}
-
-func checkNotNegative(d Duration) string {
-	if d >= 0 {
-		return ""
-	}
-	return fmt.Sprintf("is %s, expected 0s or more", d)
 }
 
 // checkKeyFile catches the key itself in place of its file, and does not

@@ -104,11 +104,7 @@ func TestEveryRuleIsOfAKey(t *testing.T) {
 	for _, r := range rules {
 		v := reflect.ValueOf(Default())
 		for name := range strings.SplitSeq(r.key, ".") {
-			field, ok := fieldOf(v, name)
-			if !ok {
-				t.Fatalf("no field has the key %s", r.key)
-			}
-			v = field
+			v = fieldOf(v, name)
 		}
 	}
 }

@@ -6,10 +6,18 @@
 // and column, so that an operator repairs a file in one go. The result of a
 // broken file is an error and nothing else: no half of it ever takes effect.
 //
-// The walk is our own and not the YAML library's, because that stops at the
-// first error and says neither what was expected nor how to write it. It follows
-// the fields of Config by their yaml tags: a key is added by adding a field, its
-// default in [Default], and its bounds in the table of check.go.
+// What a file may say stands in one place, worker.schema.json: keys, types,
+// bounds, words, and for people what is expected (title) and what for
+// (description). Editors use it ([Schema]), and so does Load: the walk knows no
+// key that the schema lacks, and the values that it took are judged by a validator
+// of JSON Schema. Go adds what a schema can't say (check.go), and the words. A test
+// writes many values at every key and lets both judge; schema_test.go names the
+// few differences.
+//
+// The walk is our own and neither the YAML library's nor the validator's, because
+// those say neither where nor what was expected nor how to write it. A key is
+// added by adding it to the schema, with its default, a field to Config, and the
+// default to [Default].
 //
 // Precedence is flag, environment, file, default. Load gives file over default;
 // [Config.Environ] lays the environment over that; flags are the command's.

@@ -75,8 +75,9 @@ func readBounded(path string, limit int64) ([]byte, error) {
 func parse(file string, data []byte, cfg *Config) error {
 	w := &walk{file: file, seen: map[string]*token.Position{}, anchors: map[string]ast.Node{}}
 	if body := w.document(bytes.TrimPrefix(data, []byte("\ufeff"))); body != nil {
-		w.value(body, reflect.ValueOf(cfg).Elem(), "")
+		values := w.value(body, reflect.ValueOf(cfg).Elem(), schema(), "")
 		w.check(cfg)
+		w.conform(values)
 	}
 	if len(w.problems.Problems) > 0 {
 		w.problems.sort()

@@ -9,6 +9,7 @@ import (
 
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/token"
+	"github.com/santhosh-tekuri/jsonschema/v5"
 )
 
 // walk goes through a document beside the value that it fills. It is used by
@@ -39,35 +40,36 @@ var (
 	toolsDiscoverType = reflect.TypeFor[ToolsDiscover]()
 )
 
-// value takes n into v, the value at key. It descends only as deep as Config
+// value takes n into v, the value at key, and gives it as JSON has it; nil where
+// it is refused, which has been reported. It descends only as deep as the schema
 // does and visits each element once, so that aliases can't blow it up.
-func (w *walk) value(n ast.Node, v reflect.Value, key string) {
+func (w *walk) value(n ast.Node, v reflect.Value, part *jsonschema.Schema, key string) any {
 	n, ok := w.plain(n, key)
 	if !ok {
-		return
+		return nil
 	}
 	if key != "" {
 		w.seen[key] = position(n)
 	}
+	part = resolve(part)
 	_, isNull := n.(*ast.NullNode)
 	switch {
 	case v.Type() == durationType:
-		w.duration(n, v, key)
+		return w.duration(n, v, part, key)
 	case v.Type() == toolsDiscoverType:
-		w.toolsDiscover(n, v.Addr().Interface().(*ToolsDiscover), key)
-	case isNull && (v.Kind() == reflect.Struct || v.Kind() == reflect.Slice):
-		// A section whose keys are all commented out says nothing.
-	case v.Kind() == reflect.Struct:
-		w.section(n, v, key)
-	case v.Kind() == reflect.Slice:
-		w.list(n, v, key)
-	case v.Kind() == reflect.String:
-		w.str(n, v, key)
-	case v.Kind() == reflect.Int:
-		w.integer(n, v, key)
-	default:
-		panic("config: no rule for a field of type " + v.Type().String())
+		return w.toolsDiscover(n, v.Addr().Interface().(*ToolsDiscover), part, key)
+	case isNull && takes(part, "null"):
+		return nil // a section whose keys are all commented out says nothing
+	case takes(part, "object"):
+		return w.section(n, v, part, key)
+	case takes(part, "array"):
+		return w.list(n, v, part, key)
+	case takes(part, "string"):
+		return w.str(n, v, key)
+	case takes(part, "integer"):
+		return w.integer(n, v, key)
 	}
+	panic("config: no rule for the type of " + key)
 }
 
 // plain looks through anchors, aliases and tags. It reports false where that
@@ -98,74 +100,82 @@ func (w *walk) plain(n ast.Node, key string) (ast.Node, bool) {
 }
 
 // section takes a mapping into a struct.
-func (w *walk) section(n ast.Node, v reflect.Value, key string) {
+func (w *walk) section(n ast.Node, v reflect.Value, part *jsonschema.Schema, key string) any {
 	mapping, ok := n.(ast.MapNode)
 	if !ok {
-		w.wrong(n, key, "keys: "+strings.Join(keysOf(v.Type()), ", "))
-		return
+		w.wrong(n, key, "keys: "+strings.Join(keysOf(v.Type(), part), ", "))
+		return nil
 	}
+	values := map[string]any{}
 	first := map[string]*token.Position{}
 	for it := mapping.MapRange(); it.Next(); {
 		name, pos := it.Key().GetToken().Value, position(it.Key())
 		if complexKey, ok := it.Key().(*ast.MappingKeyNode); ok && complexKey.Value != nil {
 			name = complexKey.Value.GetToken().Value
 		}
-		full := name
-		if key != "" {
-			full = key + "." + name
-		}
+		full := join(key, name)
 		if before := first[name]; before != nil {
 			w.add(pos, full, fmt.Sprintf("is set twice, expected once; it is on line %d too", before.Line))
 			continue
 		}
 		first[name] = pos
-		field, ok := fieldOf(v, name)
-		if !ok {
-			w.add(pos, full, "unknown key, expected one of "+strings.Join(keysOf(v.Type()), ", "))
+		known := part.Properties[name]
+		if known == nil {
+			w.add(pos, full, "unknown key, expected one of "+strings.Join(keysOf(v.Type(), part), ", "))
 			continue
 		}
-		w.value(it.Value(), field, full)
-	}
-}
-
-func fieldOf(v reflect.Value, name string) (reflect.Value, bool) {
-	for i := range v.NumField() {
-		if yamlName(v.Type().Field(i)) == name {
-			return v.Field(i), true
+		if value := w.value(it.Value(), fieldOf(v, name), known, full); value != nil {
+			values[name] = value
 		}
 	}
-	return reflect.Value{}, false
+	return values
 }
 
-// keysOf has the keys of a section in the order of its fields.
-func keysOf(t reflect.Type) []string {
+// fieldOf is the field of a key of the schema; a test finds the key that has none.
+func fieldOf(v reflect.Value, name string) reflect.Value {
+	for i := range v.NumField() {
+		if yamlName(v.Type().Field(i)) == name {
+			return v.Field(i)
+		}
+	}
+	panic("config: no field for the key " + name)
+}
+
+// keysOf has the keys of a section of the schema in the order of the fields.
+func keysOf(t reflect.Type, part *jsonschema.Schema) []string {
 	var keys []string
 	for i := range t.NumField() {
-		keys = append(keys, yamlName(t.Field(i)))
+		if name := yamlName(t.Field(i)); part.Properties[name] != nil {
+			keys = append(keys, name)
+		}
 	}
 	return keys
 }
 
-// list takes a sequence of strings.
-func (w *walk) list(n ast.Node, v reflect.Value, key string) {
+// list takes a sequence of strings. An element that is refused is nil.
+func (w *walk) list(n ast.Node, v reflect.Value, part *jsonschema.Schema, key string) any {
 	sequence, ok := n.(*ast.SequenceNode)
 	if !ok {
 		w.wrong(n, key, "a list of strings, such as [a, b]")
-		return
+		return nil
 	}
 	list := reflect.MakeSlice(v.Type(), len(sequence.Values), len(sequence.Values))
+	values := make([]any, len(sequence.Values))
 	for i, element := range sequence.Values {
-		w.value(element, list.Index(i), key+"["+strconv.Itoa(i)+"]")
+		values[i] = w.value(element, list.Index(i), itemOf(part), key+"["+strconv.Itoa(i)+"]")
 	}
 	v.Set(list)
+	return values
 }
 
-func (w *walk) str(n ast.Node, v reflect.Value, key string) {
+func (w *walk) str(n ast.Node, v reflect.Value, key string) any {
 	switch n := n.(type) {
 	case *ast.StringNode:
 		v.SetString(n.Value)
+		return n.Value
 	case *ast.LiteralNode:
 		v.SetString(n.Value.Value)
+		return n.Value.Value
 	case *ast.NullNode:
 		w.wrong(n, key, `a string; leave the key out for its default, or write "" for none`)
 	case ast.ScalarNode:
@@ -173,52 +183,59 @@ func (w *walk) str(n ast.Node, v reflect.Value, key string) {
 	default:
 		w.wrong(n, key, "a string")
 	}
+	return nil
 }
 
-func (w *walk) integer(n ast.Node, v reflect.Value, key string) {
+func (w *walk) integer(n ast.Node, v reflect.Value, key string) any {
 	if number, ok := n.(*ast.IntegerNode); ok {
-		// Bounds are narrower than an int, and check.go has them.
 		if i, err := strconv.ParseInt(fmt.Sprint(number.GetValue()), 10, strconv.IntSize); err == nil {
 			v.SetInt(i)
-			return
+			return i
 		}
 	}
 	w.wrong(n, key, "a whole number")
+	return nil
 }
 
 const expectedDuration = "a duration such as 90s, 5m or 250ms"
 
-func (w *walk) duration(n ast.Node, v reflect.Value, key string) {
+func (w *walk) duration(n ast.Node, v reflect.Value, part *jsonschema.Schema, key string) any {
 	text := n.GetToken().Value
 	switch n.(type) {
 	case *ast.StringNode:
 	case *ast.IntegerNode, *ast.FloatNode:
 		if text != "0" {
 			w.add(position(n), key, fmt.Sprintf("%s has no unit, expected %s: write %[1]ss for seconds", text, expectedDuration))
-			return
+			return nil
 		}
 	default:
 		w.wrong(n, key, expectedDuration)
-		return
+		return nil
 	}
 	d, err := time.ParseDuration(text)
 	if err != nil {
 		w.wrong(n, key, expectedDuration)
-		return
+		return nil
 	}
 	v.SetInt(int64(d))
+	// No pattern sees that 0.1ns is no time at all.
+	if rounded := Duration(d).String(); part.Validate(rounded) != nil {
+		return rounded
+	}
+	return text
 }
 
 // toolsDiscover takes true, false or a list of names.
-func (w *walk) toolsDiscover(n ast.Node, d *ToolsDiscover, key string) {
+func (w *walk) toolsDiscover(n ast.Node, d *ToolsDiscover, part *jsonschema.Schema, key string) any {
 	switch n := n.(type) {
 	case *ast.BoolNode:
 		d.All = n.Value
+		return n.Value
 	case *ast.SequenceNode:
-		w.list(n, reflect.ValueOf(&d.Names).Elem(), key)
-	default:
-		w.wrong(n, key, "true, false or a list of tool names")
+		return w.list(n, reflect.ValueOf(&d.Names).Elem(), part, key)
 	}
+	w.wrong(n, key, "true, false or a list of tool names")
+	return nil
 }
 
 // position is where a person would say that a node begins. The token of a
