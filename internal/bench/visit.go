@@ -92,6 +92,11 @@ func (o settings) visitMany(p *pair, c competitor, round int, got map[figure]flo
 	if err != nil {
 		return err
 	}
+	if o.profiles != "" {
+		if err := p.who.Do("heap", filepath.Join(o.profiles, fmt.Sprintf("%s.%d.heap", c.name, round)), nil); err != nil {
+			return err
+		}
+	}
 	got[throughput] = float64(full.Calls) / full.Seconds
 	got[cpu] = (after.CPU - before.CPU) / float64(full.Calls) * 10_000
 	got[allocsACall] = float64(after.Mallocs-before.Mallocs) / float64(full.Calls)
