@@ -100,6 +100,7 @@ func (w *worker) greet(path string) {
 	if os.Geteuid() == 0 && slices.ContainsFunc(w.registry.Set().Tools(), func(t *registry.Tool) bool { return t.Kind == "exec" }) {
 		w.log.Warn("the worker runs as root: nothing can be hidden from an exec tool that runs as root too; run the worker as another user, or give each exec tool a user")
 	}
+	w.warnOfNATS()
 	if len(w.cfg.Sessions.IDs) == 0 {
 		w.log.Warn("no session to serve: name one with --session or sessions.ids")
 	}

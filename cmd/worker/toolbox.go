@@ -22,6 +22,7 @@ type toolbox struct {
 	opts    registry.Options
 	procs   *tools.Processes
 	servers *tools.Servers
+	nats    *natsLink
 }
 
 // openTools loads the tools, and waits for the lists of MCP servers for at most
@@ -35,12 +36,12 @@ func (f configFlags) openTools(p *process, wait time.Duration) (*toolbox, error)
 	if err != nil {
 		return nil, err
 	}
-	b := &toolbox{dir: cfg.Tools.Dir}
+	b := &toolbox{dir: cfg.Tools.Dir, nats: &natsLink{cfg: cfg.NATS}}
 	if b.procs, err = tools.NewProcesses(log); err != nil {
 		return nil, fmt.Errorf("processes of tools can't be kept: %w", err)
 	}
 	b.servers = tools.NewServers(b.procs, log)
-	b.opts = registry.Options{Dir: cfg.Tools.Dir, Processes: b.procs, Servers: b.servers, Log: log, LookupEnv: p.lookupEnv}
+	b.opts = registry.Options{Dir: cfg.Tools.Dir, Processes: b.procs, Servers: b.servers, NATS: b.nats.conn, Log: log, LookupEnv: p.lookupEnv}
 	if err := b.load(wait); err != nil {
 		return nil, errors.Join(err, b.close())
 	}
@@ -59,4 +60,7 @@ func (b *toolbox) load(wait time.Duration) (err error) {
 // missing is an error where the tools of some MCP server are not known.
 func (b *toolbox) missing() error { return errors.Join(b.set.Missing()...) }
 
-func (b *toolbox) close() error { return errors.Join(b.servers.Close(), b.procs.Close()) }
+func (b *toolbox) close() error {
+	b.nats.close()
+	return errors.Join(b.servers.Close(), b.procs.Close())
+}

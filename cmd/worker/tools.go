@@ -86,15 +86,21 @@ func firstLine(s string) string {
 	return s
 }
 
-type toolsCheckCmd struct{ configFlags }
+type toolsCheckCmd struct {
+	configFlags
+	Live bool `help:"Ask each handler too whether its other end is there; the exit code is 1 if one is not."`
+}
 
 // Help is the long help.
 func (toolsCheckCmd) Help() string {
-	return `Everything that is wrong is listed with file, line and column; the exit code is 2 then.
+	return `Everything that is wrong is listed with file, line and column; the exit code is 2 then. Nothing is run and no server is needed.
 
-Example:
+--live asks each handler too, without running a tool: whether a program is still there, whether a web service takes connections, whether somebody listens on a NATS subject. Whether it works well is not asked.
+
+Examples:
 
   worker tools check --tools-dir ./tools.d
+  worker tools check --live
 `
 }
 
@@ -110,6 +116,9 @@ func (c toolsCheckCmd) Run(p *process) error {
 		groups = fmt.Sprintf(" and %d groups of MCP servers' tools", n)
 	}
 	fmt.Fprintf(p.stdout, "%s: %d tools%s, all well\n", b.dir, len(b.set.Tools()), groups)
+	if c.Live {
+		return checkLive(p.ctx, p.stdout, b.set.Tools())
+	}
 	return nil
 }
 

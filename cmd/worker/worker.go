@@ -67,7 +67,7 @@ func newWorker(ctx context.Context, cfg *config.Config, log *slog.Logger, secret
 		return nil, fmt.Errorf("processes of tools can't be kept: %w", err)
 	}
 	w.servers = tools.NewServers(w.procs, log)
-	w.registry, err = registry.Open(registry.Options{Dir: cfg.Tools.Dir, Processes: w.procs, Servers: w.servers, Wait: listWait, Log: log, LookupEnv: lookupEnv})
+	w.registry, err = registry.Open(registry.Options{Dir: cfg.Tools.Dir, Processes: w.procs, Servers: w.servers, Wait: listWait, NATS: w.conn, Log: log, LookupEnv: lookupEnv})
 	if err != nil {
 		return nil, errors.Join(err, w.closeTools())
 	}

@@ -32,6 +32,9 @@ func TestNATSManifests(t *testing.T) {
 			if !ok || tool.Kind != "nats" {
 				t.Fatalf("%s = %+v", name, tool)
 			}
+			if err := tool.Validate(json.RawMessage(`{}`)); err != nil || tool.Description != "d" {
+				t.Errorf("%s: %v, description %q", name, err, tool.Description)
+			}
 			_, err := tool.Handler.Call(t.Context(), tools.Call{ID: "sevt_1", Tool: name, Input: json.RawMessage(`{}`)})
 			var nobody *tools.UnavailableError
 			if !errors.As(err, &nobody) || nobody.Passing || !strings.Contains(err.Error(), why) {
