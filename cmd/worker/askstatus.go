@@ -107,6 +107,12 @@ func (t told) print(out io.Writer) error {
 	if t.Journal.Problem != "" {
 		fmt.Fprintf(w, "\tcan't be written: %s\n", t.Journal.Problem)
 	}
+	for _, u := range t.Journal.Unserved {
+		fmt.Fprintf(w, "\t%d of them of %s, which is not served\n", u.Entries, u.Session)
+	}
+	if more := t.Journal.UnservedSessions - len(t.Journal.Unserved); more > 0 {
+		fmt.Fprintf(w, "\tand of %d more sessions that are not served\n", more)
+	}
 	fmt.Fprintf(w, "calls\t%d open", t.Calls.Open)
 	for _, o := range []loop.Outcome{loop.OK, loop.Failed, loop.Invalid, loop.UnknownTool, loop.Deadline, loop.Unavailable,
 		loop.UnknownOutcome, loop.Interrupted, loop.Elsewhere, loop.Quarantined} {

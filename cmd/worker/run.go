@@ -166,6 +166,7 @@ func (w *worker) daemon(ctx context.Context, signals <-chan os.Signal, server *a
 			drained()
 		}
 	})
+	wg.Go(func() { w.sweepJournal(beside) })
 	left := w.serve(drain, hard)
 	end()
 	wg.Wait()

@@ -100,6 +100,10 @@ func (w *worker) workerStatus() workerStatus {
 type journalStatus struct {
 	Server bus.Status `json:"server"`
 	journal.Status
+	// Unserved are sessions that have entries and are not served, as the last
+	// look of the day found them: the first twenty of UnservedSessions.
+	Unserved         []unserved `json:"unserved,omitempty"`
+	UnservedSessions int        `json:"unserved_sessions,omitempty"`
 }
 
 func (w *worker) journalStatus() journalStatus {
@@ -110,6 +114,8 @@ func (w *worker) journalStatus() journalStatus {
 	if st.Status, err = w.store.Status(ctx); err != nil {
 		st.Problem = err.Error()
 	}
+	all := w.unservedSessions()
+	st.Unserved, st.UnservedSessions = all[:min(len(all), maxNamed)], len(all)
 	return st
 }
 

@@ -38,6 +38,7 @@ type worker struct {
 	bus       *bus.Bus
 	store     *journal.Journal
 	journal   loop.Journal // store, as the loop wants it
+	sweeper   sweeper
 	fleet     *fleet.Fleet
 	stats     *stats
 	owner     string

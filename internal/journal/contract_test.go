@@ -3,6 +3,7 @@ package journal_test
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -254,8 +255,13 @@ func TestOddIDs(t *testing.T) {
 		}
 	}
 	sessions, err := j.Sessions(t.Context())
-	if want := slices.Sorted(slices.Values(odd)); err != nil || !slices.Equal(sessions, want) {
-		t.Errorf("sessions %q, %v", sessions, err)
+	if want := slices.Sorted(slices.Values(odd)); err != nil || !slices.Equal(slices.Sorted(maps.Keys(sessions)), want) {
+		t.Errorf("sessions %v, %v", sessions, err)
+	}
+	for session, n := range sessions {
+		if n != 8 {
+			t.Errorf("%d entries of session %q", n, session)
+		}
 	}
 	for _, session := range odd {
 		got := recovered(t, j, session)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"maps"
 	"slices"
 	"strings"
 
@@ -59,32 +58,35 @@ func (j *Journal) All(ctx context.Context) iter.Seq2[Entry, error] {
 	}
 }
 
-// Sessions returns the sessions that have entries, sorted.
-func (j *Journal) Sessions(ctx context.Context) ([]string, error) {
+// Sessions returns how many entries each session has, of those that have any.
+func (j *Journal) Sessions(ctx context.Context) (map[string]int, error) {
 	ctx, cancel := j.bound(ctx)
 	defer cancel()
 	keys, err := j.keys(ctx, "*.*")
 	if err != nil {
 		return nil, err
 	}
-	sessions := map[string]bool{}
-	odd := map[string]bool{} // tokens whose id one of the entries has
+	sessions := map[string]int{}
+	odd := map[string]int{}        // by tokens that are not plain
+	example := map[string]string{} // the key of an entry, which has the id
 	for _, k := range keys {
-		first, _, _ := strings.Cut(k, ".")
-		switch {
-		case isPlain(first):
-			sessions[first] = true
-		case !odd[first]:
-			e, found, err := j.read(ctx, k)
-			if err != nil {
-				return nil, because(ctx, err)
-			}
-			if found {
-				odd[first], sessions[e.Session] = true, true
-			}
+		if first := sessionOf(k); isPlain(first) {
+			sessions[first]++
+		} else {
+			odd[first]++
+			example[first] = k
 		}
 	}
-	return slices.Sorted(maps.Keys(sessions)), nil
+	for first, k := range example {
+		e, found, err := j.read(ctx, k)
+		if err != nil {
+			return nil, because(ctx, err)
+		}
+		if found {
+			sessions[e.Session] += odd[first]
+		}
+	}
+	return sessions, nil
 }
 
 // keys lists the keys that match.
@@ -144,6 +146,11 @@ func (j *Journal) read(ctx context.Context, k string) (e Entry, found bool, err 
 	if err != nil {
 		return Entry{}, false, err
 	}
+	return j.entry(k, m)
+}
+
+// entry is what a message of the bucket holds.
+func (j *Journal) entry(k string, m *jetstream.RawStreamMsg) (e Entry, found bool, err error) {
 	if m.Header.Get("KV-Operation") != "" || m.Header.Get(jetstream.MarkerReasonHeader) != "" {
 		// Somebody has deleted it with another client.
 		return Entry{Revision: m.Sequence}, false, nil
