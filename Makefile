@@ -16,6 +16,8 @@ else
 RACE :=
 CGO  := CGO_ENABLED=0
 endif
+# What is written in JavaScript is tested where there is a node to run it.
+NODE_FOUND := $(and $(shell command -v node 2>/dev/null),$(shell command -v npm 2>/dev/null))
 TEST := $(CGO) $(GO) test $(RACE) -timeout 8m
 
 .PHONY: help demo test build lint gofmt vet staticcheck layers crash tidy fuzz cover bench bench-quick
@@ -31,6 +33,9 @@ ifeq ($(RACE),)
 	@printf '%s\n' '' '!!! no C compiler: the tests run WITHOUT the race detector' '!!! install gcc or clang and run make test again' '' >&2
 endif
 	$(TEST) ./...
+ifeq ($(NODE_FOUND),)
+	@printf '%s\n' '' '!!! NOT TESTED, since node and npm are missing: what is written in JavaScript' '' >&2
+endif
 ifeq ($(RACE),)
 	@printf '%s\n' '' '!!! the tests ran WITHOUT the race detector: no C compiler' '' >&2
 endif

@@ -72,9 +72,9 @@ func shell(t *testing.T, dir string, args ...string) (out string, code int) {
 }
 
 // answered makes a call in a turn of its own and waits for its result.
-func answered(t *testing.T, s *sim.Session, tool string) string {
+func answered(t *testing.T, s *sim.Session, tool, input string) string {
 	t.Helper()
-	id := s.CallTool(tool, `{"n":1}`)
+	id := s.CallTool(tool, input)
 	s.RequireAction()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -141,7 +141,7 @@ func TestNATSToolsFromOutside(t *testing.T) {
 		"echo": `echo says {"n":1}`, "slow": `Tool "slow" did not finish within its deadline of 700ms`,
 		"gone": `Tool "gone" is unavailable: nobody answers on the NATS subject toolhand.tool.gone`,
 	} {
-		if got := answered(t, session, tool); got != want {
+		if got := answered(t, session, tool, `{"n":1}`); got != want {
 			t.Errorf("%s: %q, expected %q", tool, got, want)
 		}
 	}

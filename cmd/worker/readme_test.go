@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -51,7 +52,7 @@ func TestREADME(t *testing.T) {
 
 // TestREADMELinks finds links to files that are gone.
 func TestREADMELinks(t *testing.T) {
-	for _, page := range []string{"README.md", "docs/goroutines.md", "docs/sim.md"} {
+	for _, page := range []string{"README.md", "docs/goroutines.md", "docs/sim.md", "docs/write-a-tool.md"} {
 		text, err := os.ReadFile(filepath.Join("../..", page))
 		if err != nil {
 			t.Fatal(err)
@@ -61,5 +62,16 @@ func TestREADMELinks(t *testing.T) {
 				t.Errorf("%s: %v", page, err)
 			}
 		}
+	}
+}
+
+// TestFiveMinutes: what can be read in five minutes has at most 60 lines.
+func TestFiveMinutes(t *testing.T) {
+	text, err := os.ReadFile("../../docs/write-a-tool.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := bytes.Count(text, []byte("\n")); n > 60 {
+		t.Errorf("docs/write-a-tool.md has %d lines", n)
 	}
 }

@@ -115,7 +115,7 @@ func (b *bench) close() {
 	}
 }
 
-// running is a worker process.
+// running is a process, mostly a worker.
 type running struct {
 	cmd  *exec.Cmd
 	log  string
@@ -124,12 +124,17 @@ type running struct {
 
 // launch starts the worker.
 func launch(dir, log string, env []string, args ...string) (*running, error) {
+	return launchProgram(dir, log, env, append([]string{"worker"}, args...)...)
+}
+
+// launchProgram starts any program.
+func launchProgram(dir, log string, env []string, command ...string) (*running, error) {
 	out, err := os.Create(log)
 	if err != nil {
 		return nil, err
 	}
 	defer out.Close()
-	r := &running{cmd: exec.Command("worker", args...), log: log, done: make(chan struct{})}
+	r := &running{cmd: exec.Command(command[0], command[1:]...), log: log, done: make(chan struct{})}
 	r.cmd.Dir, r.cmd.Env, r.cmd.Stdout, r.cmd.Stderr = dir, env, out, out
 	if err := r.cmd.Start(); err != nil {
 		return nil, err

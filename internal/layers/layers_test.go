@@ -48,8 +48,12 @@ func TestLayers(t *testing.T) {
 			if p.ImportPath == module && slices.ContainsFunc(p.Imports, isOurs) {
 				t.Errorf("package %s imports another of ours, and must not: it holds files and no code of the worker", module)
 			}
-			if p.ImportPath != module && !strings.HasPrefix(p.ImportPath, module+"/cmd/") {
-				t.Errorf("package %s is neither in cmd nor in internal", p.ImportPath)
+			example := strings.HasPrefix(p.ImportPath, module+"/examples/")
+			if example && slices.ContainsFunc(p.Imports, isOurs) {
+				t.Errorf("package %s imports another of ours, and must not: people copy it", p.ImportPath)
+			}
+			if p.ImportPath != module && !example && !strings.HasPrefix(p.ImportPath, module+"/cmd/") {
+				t.Errorf("package %s is in none of cmd, examples and internal", p.ImportPath)
 			}
 			if slices.Contains(p.Imports, module+"/internal/apispec") {
 				t.Errorf("%s imports apispec, which is for tests: it pulls the testing package into the binary", p.ImportPath)
