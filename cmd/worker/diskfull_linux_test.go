@@ -153,3 +153,64 @@ func TestDiskFullUnderLoad(t *testing.T) {
 	}
 	entries(t, r, 0)
 }
+
+// TestDiskNearlyFull: where room is short and writes succeed, nothing new is
+// started and nothing that runs is given up; with room again all goes on.
+func TestDiskNearlyFull(t *testing.T) {
+	t.Parallel()
+	disk := smallDisk(t, "96m")
+	l := newLoad(t, 1, map[string]string{
+		"tools.d/wait.sh": waitTool, "tools.d/wait.yaml": manifestOf("wait", "wait.sh", "10m", false),
+		"tools.d/pay.yaml": manifestOf("pay", "note.sh", "10m", false),
+		"worker.yaml":      "+nats: {store_dir: '" + filepath.Join(disk, "store") + "'}\n",
+	})
+	r := l.launch(t, "run")
+	isReady(t, r, 200)
+	s := l.all[0]
+	running := l.call(s, "wait")
+	s.RequireAction()
+	if _, err := r.until(until(`"msg":"call started".*"call":"` + running)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(disk, "ballast"), make([]byte, 60<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if body := isReady(t, r, 503); !strings.Contains(body, "make room") {
+		t.Errorf("/readyz: %s", body)
+	}
+	waits := l.call(s, "pay")
+	s.RequireAction()
+	select {
+	case <-r.done:
+		t.Fatalf("the worker gives up:\n%s", tail(r.text()))
+	case <-time.After(wedged + wedged/4):
+	}
+	if _, ok := s.Result(waits); ok || l.ran(t)[waits] > 0 {
+		t.Error("a call was started that should wait for room")
+	}
+	l.write(t, "tools.d/go", "")
+	if err := os.Remove(filepath.Join(disk, "ballast")); err != nil {
+		t.Fatal(err)
+	}
+	isReady(t, r, 200)
+	l.answered(t, r, time.Minute)
+	if v := l.judge(t); v.done != 2 {
+		t.Errorf("%+v", v)
+	}
+	entries(t, r, 0)
+}
+
+// TestReadOnlyStore: a store that can't be written is a failure at the start, and
+// the message says so. (The kernel lets no disk become read-only under an open
+// file.)
+func TestReadOnlyStore(t *testing.T) {
+	t.Parallel()
+	disk := smallDisk(t, "16m")
+	l := newLoad(t, 1, map[string]string{"worker.yaml": "+nats: {store_dir: '" + disk + "'}\n"})
+	if err := syscall.Mount("none", disk, "tmpfs", syscall.MS_REMOUNT|syscall.MS_RDONLY, ""); err != nil {
+		t.Fatal(err)
+	}
+	if text := endsAtStart(t, l.launch(t, "run")); !strings.Contains(text, "read-only file system") || !strings.Contains(text, "nats.store_dir") {
+		t.Errorf("it does not say why: %s", text)
+	}
+}
