@@ -36,6 +36,8 @@ func child(role string, args []string) int {
 		return serveNATS(args[0])
 	case "mcp":
 		return serveMCP(handlertest.Behaviour(args[0]))
+	case "raw":
+		return rawMCP(args[0], strings.Join(args[1:], ""))
 	case "proxied":
 		return proxied(args[0])
 	}

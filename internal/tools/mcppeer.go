@@ -35,14 +35,14 @@ type peer struct {
 // dial connects, and makes a session. A connection that is refused leaves
 // nothing behind.
 func (s *server) dial(modern bool) (*peer, error) {
-	ctx, cancel := context.WithTimeout(s.all.ctx, startBound)
+	ctx, cancel := context.WithTimeout(s.all.ctx, s.all.start)
 	defer cancel()
 	p := &peer{begun: time.Now()}
 	var way mcp.Transport
 	if s.at.path == "" {
 		p.courier, way = streamable(s.at)
 	} else {
-		c, err := startStdio(ctx, s.all.procs, s.at, s.all.procs.serverMark(s.all.started.Add(1)), s.log)
+		c, err := startStdio(ctx, s.all, s.at, s.log)
 		if err != nil {
 			return nil, err
 		}
@@ -61,7 +61,7 @@ func (s *server) dial(modern bool) (*peer, error) {
 	session, err := client.Connect(ctx, tapped{way, p, s}, &mcp.ClientSessionOptions{ProtocolVersion: version})
 	if err != nil {
 		if ctx.Err() != nil && s.all.ctx.Err() == nil {
-			err = fmt.Errorf("the server was not ready within %v", startBound)
+			err = fmt.Errorf("the server was not ready within %v", s.all.start)
 		} else if p.wire != nil && overNow(p.wire.over) && !refusedHandshake(err) {
 			err = p.reason()
 		}

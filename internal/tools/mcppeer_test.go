@@ -24,20 +24,19 @@ import (
 const mcpAnswer = 10 << 20
 
 func TestMCPConforms(t *testing.T) {
-	each(t, func(t *testing.T, procs *tools.Processes) {
-		handlertest.Run(t, tools.Common{Name: "mcp_tool", Dir: t.TempDir()}, handlertest.Peer{
-			New: func(t *testing.T, common tools.Common, b handlertest.Behaviour) tools.Handler {
-				return newMCP(t, newServers(t, procs), childServer(t, "mcp", string(b)), common)
-			},
-			Unreachable: func(t *testing.T, common tools.Common) tools.Handler {
-				program := filepath.Join(t.TempDir(), "program")
-				if err := os.WriteFile(program, []byte("#!/no/such/interpreter\n"), 0o755); err != nil {
-					t.Fatal(err)
-				}
-				return newMCP(t, newServers(t, procs), tools.MCPConfig{Command: []string{program}}, common)
-			},
-			Whole: true, JSON: true, Loses: true, MaxAnswer: mcpAnswer,
-		})
+	procs := bestProcs(t)
+	handlertest.Run(t, tools.Common{Name: "mcp_tool", Dir: t.TempDir()}, handlertest.Peer{
+		New: func(t *testing.T, common tools.Common, b handlertest.Behaviour) tools.Handler {
+			return newMCP(t, newServers(t, procs), childServer(t, "mcp", string(b)), common)
+		},
+		Unreachable: func(t *testing.T, common tools.Common) tools.Handler {
+			program := filepath.Join(t.TempDir(), "program")
+			if err := os.WriteFile(program, []byte("#!/no/such/interpreter\n"), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			return newMCP(t, newServers(t, procs), tools.MCPConfig{Command: []string{program}}, common)
+		},
+		Whole: true, JSON: true, Loses: true, MaxAnswer: mcpAnswer,
 	})
 }
 

@@ -34,6 +34,8 @@ type Servers struct {
 	wg      sync.WaitGroup
 	started atomic.Uint64
 	changed chan struct{}
+	start   time.Duration // startBound, but in tests
+	write   time.Duration // writeBound, but in tests
 
 	mu     sync.Mutex
 	byKey  map[string]*server // guarded by mu
@@ -53,7 +55,7 @@ func NewServers(procs *Processes, log *slog.Logger) *Servers {
 	if n := procs.stopServersLeft(); n > 0 {
 		log.Info("stopped what a dead worker left of its MCP servers", "processes", n)
 	}
-	s := &Servers{procs: procs, log: log, changed: make(chan struct{}, 1), byKey: map[string]*server{}}
+	s := &Servers{procs: procs, log: log, changed: make(chan struct{}, 1), start: startBound, write: writeBound, byKey: map[string]*server{}}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s
 }

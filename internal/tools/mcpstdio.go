@@ -43,6 +43,7 @@ type stdio struct {
 	out    *os.File // its output
 	errs   *os.File // and its errors
 	frames chan frame
+	unread time.Duration // how long the server may leave its input unread
 	log    *slog.Logger
 
 	ctx    context.Context // ends when the connection is over
@@ -64,12 +65,13 @@ type frame struct {
 }
 
 // startStdio starts the program of e. ctx bounds the start alone.
-func startStdio(ctx context.Context, procs *Processes, e *endpoint, mark string, log *slog.Logger) (*stdio, error) {
-	c := &stdio{log: log, frames: make(chan frame, 64), gone: make(chan struct{}), eof: make(chan struct{}), words: ending{max: maxLogLine}}
+func startStdio(ctx context.Context, all *Servers, e *endpoint, log *slog.Logger) (*stdio, error) {
+	mark := all.procs.serverMark(all.started.Add(1))
+	c := &stdio{log: log, unread: all.write, frames: make(chan frame, 64), gone: make(chan struct{}), eof: make(chan struct{}), words: ending{max: maxLogLine}}
 	cmd := e.command(mark)
 	theirs, err := c.pipes(cmd)
 	if err == nil {
-		c.proc, err = procs.start(ctx, cmd, []string{mark}, log)
+		c.proc, err = all.procs.start(ctx, cmd, []string{mark}, log)
 	}
 	for _, f := range theirs {
 		f.Close()
@@ -180,7 +182,7 @@ func (c *stdio) write() {
 			if f.flight != nil && !f.flight.depart() {
 				continue
 			}
-			_ = c.in.SetWriteDeadline(time.Now().Add(writeBound))
+			_ = c.in.SetWriteDeadline(time.Now().Add(c.unread))
 			if c.ctx.Err() != nil {
 				return
 			}
@@ -198,7 +200,7 @@ func (c *stdio) write() {
 // that is the reason, tells more: it gets a moment to be noticed.
 func (c *stdio) broken(err error) {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		err = fmt.Errorf("the server left its input unread for %v", writeBound)
+		err = fmt.Errorf("the server left its input unread for %v", c.unread)
 	} else {
 		select {
 		case <-c.ctx.Done():

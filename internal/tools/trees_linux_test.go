@@ -46,6 +46,8 @@ func systemChild(role string, args []string) int {
 		return markedParent(args[0], args[1], args[2])
 	case "parent":
 		return parent(args[0])
+	case "server owner":
+		return serverOwner(args[0])
 	case "spy":
 		return spy()
 	}
