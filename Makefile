@@ -63,8 +63,8 @@ tidy: ## check that go.mod and go.sum say what the code needs
 	$(GO) mod verify
 
 CRASHES ?= 400
-crash: ## kill a real worker CRASHES (400) times at random moments, and look at what ran
-	CRASHES=$(CRASHES) $(GO) test -v -count 1 -timeout 60m -run TestKilledAtRandomMoments ./cmd/worker
+crash: ## kill a real worker, and what it works with, CRASHES (400) times at random moments, and look at what ran
+	CRASHES=$(CRASHES) $(GO) test -v -count 1 -timeout 60m -run 'TestKilledAtRandomMoments|HandlersKilled' ./cmd/worker
 
 FUZZTIME ?= 10s
 fuzz: ## run each fuzz test for FUZZTIME (10s)
