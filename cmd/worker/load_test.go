@@ -29,6 +29,10 @@ type load struct {
 	all  []*sim.Session
 	seed uint64
 
+	// expires says that a call may come to its deadline: who runs it is killed,
+	// and nobody can tell.
+	expires bool
+
 	agents sync.WaitGroup
 	mu     sync.Mutex
 	calls  []made // guarded by mu
@@ -184,7 +188,7 @@ func (l *load) answered(t *testing.T, r *running, within time.Duration) {
 }
 
 // verdict is what became of the calls of a load.
-type verdict struct{ calls, done, unknown, notStarted, again int }
+type verdict struct{ calls, done, unknown, notStarted, again, expired int }
 
 // judge looks at what ran, and at what was answered: a tool that may not run twice
 // ran at most once, each call has one accepted result, and each result is true.
@@ -221,12 +225,14 @@ func (l *load) judge(t *testing.T) verdict {
 			v.unknown++
 		case strings.Contains(text, "it was not started, because the worker's journal can't be written") && ran[c.id] == 0:
 			v.notStarted++
+		case l.expires && strings.Contains(text, "did not finish within its deadline"):
+			v.expired++
 		default:
 			t.Errorf("%s of %s ran %d times and is answered %q", c.id, c.tool, ran[c.id], text)
 		}
 	}
-	t.Logf("%d calls: %d done, %d with an unknown outcome, %d never started, %d idempotent ones run again; 0 lost, 0 doubled unless told above",
-		v.calls, v.done, v.unknown, v.notStarted, v.again)
+	t.Logf("%d calls: %d done, %d with an unknown outcome, %d never started, %d expired, %d idempotent ones run again; 0 lost, 0 doubled unless told above",
+		v.calls, v.done, v.unknown, v.notStarted, v.expired, v.again)
 	return v
 }
 

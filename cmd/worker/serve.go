@@ -11,6 +11,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"toolhand/internal/admin"
 	"toolhand/internal/bus"
 	"toolhand/internal/config"
@@ -46,6 +48,7 @@ type server struct {
 	log      *slog.Logger
 	secrets  *telemetry.Secrets
 	procs    *tools.Processes
+	servers  *tools.Servers
 	registry *registry.Registry
 	slots    *slots.Slots
 	circuits *circuit.Circuits
@@ -102,7 +105,9 @@ func newServer(ctx context.Context, cfg *config.Config, log *slog.Logger, secret
 	if s.procs, err = tools.NewProcesses(log); err != nil {
 		return nil, fmt.Errorf("processes of tools can't be kept: %w", err)
 	}
-	s.registry, err = registry.Open(registry.Options{Dir: cfg.Tools.Dir, Processes: s.procs, Log: log, LookupEnv: lookupEnv})
+	s.servers = tools.NewServers(s.procs, log)
+	s.registry, err = registry.Open(registry.Options{Dir: cfg.Tools.Dir, Processes: s.procs, Servers: s.servers, Wait: listWait,
+		NATS: s.conn, Log: log, LookupEnv: lookupEnv})
 	if err != nil {
 		return nil, err
 	}
@@ -122,6 +127,15 @@ func newServer(ctx context.Context, cfg *config.Config, log *slog.Logger, secret
 		},
 	})
 	return s, nil
+}
+
+// conn is the connection that nats tools are asked on. They are not offered, and a
+// reload may find some.
+func (s *server) conn() (*nats.Conn, error) {
+	if s.bus == nil {
+		return nil, errors.New("the worker has no connection to NATS yet")
+	}
+	return s.bus.Conn(), nil
 }
 
 // readToken reads the token of a key; empty without a file.
@@ -165,6 +179,7 @@ func (s *server) daemon(ctx context.Context, signals <-chan os.Signal, page *adm
 			reload: s.reload, drain: drained, stop: func() { stop(errSecondSignal) },
 		})
 	})
+	wg.Go(func() { s.registry.Follow(beside, s.reloaded) })
 	left, err := s.served.Serve(drain, hard, time.Duration(s.cfg.Shutdown.Grace))
 	end()
 	wg.Wait()
@@ -177,8 +192,13 @@ func (s *server) reload(context.Context) {
 	if s.registry.Reload() != nil {
 		return // it has said why
 	}
+	s.reloaded()
+}
+
+// reloaded offers another set of tools.
+func (s *server) reloaded() {
 	for _, t := range s.registry.Set().Tools() {
-		s.slots.Limit(t.Name, loop.LimitOf(t))
+		s.slots.Limit(t.LimitName(), loop.LimitOf(t))
 	}
 	if err := s.served.Reload(); err != nil {
 		s.log.Error("what was offered before stays", "error", err)
@@ -214,8 +234,8 @@ func (s *server) close() {
 			s.log.Warn("the connection to NATS did not end in order", "error", err)
 		}
 	}
-	if s.procs != nil {
-		if err := s.procs.Close(); err != nil {
+	if s.servers != nil {
+		if err := errors.Join(s.servers.Close(), s.procs.Close()); err != nil {
 			s.log.Warn("processes of tools are left", "error", err)
 		}
 	}
