@@ -53,7 +53,7 @@ func TestNATSHandlersKilled(t *testing.T) {
 				where = fmt.Sprintf("+nats: {url: 'nats://127.0.0.1:%d'}\n", port)
 			}
 			l := newLoad(t, 6, map[string]string{"worker.yaml": where,
-				"tools.d/pay.yaml": remoteTool("pay", "{nats: {}}"), "tools.d/look.yaml": remoteTool("look", "{nats: {}}")})
+				"tools.d/pay.yaml": killedTool("pay", "{nats: {}}"), "tools.d/look.yaml": killedTool("look", "{nats: {}}")})
 			url := fmt.Sprintf("nats://127.0.0.1:%d", port)
 			conf := fmt.Sprintf("listen: '127.0.0.1:%d'\njetstream { store_dir: '%s' }\n", port, filepath.Join(l.dir, "nats"))
 			worker := &victim{start: func() *running { return l.launch(t, "run") }}

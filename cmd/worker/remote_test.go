@@ -18,8 +18,8 @@ const remoteDeadline = "1s"
 
 // The following is for handlers of any kind that are processes of their own.
 
-// remoteTool is a manifest of pay or look whose handler is elsewhere.
-func remoteTool(name, handler string) string {
+// killedTool is a manifest of pay or look whose handler is elsewhere.
+func killedTool(name, handler string) string {
 	return fmt.Sprintf("name: %s\ndescription: Note that it runs.\ninput_schema: {type: object}\nidempotent: %t\ndeadline: %s\nhandler: %s\n",
 		name, name == "look", remoteDeadline, handler)
 }
