@@ -82,6 +82,38 @@ func TestOutsideServesTools(t *testing.T) {
 	}
 }
 
+// TestOutsideHasTimeToReply: the server's own bound would drop replies after two
+// minutes. What is over is told across the border, and in that direction only.
+func TestOutsideHasTimeToReply(t *testing.T) {
+	b := open(t, bus.Options{StoreDir: t.TempDir(), Listen: "127.0.0.1:0"})
+	if bound, err := b.ReplyBound(); err != nil || bound < 24*time.Hour {
+		t.Errorf("a reply has %s, %v", bound, err)
+	}
+	out := dial(t, b)
+	theirs, err := out.SubscribeSync("toolhand.cancel.*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ours, err := b.Conn().SubscribeSync("toolhand.cancel.*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(b.Conn().Flush(), out.Flush()); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(out.Publish("toolhand.cancel.x", nil), out.Flush(), b.Conn().Publish("toolhand.cancel.y", nil)); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"toolhand.cancel.x", "toolhand.cancel.y"} {
+		if m, err := theirs.NextMsg(wait); err != nil || m.Subject != want {
+			t.Errorf("outside hears %v, %v, expected %s", m, err, want)
+		}
+	}
+	if m, err := ours.NextMsg(wait); err != nil || m.Subject != "toolhand.cancel.y" {
+		t.Errorf("we hear %v, %v", m, err)
+	}
+}
+
 // TestOutsideDoesNotReachTheJournal tries the ways there are.
 func TestOutsideDoesNotReachTheJournal(t *testing.T) {
 	b := open(t, bus.Options{StoreDir: t.TempDir(), Listen: "127.0.0.1:0"})

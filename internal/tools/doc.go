@@ -17,6 +17,12 @@
 // [MaxStructured] of what may be content blocks. So a call's memory is bounded,
 // whoever is at the other end.
 //
+// A nats handler asks on one subject and waits. Nobody there is known at once, and
+// passes; a connection that breaks makes the outcome unknown at once, since the
+// reply would go to nobody; a handler that dies is not noticed before the deadline.
+// It buffers nothing while the server is away: what was told to have failed must not
+// run later. When the call is over before its reply, toolhand.cancel.ID is told.
+//
 // [Processes] owns the process trees of programs. A tree is told by a cgroup of
 // its own, or by marks that a process can't shed by accident; decision 1 in
 // docs/decisions has the reasons and the numbers. Goroutines: one for the thread
