@@ -24,11 +24,11 @@ func (s *Session) perform(outs []Output) Reason {
 		case stop:
 			s.stopAttempt(out.id, out.cause)
 		case finish:
-			s.spawnDeep(func() { s.finishEntry(out.entry) })
+			s.spawn(func() { s.finishEntry(out.entry) })
 		case forget:
 			s.spawn(func() { s.forgetEntries(out.ids) })
 		case send:
-			s.spawnDeep(func() { s.sendBatch(out.answers) })
+			s.spawn(func() { s.sendBatch(out.answers) })
 		case readHistory:
 			s.spawn(func() { s.readHistory(out) })
 		case findPrimary:

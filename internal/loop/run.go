@@ -33,7 +33,7 @@ func (s *Session) startAttempt(q queue) {
 	s.running[q.call.ID] = a
 	// The place in the row is taken here, where calls are in their order.
 	ticket := s.cfg.Slots.Queue(s.cfg.Session, q.tool.LimitName(), LimitOf(q.tool))
-	s.spawnDeep(func() {
+	s.spawn(func() {
 		defer cancel(nil)
 		s.post(s.attempt(ctx, a, ticket, q))
 	})

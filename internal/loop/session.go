@@ -293,21 +293,3 @@ func (s *Session) joined() <-chan struct{} {
 
 // spawn runs f beside the session, and lets the end wait for it.
 func (s *Session) spawn(f func()) { s.wg.Go(f) }
-
-// spawnDeep is spawn for what calls deep: a check, a handler, a send. Such a
-// goroutine grew its stack three times, frame by frame, which was a tenth of the
-// CPU of a call; while nothing stands on it, that costs nearly nothing.
-func (s *Session) spawnDeep(f func()) {
-	s.spawn(func() {
-		growStack(0)
-		f()
-	})
-}
-
-// growStack makes the stack of its goroutine 16 KiB large.
-//
-//go:noinline
-func growStack(i int) byte {
-	var room [9 << 10]byte
-	return room[i]
-}
