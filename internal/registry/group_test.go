@@ -1,0 +1,299 @@
+package registry
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"toolhand/internal/tools"
+)
+
+const mcpSchema = `{"$schema":"http://json-schema.org/draft-07/schema#","type":"object","properties":{"z":{"type":"string"},"a":{"maximum":12345678901234567890}},"required":["z"]}`
+
+// A far is an MCP server on loopback that can be away.
+type far struct {
+	*mcp.Server
+	url  string
+	mu   sync.Mutex
+	away bool // guarded by mu
+}
+
+func newFar(t *testing.T, names ...string) *far {
+	t.Helper()
+	f := &far{Server: mcp.NewServer(&mcp.Implementation{Name: "far", Version: "1"}, nil)}
+	inner := mcp.NewStreamableHTTPHandler(func(*http.Request) *mcp.Server { return f.Server }, nil)
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		f.mu.Lock()
+		away := f.away
+		f.mu.Unlock()
+		if away {
+			panic(http.ErrAbortHandler)
+		}
+		inner.ServeHTTP(w, r)
+	}))
+	t.Cleanup(func() {
+		web.Close()
+		for s := range f.Sessions() {
+			_ = s.Close()
+		}
+	})
+	f.url = web.URL
+	for _, name := range names {
+		f.offer(name, mcpSchema)
+	}
+	return f
+}
+
+func (f *far) offer(name, schema string) {
+	f.AddTool(&mcp.Tool{Name: name, Description: "The tool " + name + ".", InputSchema: json.RawMessage(schema)}, func(context.Context, *mcp.CallToolRequest) (*mcp.CallToolResult, error) {
+		return &mcp.CallToolResult{Content: []mcp.Content{&mcp.TextContent{Text: "by " + name}}}, nil
+	})
+}
+
+func (f *far) be(away bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.away = away
+}
+
+// logged is a log that many may write to.
+type logged struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *logged) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logged) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// groupOptions are those of a registry with MCP servers.
+func groupOptions(t *testing.T, dir string) (Options, *logged) {
+	t.Helper()
+	procs, err := tools.NewProcesses(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := &logged{}
+	lines := slog.New(slog.NewTextHandler(log, nil))
+	servers := tools.NewServers(procs, lines)
+	t.Cleanup(func() {
+		if err := errors.Join(servers.Close(), procs.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+	return Options{Dir: dir, Servers: servers, Wait: 5 * time.Second, Log: lines, make: recorded()}, log
+}
+
+func groupOf(name, url, rest string) string {
+	return fmt.Sprintf("name: %s\nconcurrency: 3\ndeadline: 7s\nidempotent: true\nhandler: { mcp: { url: %q, %s } }\n", name, url, rest)
+}
+
+func namesOf(s *Set) string {
+	var all []string
+	for _, t := range s.Tools() {
+		all = append(all, t.Name)
+	}
+	return strings.Join(all, " ")
+}
+
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for until := time.Now().Add(15 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(until) {
+			t.Fatalf("waited for: %s", what)
+		}
+	}
+}
+
+// callOf runs a tool once.
+func callOf(t *testing.T, tool *Tool) (string, error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	r, err := tool.Handler.Call(ctx, tools.Call{ID: "sevt_1", Tool: tool.Name, Input: json.RawMessage(`{"z":"x"}`)})
+	return string(r.Content), err
+}
+
+// A group's tools are like any other, as the manifest and the server say.
+func TestGroup(t *testing.T) {
+	f := newFar(t, "one", "two")
+	f.offer("bad.name", mcpSchema)
+	f.offer("bad_schema", `{"type":"object","properties":{"x":{"$ref":"#/$defs/none"}}}`)
+	dir := write(t, map[string]string{
+		"own.yaml":  manifestOf("own"),
+		"gh.yaml":   groupOf("gh", f.url, `tools: "*", prefix: gh_`),
+		"some.yaml": groupOf("some", f.url, `tools: [two]`),
+	})
+	opts, _ := groupOptions(t, dir)
+	set, err := Load(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := namesOf(set); got != "gh_one gh_two own two" || set.Groups() != 2 || len(set.Missing()) != 0 {
+		t.Fatalf("tools %q, %d groups, missing %v", got, set.Groups(), set.Missing())
+	}
+	one, _ := set.Lookup("gh_one")
+	if one.Group != "gh" || one.LimitName() != "gh" || one.Concurrency != 3 || one.Deadline != 7*time.Second || !one.Idempotent ||
+		one.Description != "The tool one." || string(one.InputSchema) != mcpSchema || one.Kind != "mcp" {
+		t.Errorf("%+v", one)
+	}
+	var invalid *InvalidError
+	if err := one.Validate(json.RawMessage(`{}`)); !errors.As(err, &invalid) || !strings.Contains(err.Error(), `Invalid input for tool "gh_one":`) {
+		t.Errorf("validate: %v", err)
+	}
+	if got, err := callOf(t, one); err != nil || !strings.Contains(got, "by one") {
+		t.Errorf("%s %v", got, err)
+	}
+	w := strings.Join(set.Warnings(), "\n")
+	for _, want := range []string{`"bad.name" of the MCP server is left out: name: expected 1 to 128`, `"bad_schema" of the MCP server is left out: input_schema:`} {
+		if !strings.Contains(w, want) {
+			t.Errorf("no warning %q in\n%s", want, w)
+		}
+	}
+	if out, err := set.Export(); err != nil || !bytes.Contains(out, []byte(`"gh_two"`)) || !bytes.Contains(out, []byte("12345678901234567890")) {
+		t.Errorf("export: %s %v", out, err)
+	}
+}
+
+// What is asked for by name must be there, and names are given once.
+func TestGroupProblems(t *testing.T) {
+	f := newFar(t, "one", "own")
+	f.offer("bad", `{"type":"object","properties":5}`)
+	for want, text := range map[string]string{
+		`handler.mcp.tools: the MCP server has no tool "none"`:              `tools: [one, none]`,
+		`handler.mcp.tools: the tool "bad" of the MCP server can't be used`: `tools: [bad]`,
+		`the name "own" of a tool of the group "g" is taken by`:             `tools: "*"`,
+	} {
+		dir := write(t, map[string]string{"own.yaml": manifestOf("own"), "g.yaml": groupOf("g", f.url, text)})
+		opts, _ := groupOptions(t, dir)
+		if _, err := Load(opts); err == nil || !strings.Contains(err.Error(), "g.yaml:5:") || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, expected %q", text, err, want)
+		}
+	}
+	dir := write(t, map[string]string{"a.yaml": groupOf("a", f.url, `tools: [one]`), "b.yaml": groupOf("b", f.url, `tools: [one]`), "a2.yaml": groupOf("a", f.url, `tools: [one], prefix: x`)})
+	opts, _ := groupOptions(t, dir)
+	if _, err := Load(opts); err == nil || !strings.Contains(err.Error(), `the name "a" is taken by`) {
+		t.Errorf("two groups of one name: %v", err)
+	}
+	if err := os.Remove(filepath.Join(dir, "a2.yaml")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Load(opts); err == nil || !strings.Contains(err.Error(), `the name "one" of a tool of the group "b" is taken by `+filepath.Join(dir, "a.yaml")) {
+		t.Errorf("two tools of one name: %v", err)
+	}
+}
+
+// A server that is away harms its own tools only, and is taken when it is there.
+func TestGroupIsAway(t *testing.T) {
+	f := newFar(t, "one")
+	f.be(true)
+	dir := write(t, map[string]string{"own.yaml": manifestOf("own"), "gh.yaml": groupOf("gh", f.url, `tools: "*", prefix: gh_`), "some.yaml": groupOf("some", f.url, `tools: [one, none]`)})
+	opts, log := groupOptions(t, dir)
+	opts.Wait = 200 * time.Millisecond
+	r, err := Open(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	swapped := make(chan struct{}, 100)
+	var following sync.WaitGroup
+	following.Go(func() { r.Follow(ctx, func() { swapped <- struct{}{} }) })
+	defer following.Wait()
+	defer cancel()
+	if got := namesOf(r.Set()); got != "own" || len(r.Set().Missing()) != 2 {
+		t.Errorf("tools %q, missing %v", got, r.Set().Missing())
+	}
+	for _, name := range []string{"gh_anything", "one"} {
+		tool, ok := r.Set().Lookup(name)
+		if !ok {
+			t.Fatalf("%s is not known", name)
+		}
+		var away *tools.UnavailableError
+		if _, err := callOf(t, tool); !errors.As(err, &away) || tool.LimitName() == name {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, ok := r.Set().Lookup("else"); ok {
+		t.Error("a name of no group is known")
+	}
+	kept, _ := r.Set().Lookup("own")
+	f.be(false)
+	eventually(t, "the tools", func() bool { return namesOf(r.Set()) == "gh_one one own" })
+	<-swapped
+	if now, _ := r.Set().Lookup("own"); now != kept {
+		t.Error("another tool was made anew")
+	}
+	if !strings.Contains(log.String(), `the MCP server has no tool \"none\"`) {
+		t.Errorf("log:\n%s", log.String())
+	}
+	if tool, ok := r.Set().Lookup("none"); !ok {
+		t.Error("a name that is asked for is unknown")
+	} else if _, err := callOf(t, tool); err == nil || !strings.Contains(err.Error(), "no such tool") {
+		t.Errorf("none: %v", err)
+	}
+	// A reload while it is away keeps the list that it had.
+	f.be(true)
+	if err := os.Remove(filepath.Join(dir, "some.yaml")); err != nil {
+		t.Fatal(err)
+	}
+	begin := time.Now()
+	if err := r.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	if got := namesOf(r.Set()); got != "gh_one own" || time.Since(begin) > 2*time.Second {
+		t.Errorf("after a reload of %v: %q", time.Since(begin), got)
+	}
+}
+
+// A change that the server tells of is taken; what clashes with something in force
+// is not.
+func TestGroupChanges(t *testing.T) {
+	f := newFar(t, "one")
+	dir := write(t, map[string]string{"own.yaml": manifestOf("own"), "gh.yaml": groupOf("gh", f.url, `tools: "*"`)})
+	opts, log := groupOptions(t, dir)
+	r, err := Open(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var following sync.WaitGroup
+	following.Go(func() { r.Follow(ctx, func() {}) })
+	defer following.Wait()
+	defer cancel()
+	own, _ := r.Set().Lookup("own")
+	f.offer("two", mcpSchema)
+	f.offer("own", mcpSchema)
+	f.RemoveTools("one")
+	// Over HTTP a server's word comes with the next answer only, so ask.
+	if err := r.Set().groups[0].source.List(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the change", func() bool { return namesOf(r.Set()) == "own two" })
+	if now, _ := r.Set().Lookup("own"); now != own {
+		t.Error("what was in force is not")
+	}
+	if !strings.Contains(log.String(), "is taken by") {
+		t.Errorf("log:\n%s", log.String())
+	}
+}
