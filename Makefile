@@ -33,6 +33,9 @@ ifeq ($(RACE),)
 	@printf '%s\n' '' '!!! no C compiler: the tests run WITHOUT the race detector' '!!! install gcc or clang and run make test again' '' >&2
 endif
 	$(TEST) ./...
+ifneq ($(RACE),)
+	$(GO) test ./internal/bench/guard # counts what the race detector would change
+endif
 ifeq ($(NODE_FOUND),)
 	@printf '%s\n' '' '!!! NOT TESTED, since node and npm are missing: what is written in JavaScript' '' >&2
 endif

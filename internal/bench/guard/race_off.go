@@ -1,0 +1,6 @@
+//go:build !race
+
+package guard
+
+// raced reports whether the race detector is built in.
+const raced = false
