@@ -1,6 +1,9 @@
 package main
 
-import "toolhand/internal/config"
+import (
+	"toolhand/internal/config"
+	"toolhand/internal/registry"
+)
 
 type configSchemaCmd struct{}
 
@@ -19,5 +22,25 @@ Example:
 // Run prints the schema.
 func (configSchemaCmd) Run(p *process) error {
 	_, err := p.stdout.Write(config.Schema())
+	return err
+}
+
+type toolsSchemaCmd struct{}
+
+// Help is the long help.
+func (toolsSchemaCmd) Help() string {
+	return `As worker config schema, for the files of tools.d. In tools.d itself the schema is no manifest, for its name ends with .json:
+
+  # yaml-language-server: $schema=tool.schema.json
+
+Example:
+
+  worker tools schema > tools.d/tool.schema.json
+`
+}
+
+// Run prints the schema.
+func (toolsSchemaCmd) Run(p *process) error {
+	_, err := p.stdout.Write(registry.ManifestSchema())
 	return err
 }

@@ -23,6 +23,7 @@ type toolsCmd struct {
 	Check  toolsCheckCmd  `cmd:"" help:"Check the manifests and say what is wrong with them."`
 	Call   toolsCallCmd   `cmd:"" help:"Run one tool once, through the same path as a real call."`
 	Export toolsExportCmd `cmd:"" help:"Print the agent's tools array."`
+	Schema toolsSchemaCmd `cmd:"" help:"Print the JSON Schema of a manifest."`
 	Serve  toolsServeCmd  `cmd:"" help:"Offer the tools over NATS to the workers of a fleet."`
 }
 

@@ -12,6 +12,12 @@
 // strict reading, the schema and the places of its errors come from that one
 // tree, so numbers keep their digits and keys their order.
 //
+// What a manifest may say stands in one place, manifest.schema.json: keys, types,
+// bounds, defaults. Editors use it ([ManifestSchema]), and so does Load: the readers
+// know no key that it lacks and take their bounds from it, and nothing is taken that
+// it refuses. Go adds what a schema can't say, and most of the words; a test writes
+// many values at every key and lets both judge.
+//
 // [Tool.Validate] takes hostile inputs. The validator has no context, so an
 // input passes bounds on its size, depth, values, numbers and paths before it;
 // they were chosen so that the worst input known takes about a second.

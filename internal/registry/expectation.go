@@ -12,6 +12,10 @@ import (
 // expectation says what a keyword of the schema expects, as the end of the
 // sentence "expected …". It is empty for a keyword that it does not know.
 func expectation(keyword string, part *jsonschema.Schema, value any) string {
+	// Titles are kept of the schema of manifests alone, which says so in them.
+	if part.Title != "" && (keyword == "pattern" || keyword == "not") {
+		return part.Title
+	}
 	switch keyword {
 	case "type":
 		return strings.Join(part.Types, " or ")

@@ -12,12 +12,6 @@ import (
 	"toolhand/internal/tools"
 )
 
-var (
-	handlerKeys = []string{"exec", "http", "nats", "mcp"}
-	execKeys    = []string{"command", "dir", "env", "pass_env", "user"}
-	httpKeys    = []string{"url", "headers", "header_env"}
-)
-
 // constructors make the handlers; a test may put its own here.
 type constructors struct {
 	exec func(tools.ExecConfig, tools.Common, *tools.Processes) (tools.Handler, error)
@@ -39,10 +33,10 @@ func (m *manifest) handlerKind(top *node) (string, *node) {
 	if !m.mapping(n, "handler", `{ exec: { command: ["./run.sh"] } }`) {
 		return "", nil
 	}
-	m.known(n, "handler: ", handlerKeys)
+	m.known(n, "handler")
 	var kinds []string
 	for _, k := range n.keys {
-		if slices.Contains(handlerKeys, k.text) && !slices.Contains(kinds, k.text) {
+		if slices.Contains(keysAt("handler"), k.text) && !slices.Contains(kinds, k.text) {
 			kinds = append(kinds, k.text)
 		}
 	}
@@ -103,7 +97,7 @@ func (m *manifest) execConfig(n *node) (cfg tools.ExecConfig, ok bool) {
 	if !m.mapping(n, "handler.exec", `{ command: ["./run.sh"] }`) {
 		return cfg, false
 	}
-	m.known(n, "handler.exec: ", execKeys)
+	m.known(n, "handler.exec")
 	cfg.Command = m.texts(n, "command", "handler.exec.command")
 	switch command := n.get("command"); {
 	case command == nil:
@@ -123,7 +117,7 @@ func (m *manifest) httpConfig(n *node) (cfg tools.HTTPConfig, ok bool) {
 	if !m.mapping(n, "handler.http", "{ url: \"https://tools.internal/run\" }") {
 		return cfg, false
 	}
-	m.known(n, "handler.http: ", httpKeys)
+	m.known(n, "handler.http")
 	if cfg.URL = m.optional(n, "url", "handler.http.url"); n.get("url") == nil {
 		m.at(n, "handler.http: the key url is missing: expected where calls are posted, such as https://tools.internal/run")
 	}

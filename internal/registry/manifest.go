@@ -10,18 +10,8 @@ import (
 	"time"
 )
 
-// maxResult bounds max_result_bytes: a send of results is cut at 20 MB, and
-// one result must fit into it.
-const maxResult = 16 << 20
-
-// maxCount bounds counts, so that a slip such as a timestamp is noticed.
-const maxCount = 1_000_000
-
-var (
-	toolKeys    = []string{"name", "description", "input_schema", "input_schema_file", "deadline", "concurrency", "idempotent", "max_result_bytes", "handler", "retry", "rate"}
-	retryKeys   = []string{"attempts", "backoff"}
-	ratePattern = regexp.MustCompile(`^([0-9]+(?:\.[0-9]+)?)/(s|m|h)$`)
-)
+// ratePattern takes a rate apart; the schema has its bounds.
+var ratePattern = regexp.MustCompile(`^([0-9]+(?:\.[0-9]+)?)/(s|m|h)$`)
 
 // manifest reads one file. Every method tells what is wrong and goes on.
 type manifest struct {
@@ -46,7 +36,7 @@ func (m *manifest) read(data []byte) *Tool {
 		m.at(top, "expected a mapping with name, description, input_schema and handler, found %s", top.describe())
 		return nil
 	}
-	m.known(top, "", toolKeys)
+	m.known(top, "")
 	t := &Tool{File: m.problems.file}
 	if t.Name = m.name(top); t.Name != "" {
 		t.nameLine, t.nameColumn = top.get("name").line, top.get("name").column
@@ -63,14 +53,21 @@ func (m *manifest) read(data []byte) *Tool {
 	}
 	t.Kind = kind
 	m.handler(kind, spec, t)
+	if len(m.list) == 0 {
+		m.conform(top)
+	}
 	if len(m.list) > 0 || m.group != nil {
 		return nil
 	}
 	return t
 }
 
-// known tells of keys that do not belong here.
-func (m *manifest) known(n *node, where string, keys []string) {
+// known tells of keys that do not belong into the mapping at where.
+func (m *manifest) known(n *node, where string) {
+	keys := keysAt(where)
+	if where != "" {
+		where += ": "
+	}
 	for _, k := range n.keys {
 		if slices.Contains(keys, k.text) {
 			continue
@@ -125,8 +122,8 @@ func (m *manifest) limits(top *node, t *Tool) {
 	if n := top.get("deadline"); n != nil {
 		t.Deadline, t.DeadlineText = m.duration(n, "deadline")
 	}
-	t.Concurrency = m.count(top, "concurrency", 0, 0, maxCount)
-	t.MaxResultBytes = m.count(top, "max_result_bytes", DefaultMaxResultBytes, 1, maxResult)
+	t.Concurrency = m.count(top, "concurrency", 0)
+	t.MaxResultBytes = m.count(top, "max_result_bytes", DefaultMaxResultBytes)
 	if n := top.get("idempotent"); n != nil {
 		if n.kind != kindBool {
 			m.at(n, "idempotent: expected true or false, found %s", n.describe())
@@ -143,8 +140,8 @@ func (m *manifest) retry(top *node, t *Tool) {
 	if !m.mapping(n, "retry", "{ attempts: 3, backoff: 500ms }") {
 		return
 	}
-	m.known(n, "retry: ", retryKeys)
-	t.Retry.Attempts = m.count(n, "retry.attempts", 1, 1, 100)
+	m.known(n, "retry")
+	t.Retry.Attempts = m.count(n, "retry.attempts", 1)
 	if backoff := n.get("backoff"); backoff != nil {
 		t.Retry.Backoff, _ = m.duration(backoff, "retry.backoff")
 	}
@@ -161,8 +158,8 @@ func (m *manifest) rate(top *node, t *Tool) {
 		return
 	}
 	calls, err := strconv.ParseFloat(parts[1], 64)
-	if err != nil || calls <= 0 || calls > maxCount {
-		m.at(n, "rate: expected more than 0 and at most %d calls, found %s", maxCount, quoteShort(n.text))
+	if part := partAt("rate"); err != nil || calls <= 0 || part.Validate(n.text) != nil {
+		m.at(n, "rate: expected %s, found %s", part.Title, quoteShort(n.text))
 		return
 	}
 	per := map[string]time.Duration{"s": time.Second, "m": time.Minute, "h": time.Hour}
@@ -216,12 +213,13 @@ func (m *manifest) duration(n *node, key string) (time.Duration, string) {
 	return d, n.text
 }
 
-// count reads a whole number from least to most; where ends with its key.
-func (m *manifest) count(top *node, where string, fallback, least, most int) int {
+// count reads a whole number within the schema's bounds; where ends with its key.
+func (m *manifest) count(top *node, where string, fallback int) int {
 	n := top.get(where[strings.LastIndexByte(where, '.')+1:])
 	if n == nil {
 		return fallback
 	}
+	least, most := bounds(where)
 	if n.kind == kindNumber {
 		if i, err := strconv.Atoi(n.text); err == nil && i >= least && i <= most {
 			return i

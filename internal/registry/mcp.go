@@ -2,15 +2,9 @@ package registry
 
 import (
 	"errors"
-	"regexp"
 	"slices"
 
 	"toolhand/internal/tools"
-)
-
-var (
-	mcpKeys       = []string{"command", "dir", "env", "pass_env", "user", "url", "headers", "header_env", "tool", "tools", "prefix"}
-	prefixPattern = regexp.MustCompile(`^[A-Za-z0-9_-]{0,100}$`)
 )
 
 // mcpHandler makes the handler of one tool, or the group of many.
@@ -55,18 +49,18 @@ func (m *manifest) mcpConfig(n *node) (cfg tools.MCPConfig, ok bool) {
 	if !m.mapping(n, "handler.mcp", `{ command: ["some-mcp-server"] }`) {
 		return cfg, false
 	}
-	m.known(n, "handler.mcp: ", mcpKeys)
+	m.known(n, "handler.mcp")
 	cfg.Command = m.texts(n, "command", "handler.mcp.command")
 	cfg.URL = m.optional(n, "url", "handler.mcp.url")
 	command, url := n.get("command"), n.get("url")
 	switch {
 	case command == nil && url == nil:
 		m.at(n, "handler.mcp: expected a command (a program and its arguments) or a url, found neither")
-	case command != nil && url != nil:
+	case command != nil && url != nil && (cfg.URL != "" || url.kind != kindString):
 		m.at(n, "handler.mcp: expected a command or a url, found both")
 	case command != nil && command.kind == kindArray && (len(command.items) == 0 || len(cfg.Command) > 0 && cfg.Command[0] == ""):
 		m.at(command, "handler.mcp.command: expected the program and its arguments, such as [\"some-mcp-server\"], found no program")
-	case url != nil && url.kind == kindString && cfg.URL == "":
+	case command == nil && url.kind == kindString && cfg.URL == "":
 		m.at(url, "handler.mcp.url: expected http://HOST/… or https://HOST/…, found nothing")
 	}
 	cfg.Dir = m.optional(n, "dir", "handler.mcp.dir")
@@ -97,8 +91,9 @@ func (m *manifest) mcpTools(n *node, cfg *tools.MCPConfig) {
 		m.at(many, "handler.mcp: expected tool or tools, found both")
 	}
 	if prefix != nil {
-		if cfg.Prefix, _ = m.text(prefix, "handler.mcp.prefix"); !prefixPattern.MatchString(cfg.Prefix) {
-			m.at(prefix, "handler.mcp.prefix: expected at most 100 letters, digits, _ and -, found %s", prefix.describe())
+		part := partAt("handler.mcp.prefix")
+		if cfg.Prefix, _ = m.text(prefix, "handler.mcp.prefix"); part.Validate(cfg.Prefix) != nil {
+			m.at(prefix, "handler.mcp.prefix: expected %s, found %s", part.Title, prefix.describe())
 		}
 	}
 	if many.kind == kindString && many.text == "*" {

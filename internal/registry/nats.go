@@ -2,15 +2,13 @@ package registry
 
 import "toolhand/internal/tools"
 
-var natsKeys = []string{"subject", "queue"}
-
 // natsConfig reads handler.nats. All of it may be left out.
 func (m *manifest) natsConfig(n *node) (cfg tools.NATSConfig, ok bool) {
 	before := len(m.list)
 	if !m.mapping(n, "handler.nats", "{ subject: toolhand.tool.NAME }, or {}") {
 		return cfg, false
 	}
-	m.known(n, "handler.nats: ", natsKeys)
+	m.known(n, "handler.nats")
 	cfg.Subject = m.optional(n, "subject", "handler.nats.subject")
 	if queue := n.get("queue"); queue != nil {
 		switch {

@@ -3,12 +3,11 @@ package registry
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"math"
-	"regexp"
 	"sort"
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -195,22 +194,24 @@ func (t *Tool) applyDefaults() {
 	}
 }
 
-var namePattern = regexp.MustCompile(`^[A-Za-z0-9_-]{1,128}$`)
-
 func checkName(name string) error {
-	if !namePattern.MatchString(name) {
-		return fmt.Errorf("expected 1 to 128 letters, digits, _ and -, found %s (%d characters)", quoteShort(name), utf8.RuneCountInString(name))
+	if part := partAt("name"); part.Validate(name) != nil {
+		return fmt.Errorf("expected %s, found %s (%d characters)", part.Title, quoteShort(name), utf8.RuneCountInString(name))
 	}
 	return nil
 }
 
 func checkDescription(text string) error {
-	n := utf8.RuneCountInString(text)
-	if n > MaxDescription {
-		return fmt.Errorf("expected at most %d characters, found %d", MaxDescription, n)
+	part := partAt("description")
+	if n := utf8.RuneCountInString(text); n > part.MaxLength {
+		return fmt.Errorf("expected at most %d characters, found %d", part.MaxLength, n)
 	}
-	if len(bytes.TrimSpace([]byte(text))) == 0 {
-		return errors.New("expected what the tool does and when to use it, found nothing")
+	if part.Validate(text) != nil {
+		found := "nothing"
+		if strings.TrimSpace(text) != "" {
+			found = quoteShort(text)
+		}
+		return fmt.Errorf("expected %s, found %s", part.Title, found)
 	}
 	return nil
 }
