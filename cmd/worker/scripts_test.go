@@ -43,7 +43,7 @@ func (l leakFree) Run() int {
 // The test binary is the worker: a script's `worker` is a process of its own. It
 // plays an external NATS server too.
 func TestMain(m *testing.M) {
-	testscript.Main(leakFree{m}, map[string]func(){"worker": main, "natsd": natsMain, "natshandler": natsHandlerMain})
+	testscript.Main(leakFree{m}, map[string]func(){"worker": main, "natsd": natsMain, "natshandler": natsHandlerMain, "mcpserver": mcpServerMain})
 }
 
 // TestScripts runs testdata/*.txtar. Besides the commands of testscript there

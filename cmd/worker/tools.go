@@ -107,18 +107,22 @@ Examples:
 
 // Run checks the manifests.
 func (c toolsCheckCmd) Run(p *process) error {
-	b, err := c.openTools(p, 0)
+	wait := time.Duration(0)
+	if c.Live {
+		wait = listWait
+	}
+	b, err := c.openTools(p, wait)
 	if err != nil {
 		return err
 	}
 	defer b.close()
 	groups := ""
 	if n := b.set.Groups(); n > 0 {
-		groups = fmt.Sprintf(" and %d groups of MCP servers' tools", n)
+		groups = " and " + plural(n, "group") + " of an MCP server's tools"
 	}
 	fmt.Fprintf(p.stdout, "%s: %d tools%s, all well\n", b.dir, len(b.set.Tools()), groups)
 	if c.Live {
-		return checkLive(p.ctx, p.stdout, b.set.Tools())
+		return errors.Join(checkLive(p.ctx, p.stdout, b.set.Tools()), b.missing())
 	}
 	return nil
 }
