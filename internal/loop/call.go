@@ -78,6 +78,7 @@ type call struct {
 	finishedAt time.Time
 	finish     op   // the journal's Finish of result
 	rewrite    bool // the write under way is of an older result
+	unlooked   bool // the journal keeps what it has until the history was read
 
 	lookSeq   int       // the read after which an ignored name is looked at again; 0: none
 	behind    bool      // a fresh read shows an ended turn after it: nobody waits for it

@@ -130,7 +130,9 @@ func (l *ledger) recover(entries []Entry) {
 				c.deadline = least
 			}
 		default:
+			// Its result may have been accepted before it could be written.
 			l.conclude(c, errorResult(restartText(c.name)), UnknownOutcome)
+			c.unlooked = true
 		}
 		c.settleSeq = l.wantRead(false)
 	}

@@ -179,7 +179,7 @@ func (l *ledger) tend(c *call) {
 
 // write gives the call's result to the journal, once its start is settled.
 func (l *ledger) write(c *call) {
-	if c.finish.due(l.now) && !c.start.inFlight {
+	if c.finish.due(l.now) && !c.start.inFlight && !c.unlooked {
 		c.finish.begin()
 		c.inJournal = true
 		l.emit(finish{c.entry(l.set.Session, l.set.Owner)})
