@@ -28,6 +28,7 @@ import (
 type toolsServeCmd struct {
 	configFlags
 	logFlags
+	Queue bool `help:"Work off the job queue too: the calls of nats tools with queue: true."`
 }
 
 // Help is the long help.
@@ -74,7 +75,7 @@ func (c toolsServeCmd) Run(p *process) error {
 		return err
 	}
 	s, err := startWorker(p.ctx, signals, func(ctx context.Context) (*server, error) {
-		return newServer(ctx, cfg, log, secrets, p.lookupEnv)
+		return newServer(ctx, cfg, c.Queue, log, secrets, p.lookupEnv)
 	})
 	if errors.Is(err, errStopped) {
 		log.Info("worker stopped before it had started")
@@ -94,7 +95,7 @@ func (c toolsServeCmd) Run(p *process) error {
 }
 
 // newServer puts it together. It serves nothing yet.
-func newServer(ctx context.Context, cfg *config.Config, log *slog.Logger, secrets *telemetry.Secrets, lookupEnv func(string) (string, bool)) (_ *server, err error) {
+func newServer(ctx context.Context, cfg *config.Config, queue bool, log *slog.Logger, secrets *telemetry.Secrets, lookupEnv func(string) (string, bool)) (_ *server, err error) {
 	s := &server{cfg: cfg, log: log, secrets: secrets, stats: newStats(),
 		slots: slots.New(cfg.Tools.Concurrency), circuits: &circuit.Circuits{}}
 	defer func() {
@@ -121,6 +122,7 @@ func newServer(ctx context.Context, cfg *config.Config, log *slog.Logger, secret
 	s.procs.StopLeft(nil)
 	s.served = serve.New(serve.Config{
 		Conn: s.bus.Conn(), Set: s.registry.Set, Version: semantic(), Log: log, Report: s.stats.count,
+		Queue: queue, Concurrency: cfg.Tools.Concurrency,
 		Once: loop.Once{
 			Lookup: func(name string) (*registry.Tool, bool) { return s.registry.Set().Lookup(name) },
 			Slots:  s.slots, Circuits: s.circuits, Log: log,

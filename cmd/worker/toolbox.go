@@ -23,6 +23,7 @@ type toolbox struct {
 	procs   *tools.Processes
 	servers *tools.Servers
 	nats    *natsLink
+	queue   *tools.Queue
 }
 
 // openTools loads the tools, and waits for the lists of MCP servers for at most
@@ -41,7 +42,8 @@ func (f configFlags) openTools(p *process, wait time.Duration) (*toolbox, error)
 		return nil, fmt.Errorf("processes of tools can't be kept: %w", err)
 	}
 	b.servers = tools.NewServers(b.procs, log)
-	b.opts = registry.Options{Dir: cfg.Tools.Dir, Processes: b.procs, Servers: b.servers, NATS: b.nats.conn, Log: log, LookupEnv: p.lookupEnv}
+	b.queue = newQueue(cfg, b.nats.conn, log)
+	b.opts = registry.Options{Dir: cfg.Tools.Dir, Processes: b.procs, Servers: b.servers, NATS: b.nats.conn, Queue: b.queue, Log: log, LookupEnv: p.lookupEnv}
 	if err := b.load(wait); err != nil {
 		return nil, errors.Join(err, b.close())
 	}
@@ -61,6 +63,7 @@ func (b *toolbox) load(wait time.Duration) (err error) {
 func (b *toolbox) missing() error { return errors.Join(b.set.Missing()...) }
 
 func (b *toolbox) close() error {
+	b.queue.Close()
 	b.nats.close()
 	return errors.Join(b.servers.Close(), b.procs.Close())
 }

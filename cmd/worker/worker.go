@@ -36,6 +36,7 @@ type worker struct {
 	slots     *slots.Slots
 	circuits  *circuit.Circuits
 	bus       *bus.Bus
+	queue     *tools.Queue
 	store     *journal.Journal
 	journal   loop.Journal // store, as the loop wants it
 	sweeper   sweeper
@@ -68,7 +69,8 @@ func newWorker(ctx context.Context, cfg *config.Config, log *slog.Logger, secret
 		return nil, fmt.Errorf("processes of tools can't be kept: %w", err)
 	}
 	w.servers = tools.NewServers(w.procs, log)
-	w.registry, err = registry.Open(registry.Options{Dir: cfg.Tools.Dir, Processes: w.procs, Servers: w.servers, Wait: listWait, NATS: w.conn, Log: log, LookupEnv: lookupEnv})
+	w.queue = newQueue(cfg, w.conn, log)
+	w.registry, err = registry.Open(registry.Options{Dir: cfg.Tools.Dir, Processes: w.procs, Servers: w.servers, Wait: listWait, NATS: w.conn, Queue: w.queue, Log: log, LookupEnv: lookupEnv})
 	if err != nil {
 		return nil, errors.Join(err, w.closeTools())
 	}
@@ -167,6 +169,7 @@ func (w *worker) serve(drain, hard context.Context) (left int) {
 // close releases what newWorker made.
 func (w *worker) close() {
 	w.client.Close()
+	w.queue.Close()
 	w.closeBus(w.bus)
 	if err := w.closeTools(); err != nil {
 		w.log.Warn("processes of tools", "error", err)

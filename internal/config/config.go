@@ -134,6 +134,18 @@ type NATS struct {
 	CredentialsFile string `yaml:"credentials_file" config:"path"`
 	// Replicas is the number of copies of streams and buckets on a cluster.
 	Replicas int `yaml:"replicas"`
+	// Queue is the job queue of nats tools with queue: true.
+	Queue Queue `yaml:"queue"`
+}
+
+// Queue is what bounds the job queue.
+type Queue struct {
+	// MaxAge is how long a job and a result are kept.
+	MaxAge Duration `yaml:"max_age"`
+	// MaxBytes bounds the jobs, and the results likewise.
+	MaxBytes int `yaml:"max_bytes"`
+	// AckWait is how long who took a job may be silent about it.
+	AckWait Duration `yaml:"ack_wait"`
 }
 
 // Values of [Journal.Sync].
@@ -195,7 +207,7 @@ func Default() Config {
 		},
 		Results:  Results{Flush: FlushTurn, Linger: Seconds(0.25)},
 		Tools:    Tools{Dir: "tools.d", Unknown: UnknownError, Concurrency: 64},
-		NATS:     NATS{Replicas: 1},
+		NATS:     NATS{Replicas: 1, Queue: Queue{MaxAge: Seconds(24 * 3600), MaxBytes: 1 << 30, AckWait: Seconds(30)}},
 		Journal:  Journal{Sync: SyncAlways},
 		Admin:    Admin{Listen: "127.0.0.1:9464"},
 		Log:      Log{Level: "info", Format: "auto"},

@@ -55,6 +55,7 @@ nats:
   store_dir: ""
   credentials_file: ""
   replicas: 1
+  queue: { max_age: 24h, max_bytes: 1073741824, ack_wait: 30s }
 journal:
   sync: always
 admin:
@@ -104,7 +105,7 @@ sessions:
   max_idle: 0
 results: { flush: eager, linger: 0s }
 tools: { dir: my/tools, unknown: ignore, concurrency: 7, discover: [a, b] }
-nats: { listen: "0.0.0.0:4222", token_file: tok, store_dir: /abs/store, credentials_file: ../creds, replicas: 3 }
+nats: { listen: "0.0.0.0:4222", token_file: tok, store_dir: /abs/store, credentials_file: ../creds, replicas: 3, queue: { max_age: 1h, max_bytes: 2000000, ack_wait: 5s } }
 journal: { sync: interval }
 admin: { listen: "", token_file: admin-tok }
 log: { level: debug, format: json }
@@ -130,7 +131,7 @@ shutdown: { grace: 8s }
 		Tools:   Tools{Dir: filepath.Join(dir, "my/tools"), Unknown: UnknownIgnore, Concurrency: 7, Discover: ToolsDiscover{Names: []string{"a", "b"}}},
 		NATS: NATS{
 			Listen: "0.0.0.0:4222", TokenFile: filepath.Join(dir, "tok"), StoreDir: "/abs/store",
-			CredentialsFile: filepath.Join(filepath.Dir(dir), "creds"), Replicas: 3,
+			CredentialsFile: filepath.Join(filepath.Dir(dir), "creds"), Replicas: 3, Queue: Queue{MaxAge: Seconds(3600), MaxBytes: 2_000_000, AckWait: Seconds(5)},
 		},
 		Journal:  Journal{Sync: SyncInterval},
 		Admin:    Admin{TokenFile: filepath.Join(dir, "admin-tok")},
@@ -207,6 +208,7 @@ func TestProblems(t *testing.T) {
 		{"sync", "journal: { sync: never }\n", []string{`1:18: journal.sync: is "never", expected always or interval`}},
 		{"level", "log: { level: INFO }\n", []string{`1:15: log.level: is "INFO", expected debug, info, warn or error`}},
 		{"format", "log: { format: xml }\n", []string{`1:16: log.format: is "xml", expected auto, tint, text or json`}},
+		{"queue", "nats: { queue: { max_bytes: 5, ack_wait: 0s } }\n", []string{"1:29: nats.queue.max_bytes: is 5, expected at least 1048576", "1:42: nats.queue.ack_wait: is 0s, expected more than 0s"}},
 		{"replicas", "nats: { replicas: 0 }\n", []string{"1:19: nats.replicas: is 0, expected 1 to 5"}},
 		{"discover", "tools: { discover: yes }\n", []string{`1:20: tools.discover: is "yes", expected true, false or a list of tool names`}},
 		{"discover names", "tools: { discover: [a, b c, a] }\n", []string{

@@ -75,7 +75,11 @@ func (m *manifest) handler(kind string, n *node, t *Tool) {
 		if !ok || t.Name == "" {
 			return
 		}
-		t.Handler, err = m.opts.make.nats(cfg, common, m.opts.NATS)
+		if cfg.Queue {
+			t.Handler, err = tools.NewNATSQueue(cfg, common, t.Idempotent, m.opts.Queue)
+		} else {
+			t.Handler, err = m.opts.make.nats(cfg, common, m.opts.NATS)
+		}
 	default:
 		return
 	}

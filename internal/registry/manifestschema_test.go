@@ -95,7 +95,6 @@ var beyondManifest = []struct {
 	{"a name with its prefix is at most 128 characters", func(k, v string) bool {
 		return k == "handler.mcp.tools" && len(v) > 128
 	}},
-	{"this version has no job queue", func(k, v string) bool { return k == "handler.nats.queue" && v == `true` }},
 }
 
 // judged has what the program and the schema say of a manifest.

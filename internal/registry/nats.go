@@ -1,6 +1,10 @@
 package registry
 
-import "toolhand/internal/tools"
+import (
+	"fmt"
+
+	"toolhand/internal/tools"
+)
 
 // natsConfig reads handler.nats. All of it may be left out.
 func (m *manifest) natsConfig(n *node) (cfg tools.NATSConfig, ok bool) {
@@ -11,12 +15,13 @@ func (m *manifest) natsConfig(n *node) (cfg tools.NATSConfig, ok bool) {
 	m.known(n, "handler.nats")
 	cfg.Subject = m.optional(n, "subject", "handler.nats.subject")
 	if queue := n.get("queue"); queue != nil {
-		switch {
-		case queue.kind != kindBool:
+		if queue.kind != kindBool {
 			m.at(queue, "handler.nats.queue: expected true or false, found %s", queue.describe())
-		case queue.text == "true":
-			m.at(queue, "handler.nats.queue: this version has no job queue: expected false, which asks and waits for the reply")
 		}
+		cfg.Queue = queue.text == "true"
+	}
+	if subject := n.get("subject"); subject != nil && cfg.Queue {
+		m.warnings = append(m.warnings, fmt.Sprintf("%s:%d:%d: handler.nats.subject has no effect where queue is true: jobs are on toolhand.jobs.NAME", m.problems.file, subject.line, subject.column))
 	}
 	return cfg, len(m.list) == before
 }

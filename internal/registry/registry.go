@@ -28,6 +28,9 @@ type Options struct {
 	// call; see [tools.NewNATS]. Nil, or an error of it: their manifests load,
 	// and their calls are unavailable.
 	NATS func() (*nats.Conn, error)
+	// Queue is where the calls of nats tools with queue: true are jobs. Nil: they
+	// are unavailable.
+	Queue *tools.Queue
 	// Servers owns the MCP servers. Nil: a manifest of one is an error.
 	Servers *tools.Servers
 	// Wait is how long Load and Open wait for the MCP servers of groups to list

@@ -54,6 +54,10 @@ type Config struct {
 	// Version is the worker's, as a semantic version.
 	Version string
 	Log     *slog.Logger
+	// Queue has the job queue worked off too, as room for calls is here:
+	// Concurrency is how many run at once; 0: any number.
+	Queue       bool
+	Concurrency int
 	// Report is told of each call that has ended; nil: nobody is.
 	Report func(loop.Report)
 }
@@ -68,7 +72,8 @@ type Server struct {
 	services []micro.Service // guarded by mu
 	offered  string          // guarded by mu; what services announce
 	open     map[*openCall]struct{}
-	stopped  bool // guarded by mu: no more calls are taken
+	stopped  bool          // guarded by mu: no more calls are taken
+	freed    chan struct{} // guarded by mu; closed when the next call has ended
 	wg       sync.WaitGroup
 }
 
@@ -92,7 +97,7 @@ func (q quiet) WithGroup(name string) slog.Handler       { return quiet{q.Handle
 // New makes a server that offers nothing yet.
 func New(cfg Config) *Server {
 	cfg.Once.Log = slog.New(quiet{cfg.Once.Log.Handler()})
-	s := &Server{cfg: cfg, open: map[*openCall]struct{}{}}
+	s := &Server{cfg: cfg, open: map[*openCall]struct{}{}, freed: make(chan struct{})}
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	return s
 }
@@ -111,11 +116,19 @@ func (s *Server) Serve(drain, hard context.Context, grace time.Duration) (left i
 	if err := s.Reload(); err != nil {
 		return 0, err
 	}
+	pull, stop := context.WithCancel(drain)
+	defer stop()
+	var pulling sync.WaitGroup
+	if s.cfg.Queue {
+		pulling.Go(func() { s.pullAll(pull) })
+	}
 	select {
 	case <-drain.Done():
 	case <-hard.Done():
 	}
+	stop()
 	s.withdraw(hard)
+	pulling.Wait()
 	left = s.finish(hard, grace)
 	return left, nil
 }
@@ -321,5 +334,7 @@ func (s *Server) begin(call tools.Call) (ctx context.Context, end func(), ok boo
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		delete(s.open, c)
+		close(s.freed)
+		s.freed = make(chan struct{})
 	}, true
 }

@@ -44,10 +44,14 @@ func (s *Server) take(req micro.Request) {
 // parse reads the call from the request. The tool is the one of the subject,
 // whatever the headers say.
 func parse(req micro.Request) (call tools.Call, err error) {
-	h := req.Headers()
+	return parseCall(req.Headers().Get, strings.TrimPrefix(req.Subject(), "toolhand.tool."), req.Data())
+}
+
+// parseCall reads a call of tool from what came about it in headers.
+func parseCall(header func(string) string, tool string, data []byte) (call tools.Call, err error) {
 	call = tools.Call{
-		ID: h.Get("Tool-Use-Id"), Tool: strings.TrimPrefix(req.Subject(), "toolhand.tool."),
-		Session: h.Get("Session-Id"), Thread: h.Get("Session-Thread-Id"), Input: json.RawMessage(req.Data()),
+		ID: header("Tool-Use-Id"), Tool: tool,
+		Session: header("Session-Id"), Thread: header("Session-Thread-Id"), Input: json.RawMessage(data),
 	}
 	if call.ID == "" {
 		call.ID = localCall
@@ -55,7 +59,7 @@ func parse(req micro.Request) (call tools.Call, err error) {
 	if len(call.Input) == 0 {
 		call.Input = json.RawMessage("{}")
 	}
-	if text := h.Get("Tool-Deadline"); text != "" {
+	if text := header("Tool-Deadline"); text != "" {
 		if call.Deadline, err = time.Parse(time.RFC3339Nano, text); err != nil {
 			return call, fmt.Errorf("the header Tool-Deadline is no time in RFC 3339: %q", text)
 		}
@@ -85,15 +89,20 @@ func unavailable(tool string, why error) tools.Result {
 	return tools.Error(fmt.Sprintf("Tool %q is unavailable: %s", tool, why))
 }
 
-// respond sends the result. One that NATS does not take is replaced by an error
-// that says so: nobody must wait for it in vain.
-func (s *Server) respond(req micro.Request, call tools.Call, r tools.Result, outcome string) {
+// encode is a result as the data of a message. One that NATS does not take is
+// replaced by an error that says so: nobody must wait for it in vain.
+func (s *Server) encode(call tools.Call, r tools.Result) []byte {
 	data := tools.EncodeReply(r)
-	headers := micro.WithHeaders(micro.Headers{tools.OutcomeHeader: []string{outcome}})
 	if limit := s.cfg.Conn.MaxPayload(); int64(len(data))+1024 > limit {
 		data = tools.EncodeReply(tools.Error(fmt.Sprintf("Tool %q ran, but its result of %d bytes is larger than the %d bytes that the NATS server takes", call.Tool, len(data), limit)))
 	}
-	if err := req.Respond(data, headers); err != nil {
+	return data
+}
+
+// respond sends the result.
+func (s *Server) respond(req micro.Request, call tools.Call, r tools.Result, outcome string) {
+	headers := micro.WithHeaders(micro.Headers{tools.OutcomeHeader: []string{outcome}})
+	if err := req.Respond(s.encode(call, r), headers); err != nil {
 		s.cfg.Log.Error("a result can't be sent back: who asked will take its outcome as unknown", "tool", call.Tool, "call", call.ID, "error", err)
 	}
 }

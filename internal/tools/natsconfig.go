@@ -14,6 +14,8 @@ import (
 type NATSConfig struct {
 	// Subject is where the tool is asked. Empty means toolhand.tool.NAME.
 	Subject string `yaml:"subject"`
+	// Queue says that calls are jobs in the queue, for [NewNATSQueue].
+	Queue bool `yaml:"queue"`
 }
 
 const (

@@ -1,0 +1,238 @@
+package serve
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"toolhand/internal/registry"
+	"toolhand/internal/tools"
+)
+
+const (
+	// lookEvery is how often the set of tools is looked at, and a consumer that
+	// nobody has made yet is looked for.
+	lookEvery = 2 * time.Second
+	// pullWait is how long one request for a job stands at the server.
+	pullWait = 5 * time.Second
+	// pullSlack is how long the end of a request may be late.
+	pullSlack = time.Second
+	// roomEvery is how often room is looked for that nobody tells of: a tool's
+	// slot is free when its processes are gone.
+	roomEvery = 50 * time.Millisecond
+	// askTimeout bounds one question to the server.
+	askTimeout = 5 * time.Second
+	// domain is that of a worker's embedded server, for those from outside.
+	domain = "toolhand"
+)
+
+// errNoQueue says that the consumer of a tool is not there (yet).
+var errNoQueue = errors.New("no session worker has asked for it yet")
+
+// A puller takes the jobs of one tool, one at a time, while there is room to run
+// them. Its fields but answered belong to its goroutine; job and ackWait, once
+// there is a subscription, are read by its callback too.
+type puller struct {
+	s    *Server
+	name string
+
+	next       string        // the subject on which a job is asked for
+	ackWait    time.Duration // how long it may be silent about a job
+	maxDeliver int           // how often a job is handed out; -1: any number
+
+	answered chan int // the request was answered: 0 by a job, else a status
+}
+
+// pullAll works off the queue for the tools of the set in force until ctx ends.
+// What was taken then has begun.
+func (s *Server) pullAll(ctx context.Context) {
+	var all sync.WaitGroup
+	defer all.Wait()
+	stops := map[string]context.CancelFunc{}
+	defer func() {
+		for _, stop := range stops {
+			stop()
+		}
+	}()
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
+	for {
+		tools, _ := s.offers()
+		now := make(map[string]bool, len(tools))
+		for _, t := range tools {
+			now[t.Name] = true
+			if stops[t.Name] == nil {
+				own, stop := context.WithCancel(ctx)
+				stops[t.Name] = stop
+				p := &puller{s: s, name: t.Name}
+				all.Go(func() { p.run(own) })
+			}
+		}
+		for name, stop := range stops {
+			if !now[name] {
+				stop()
+				delete(stops, name)
+			}
+		}
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// run takes jobs until ctx ends.
+func (p *puller) run(ctx context.Context) {
+	for ctx.Err() == nil {
+		err := p.find(ctx)
+		if err == nil {
+			err = p.pull(ctx)
+		}
+		if err != nil && ctx.Err() == nil {
+			p.s.cfg.Log.Debug("no jobs for a tool now", "tool", p.name, "error", err)
+			sleep(ctx, lookEvery)
+		}
+	}
+}
+
+// find looks for the tool's consumer: where JetStream is the server's own, and
+// where it is behind the border of a worker's embedded one.
+func (p *puller) find(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	here, err := jetstream.New(p.s.cfg.Conn)
+	if err != nil {
+		return err
+	}
+	prefix := "$JS.API."
+	consumer, err := here.Consumer(ctx, tools.JobStream, p.name)
+	if errors.Is(err, jetstream.ErrJetStreamNotEnabled) || errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount) {
+		there, bad := jetstream.NewWithDomain(p.s.cfg.Conn, domain)
+		if bad != nil {
+			return bad
+		}
+		prefix = "$JS." + domain + ".API."
+		consumer, err = there.Consumer(ctx, tools.JobStream, p.name)
+	}
+	if errors.Is(err, jetstream.ErrStreamNotFound) || errors.Is(err, jetstream.ErrConsumerNotFound) {
+		return errNoQueue
+	}
+	if err != nil {
+		return err
+	}
+	cfg := consumer.CachedInfo().Config
+	p.next = prefix + "CONSUMER.MSG.NEXT." + tools.JobStream + "." + p.name
+	p.ackWait, p.maxDeliver = cfg.AckWait, cfg.MaxDeliver
+	return nil
+}
+
+// pull asks for jobs until ctx ends, or the consumer is there no more. When it
+// returns, what the server has handed out has begun: the interest is withdrawn
+// first, and then what is on its way is taken in.
+func (p *puller) pull(ctx context.Context) error {
+	nc := p.s.cfg.Conn
+	p.answered = make(chan int, 16)
+	closed := make(chan struct{})
+	sub, err := nc.Subscribe(nats.NewInbox(), p.arrived)
+	if err != nil {
+		return err
+	}
+	sub.SetClosedHandler(func(string) { close(closed) })
+	defer func() {
+		if err := sub.Drain(); err != nil {
+			return // with the connection: nothing comes any more
+		}
+		select {
+		case <-closed:
+		case <-time.After(askTimeout):
+			p.s.cfg.Log.Warn("jobs may be on their way that nobody takes in", "tool", p.name)
+		}
+	}()
+	back := nc.StatusChanged(nats.CONNECTED)
+	defer nc.RemoveStatusListener(back)
+	request, err := json.Marshal(map[string]any{"batch": 1, "expires": pullWait.Nanoseconds()})
+	if err != nil {
+		return err
+	}
+	for p.waitRoom(ctx) {
+		if err := nc.PublishRequest(p.next, sub.Subject, request); err != nil {
+			sleep(ctx, roomEvery) // the connection is away
+			continue
+		}
+		over := time.NewTimer(pullWait + pullSlack)
+		select {
+		case status := <-p.answered:
+			err = statusError(status)
+		case <-back: // the request is gone with the connection
+		case <-over.C:
+		case <-ctx.Done():
+		}
+		over.Stop()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// statusError says of the answer to a request whether another one makes sense.
+func statusError(status int) error {
+	switch status {
+	case 0, 404, 408: // a job, none, none in time
+		return nil
+	case 503:
+		return errNoQueue
+	}
+	return fmt.Errorf("the server answers with status %d", status)
+}
+
+// waitRoom waits until another call of the tool can run here at once, and reports
+// false when ctx ends.
+func (p *puller) waitRoom(ctx context.Context) bool {
+	for ctx.Err() == nil {
+		t, ok := p.s.cfg.Set().Lookup(p.name)
+		freed := p.s.freedLater()
+		if ok && p.s.room(t) {
+			return true
+		}
+		select {
+		case <-freed:
+		case <-time.After(roomEvery):
+		case <-ctx.Done():
+		}
+	}
+	return false
+}
+
+// room reports whether a slot of the process and one of the tool are free.
+func (s *Server) room(t *registry.Tool) bool {
+	if s.cfg.Concurrency > 0 && s.Open() >= s.cfg.Concurrency {
+		return false
+	}
+	load := s.cfg.Once.Slots.Load()[t.LimitName()]
+	return load.Waiting == 0 && (t.Concurrency <= 0 || load.Running < t.Concurrency)
+}
+
+// freedLater gives a channel that closes when the next call has ended.
+func (s *Server) freedLater() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.freed
+}
+
+// sleep waits, or until ctx ends.
+func sleep(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}

@@ -1,0 +1,190 @@
+package serve
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"toolhand/internal/tools"
+)
+
+const (
+	resultSubjects = "toolhand.results."
+	// handInWait is the first wait before a result that was not taken is handed
+	// in again; the waits double up to handInMax.
+	handInWait = 50 * time.Millisecond
+	handInMax  = 2 * time.Second
+	// handInLate is how long after the call's deadline that is still tried, and
+	// handInStop how long once everything is stopped.
+	handInLate = 30 * time.Second
+	handInStop = 2 * time.Second
+)
+
+// What a job is acknowledged with.
+const (
+	ackDone     = "+ACK"
+	ackAgain    = "-NAK"
+	ackProgress = "+WPI"
+	ackNever    = "+TERM"
+)
+
+// A job is one call out of the queue.
+type job struct {
+	s     *Server
+	msg   *nats.Msg
+	call  tools.Call
+	again bool // it was handed out before
+	// more: it is handed out again where it is not acknowledged.
+	more    bool
+	ackWait time.Duration
+}
+
+// arrived takes in what answers a request for a job.
+func (p *puller) arrived(m *nats.Msg) {
+	status := 0
+	if text := m.Header.Get("Status"); text != "" && len(m.Data) == 0 && m.Header.Get("Tool-Name") == "" {
+		status, _ = strconv.Atoi(text)
+		if status == 100 {
+			return // a heartbeat
+		}
+	} else {
+		p.begin(m)
+	}
+	select {
+	case p.answered <- status:
+	default: // of an older request; nobody waits for it
+	}
+}
+
+// begin begins a job. It does not wait for it.
+func (p *puller) begin(m *nats.Msg) {
+	j := &job{s: p.s, msg: m, ackWait: p.ackWait}
+	meta, err := m.Metadata()
+	if err == nil {
+		j.again = meta.NumDelivered > 1
+		j.more = p.maxDeliver < 0 || meta.NumDelivered < uint64(p.maxDeliver)
+		j.call, err = parseCall(m.Header.Get, p.name, m.Data)
+	}
+	if err != nil || m.Header.Get("Tool-Use-Id") == "" {
+		p.s.cfg.Log.Warn("a message in the queue is no job: it is dropped", "tool", p.name, "error", err)
+		j.acknowledge(ackNever)
+		return
+	}
+	ctx, end, ok := p.s.begin(j.call)
+	if !ok {
+		go j.settle(unavailable(p.name, errors.New("the worker that took it takes no more calls")), tools.OutcomeUnavailable)
+		return
+	}
+	go func() {
+		defer end()
+		j.run(ctx)
+	}()
+}
+
+// run runs the job and hands in its result. Whoever is silent about a job loses
+// it, so that it says that it goes on until the result is in.
+func (j *job) run(ctx context.Context) {
+	alive, done := context.WithCancel(context.WithoutCancel(ctx))
+	defer done()
+	go j.goesOn(alive)
+	tool, ok := j.s.cfg.Once.Lookup(j.call.Tool)
+	mayAgain := ok && tool.Idempotent
+	if j.again && !mayAgain {
+		j.settle(tools.Error("it was begun by another worker, and may not run twice"), tools.OutcomeUnknown)
+		return
+	}
+	report, err := j.s.run(ctx, j.call)
+	switch {
+	case errors.Is(err, errCalledOff):
+		j.acknowledge(ackDone)
+	case err != nil && mayAgain && j.more:
+		j.acknowledge(ackAgain)
+	default:
+		j.settle(report.Result, string(report.Outcome))
+	}
+}
+
+func (j *job) goesOn(ctx context.Context) {
+	tick := time.NewTicker(max(j.ackWait/3, 10*time.Millisecond))
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			_ = j.msg.Respond([]byte(ackProgress)) // the next one follows soon
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// settle hands in the result, and then acknowledges the job: in this order, so
+// that a job that is gone has its result.
+func (j *job) settle(r tools.Result, outcome string) {
+	if err := j.handIn(r, outcome); err != nil {
+		j.s.cfg.Log.Error("a result can't be handed in: who asked will take its outcome as unknown", "tool", j.call.Tool, "call", j.call.ID, "error", err)
+		return
+	}
+	j.acknowledge(ackDone)
+}
+
+// handIn publishes the result until the server says that it has it.
+func (j *job) handIn(r tools.Result, outcome string) error {
+	nc := j.s.cfg.Conn
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return err
+	}
+	msg := nats.NewMsg(j.resultSubject())
+	msg.Data = j.s.encode(j.call, r)
+	msg.Header.Set(tools.OutcomeHeader, outcome)
+	msg.Header.Set(nats.MsgIdHdr, j.msg.Header.Get(nats.MsgIdHdr))
+	begun, wait := time.Now(), handInWait
+	for {
+		if err = publish(js, msg); err == nil || errors.Is(err, nats.ErrMaxPayload) {
+			return err
+		}
+		late := !j.call.Deadline.IsZero() && time.Since(j.call.Deadline) > handInLate
+		stopped := j.s.ctx.Err() != nil && time.Since(begun) > handInStop
+		if late || stopped || nc.IsClosed() {
+			return err
+		}
+		time.Sleep(wait)
+		wait = min(2*wait, handInMax)
+	}
+}
+
+func publish(js jetstream.JetStream, msg *nats.Msg) error {
+	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
+	defer cancel()
+	_, err := js.PublishMsg(ctx, msg, jetstream.WithRetryAttempts(0))
+	return err
+}
+
+// resultSubject is where the result goes: the subject that the job names, if it
+// is one of results.
+func (j *job) resultSubject() string {
+	if named := j.msg.Header.Get("Tool-Result-Subject"); strings.HasPrefix(named, resultSubjects) {
+		return named
+	}
+	return resultSubjects + j.call.ID
+}
+
+// acknowledge says what became of the job, and for a done one waits until the
+// server knows: who was told is not asked again.
+func (j *job) acknowledge(what string) {
+	var err error
+	if what == ackDone {
+		_, err = j.s.cfg.Conn.Request(j.msg.Reply, []byte(what), askTimeout)
+	} else {
+		err = j.msg.Respond([]byte(what))
+	}
+	if err != nil {
+		j.s.cfg.Log.Warn("the queue does not know yet what became of a job", "tool", j.call.Tool, "call", j.call.ID, "error", fmt.Errorf("acknowledging: %w", err))
+	}
+}

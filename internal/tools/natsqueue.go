@@ -1,0 +1,282 @@
+package tools
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+const (
+	jobSubjects    = "toolhand.jobs."
+	resultSubjects = "toolhand.results."
+	// resultSubjectHeader of a job names the subject of its result.
+	resultSubjectHeader = "Tool-Result-Subject"
+
+	// queueTimeout bounds one question to JetStream, in wall clock.
+	queueTimeout = 5 * time.Second
+	// lookEvery is how often a result is looked for that may have passed by.
+	lookEvery = 10 * time.Second
+	// lookAgain is how soon it is looked for again where the look failed.
+	lookAgain = time.Second
+)
+
+// A queueHandler puts calls into the job queue and waits for their results. All
+// its fields are immutable.
+type queueHandler struct {
+	natsHandler // asks on the subject of the jobs
+	queue       *Queue
+	name        string
+	idempotent  bool
+}
+
+// NewNATSQueue makes the handler of a tool whose calls are jobs in queue. The
+// subject of cfg is checked, and not used: the jobs have their own. A queue that
+// is nil makes the tool unavailable.
+func NewNATSQueue(cfg NATSConfig, common Common, idempotent bool, queue *Queue) (Handler, error) {
+	if cfg.Subject != "" {
+		if err := checkSubject(cfg.Subject); err != nil {
+			return nil, fmt.Errorf("subject: %w", err)
+		}
+	}
+	if queue == nil {
+		queue = NewQueue(QueueOptions{})
+	}
+	return &queueHandler{
+		natsHandler: natsHandler{subject: jobSubjects + common.Name, max: common.MaxResultBytes, log: common.logger()},
+		queue:       queue, name: common.Name, idempotent: idempotent,
+	}, nil
+}
+
+// Call publishes the job once and waits for its result. A job or a result of the
+// same call that is there already, of an earlier process, is found: the server
+// drops the second job, and the result is looked for first.
+func (h *queueHandler) Call(ctx context.Context, call Call) (Result, error) {
+	if ctx.Err() != nil {
+		return Result{}, &UnavailableError{Err: context.Cause(ctx)}
+	}
+	j, err := h.queue.open(ctx, h.name, h.idempotent)
+	if err != nil {
+		return Result{}, away(err)
+	}
+	w, err := h.listen(j, call)
+	if err != nil {
+		return Result{}, away(err)
+	}
+	defer w.close()
+	r, found, err := w.first(ctx)
+	if found {
+		return r, err
+	}
+	if err != nil {
+		return Result{}, away(err)
+	}
+	msg := h.job(call, w.msgID)
+	if size, limit := int64(msg.Size()-len(msg.Subject)), j.nc.MaxPayload(); size > limit {
+		return Error(fmt.Sprintf("The input has %d bytes with its headers, and the NATS server takes at most %d: call the tool with less", size, limit)), nil
+	}
+	if err := w.publish(ctx, msg); err != nil {
+		return Result{}, err
+	}
+	return w.wait(ctx, lookEvery)
+}
+
+// Resume waits for the result of a job that an earlier process published, perhaps.
+func (h *queueHandler) Resume(ctx context.Context, call Call) (Result, error) {
+	j, err := h.queue.open(ctx, h.name, h.idempotent)
+	if err != nil {
+		return Result{}, away(err)
+	}
+	w, err := h.listen(j, call)
+	if err != nil {
+		return Result{}, away(err)
+	}
+	defer w.close()
+	r, err := w.wait(ctx, 0)
+	var unavailable *UnavailableError
+	if errors.As(err, &unavailable) {
+		// It did not run then. Whether it was tried again is not known here.
+		err = &LostError{Err: unavailable.Err}
+	}
+	return r, err
+}
+
+func (h *queueHandler) job(call Call, msgID string) *nats.Msg {
+	msg := h.message(call)
+	msg.Header.Set(nats.MsgIdHdr, msgID)
+	msg.Header.Set(resultSubjectHeader, resultSubjects+plainToken(call.ID))
+	return msg
+}
+
+// away is err as the handler says it where nothing was published.
+func away(err error) error {
+	var unavailable *UnavailableError
+	if errors.As(err, &unavailable) {
+		return err
+	}
+	return &UnavailableError{Err: err, Passing: true}
+}
+
+// A queueWait waits for the result of one call. Its fields belong to the
+// goroutine of the call.
+type queueWait struct {
+	h    *queueHandler
+	j    *jobQueue
+	call Call
+	msgs chan *nats.Msg // what is published as the result while it waits
+	sub  *nats.Subscription
+	back chan nats.Status // the connection was made again
+
+	msgID string // of the job
+	stale string // the message id of a result that is not this job's; empty: there is none
+	seq   uint64 // of the job in its stream; 0: not known
+}
+
+// listen begins to take in what is published as the result of call.
+func (h *queueHandler) listen(j *jobQueue, call Call) (*queueWait, error) {
+	w := &queueWait{h: h, j: j, call: call, msgs: make(chan *nats.Msg, 4), msgID: call.ID}
+	var err error
+	if w.sub, err = j.nc.ChanSubscribe(w.subject(), w.msgs); err != nil {
+		return nil, err
+	}
+	w.back = j.nc.StatusChanged(nats.CONNECTED)
+	return w, nil
+}
+
+func (w *queueWait) close() {
+	w.j.nc.RemoveStatusListener(w.back)
+	_ = w.sub.Unsubscribe() // it can only be gone already
+}
+
+func (w *queueWait) subject() string { return resultSubjects + plainToken(w.call.ID) }
+
+// first looks for a result that an earlier job of this call has. One that says
+// that the call did not run, or for a tool that may run twice that nobody knows,
+// makes room for another job: its id is made of that result, so that it is the
+// same whoever publishes it.
+func (w *queueWait) first(ctx context.Context) (r Result, found bool, err error) {
+	old, err := w.j.last(ctx, w.subject())
+	if old == nil || err != nil {
+		return Result{}, false, err
+	}
+	r, err = w.h.answer(old.msg)
+	var unavailable *UnavailableError
+	if errors.As(err, &unavailable) || err != nil && w.h.idempotent {
+		w.msgID, w.stale = fmt.Sprintf("%s.%d", w.call.ID, old.seq), old.msg.Header.Get(nats.MsgIdHdr)
+		return Result{}, false, nil
+	}
+	return r, true, err
+}
+
+// publish publishes the job. No error means that it may be in the queue, and is
+// to be waited for.
+func (w *queueWait) publish(ctx context.Context, msg *nats.Msg) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), queueTimeout)
+	defer cancel()
+	if !w.j.nc.IsConnected() {
+		return &UnavailableError{Err: errQueueAway, Passing: true}
+	}
+	ack, err := w.j.js.PublishMsg(ctx, msg, jetstream.WithRetryAttempts(0))
+	if err == nil {
+		w.seq = ack.Sequence
+		return nil
+	}
+	if why := unpublished(err); why != nil {
+		if errors.Is(err, jetstream.ErrNoStreamResponse) {
+			w.h.queue.forget()
+		}
+		return why
+	}
+	w.h.log.Warn("whether a job is in the queue is not known", "tool", w.call.Tool, "call", w.call.ID, "error", err)
+	if w.h.idempotent {
+		return &LostError{Err: err} // asked again, the queue drops a second job
+	}
+	return nil
+}
+
+// unpublished is what a handler says of an error that means that the job is surely
+// not in the queue, and nil for all others.
+func unpublished(err error) error {
+	var api *jetstream.APIError
+	switch {
+	case errors.Is(err, nats.ErrReconnectBufExceeded):
+		return &UnavailableError{Err: errQueueAway, Passing: true}
+	case errors.Is(err, jetstream.ErrNoStreamResponse):
+		return &UnavailableError{Err: errors.New("the job queue is not there"), Passing: true}
+	case errors.Is(err, nats.ErrHeadersNotSupported), errors.Is(err, nats.ErrConnectionDraining),
+		errors.Is(err, nats.ErrConnectionClosed), errors.Is(err, nats.ErrMaxPayload):
+		return &UnavailableError{Err: err}
+	case errors.As(err, &api):
+		return &UnavailableError{Err: fmt.Errorf("the job queue takes no more jobs: %s", api.Description), Passing: true}
+	}
+	return nil
+}
+
+// wait waits for the result; what may have passed by is first looked for after the
+// time given. When nobody wants it any more it takes the job back,
+// unless the worker only shuts down.
+func (w *queueWait) wait(ctx context.Context, first time.Duration) (Result, error) {
+	look := time.NewTimer(first)
+	defer look.Stop()
+	gone := false // the job was seen to be gone, while it had no result
+	for {
+		select {
+		case m := <-w.msgs:
+			if r, err, ok := w.take(m); ok {
+				return r, err
+			}
+		case <-w.back:
+			look.Reset(0)
+		case <-look.C:
+			again := lookEvery
+			m, err := w.j.last(ctx, w.subject())
+			switch {
+			case err != nil:
+				again = lookAgain
+			case m != nil:
+				if r, err, ok := w.take(m.msg); ok {
+					return r, err
+				}
+			case gone:
+				return Result{}, &LostError{Err: errors.New("its job was taken from the queue, and no result was handed in")}
+			}
+			if err == nil && m == nil && w.seq != 0 && !gone {
+				if gone = w.j.gone(ctx, w.seq); gone {
+					again = lookAgain
+				}
+			}
+			look.Reset(again)
+		case <-ctx.Done():
+			if cause := context.Cause(ctx); !errors.Is(cause, ErrLeft) {
+				w.callOff(ctx)
+			}
+			return Result{}, &LostError{Err: context.Cause(ctx)}
+		}
+	}
+}
+
+// take reports whether m is the result of this job, and what it says.
+func (w *queueWait) take(m *nats.Msg) (Result, error, bool) {
+	if id := m.Header.Get(nats.MsgIdHdr); id != "" && id == w.stale {
+		return Result{}, nil, false
+	}
+	r, err := w.h.answer(m)
+	return r, err, true
+}
+
+// callOff says that nobody waits for the job any more, and takes it out of the
+// queue: so nobody begins it.
+func (w *queueWait) callOff(ctx context.Context) {
+	w.h.tell(w.j.nc, w.call)
+	if w.seq == 0 {
+		return // it has its deadline with it
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), queueTimeout)
+	defer cancel()
+	if err := w.j.jobs.DeleteMsg(ctx, w.seq); err != nil {
+		w.h.log.Debug("a job that nobody waits for is not in the queue any more", "tool", w.call.Tool, "call", w.call.ID, "error", err)
+	}
+}

@@ -1,0 +1,305 @@
+package tools
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// The streams of the job queue.
+const (
+	JobStream    = "TOOLHAND_JOBS"
+	ResultStream = "TOOLHAND_RESULTS"
+)
+
+const (
+	defaultQueueAge   = 24 * time.Hour
+	defaultQueueBytes = 1 << 30
+	defaultAckWait    = 30 * time.Second
+	// maxDuplicates bounds how long the server knows the ids of jobs.
+	maxDuplicates = 10 * time.Minute
+	// maxDeliver is how often the job of an idempotent tool is handed out.
+	maxDeliver = 5
+
+	exhausted = "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES." + JobStream + ".*"
+)
+
+var errQueueAway = errors.New("the NATS server is away")
+
+// QueueOptions say where the job queue is and what bounds it.
+type QueueOptions struct {
+	// Conn gives the connection, as for [NewNATS]. Nil: there is none.
+	Conn func() (*nats.Conn, error)
+	// Replicas of the streams, on a cluster. Zero means 1.
+	Replicas int
+	// MaxAge is how long a job and a result are kept. Zero means 24 h.
+	MaxAge time.Duration
+	// MaxBytes bounds each of the two streams. Zero means 1 GiB.
+	MaxBytes int64
+	// AckWait is how long who took a job may be silent about it. Zero means
+	// 30 s.
+	AckWait time.Duration
+	// Log receives what happens. Nil discards.
+	Log *slog.Logger
+}
+
+// Queue is the job queue as session workers see it: it makes the streams, and a
+// consumer for each tool, when a call first needs them and whenever the connection
+// was made again. Handlers of many tools share it. It is safe for use by many
+// goroutines; Close it before its connection.
+type Queue struct {
+	opts QueueOptions
+
+	gate chan struct{} // held while streams and consumers are made
+	// now is what is made; guarded by gate.
+	now *jobQueue
+
+	mu     sync.Mutex
+	closed bool
+	lapses map[uint64]*time.Timer // guarded by mu; of jobs whose taker is silent
+	wg     sync.WaitGroup         // of what the timers run
+}
+
+// jobQueue is the queue on one connection, as it was when it was made.
+type jobQueue struct {
+	nc            *nats.Conn
+	js            jetstream.JetStream
+	jobs, results jetstream.Stream
+	reconnects    uint64
+	consumers     map[string]bool // guarded by Queue.gate; name to idempotent
+	silent        *nats.Subscription
+}
+
+// NewQueue makes the queue. Nothing is asked of NATS before the first call.
+func NewQueue(opts QueueOptions) *Queue {
+	if opts.Conn == nil {
+		opts.Conn = func() (*nats.Conn, error) { return nil, errors.New("there is no connection to NATS here") }
+	}
+	opts.Replicas = max(opts.Replicas, 1)
+	if opts.MaxAge <= 0 {
+		opts.MaxAge = defaultQueueAge
+	}
+	if opts.MaxBytes <= 0 {
+		opts.MaxBytes = defaultQueueBytes
+	}
+	if opts.AckWait <= 0 {
+		opts.AckWait = defaultAckWait
+	}
+	opts.Log = Common{Log: opts.Log}.logger()
+	return &Queue{opts: opts, gate: make(chan struct{}, 1), lapses: map[uint64]*time.Timer{}}
+}
+
+// Close ends what the queue does beside the calls. A second Close does nothing.
+func (q *Queue) Close() {
+	q.gate <- struct{}{}
+	if q.now != nil {
+		_ = q.now.silent.Unsubscribe() // it can only be gone already
+		q.now = nil
+	}
+	<-q.gate
+	q.mu.Lock()
+	q.closed = true
+	for seq, timer := range q.lapses {
+		if timer.Stop() {
+			q.wg.Done()
+		}
+		delete(q.lapses, seq)
+	}
+	q.mu.Unlock()
+	q.wg.Wait()
+}
+
+// open gives the queue with the consumer of a tool in it.
+func (q *Queue) open(ctx context.Context, name string, idempotent bool) (*jobQueue, error) {
+	nc, err := q.opts.Conn()
+	if err != nil {
+		return nil, &UnavailableError{Err: err}
+	}
+	if !nc.IsConnected() {
+		return nil, errQueueAway
+	}
+	select {
+	case q.gate <- struct{}{}:
+		defer func() { <-q.gate }()
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	ctx, cancel := context.WithTimeout(ctx, queueTimeout)
+	defer cancel()
+	if q.now == nil || q.now.nc != nc || q.now.reconnects != nc.Stats().Reconnects {
+		fresh, err := q.make(ctx, nc)
+		if err != nil {
+			return nil, queueError(err)
+		}
+		if q.now != nil {
+			_ = q.now.silent.Unsubscribe() // it can only be gone already
+		}
+		q.now = fresh
+	}
+	if made, ok := q.now.consumers[name]; !ok || made != idempotent {
+		if err := q.consumer(ctx, q.now, name, idempotent); err != nil {
+			q.now.reconnects-- // all of it is looked at again
+			return nil, queueError(err)
+		}
+		q.now.consumers[name] = idempotent
+	}
+	return q.now, nil
+}
+
+// queueError tells what passes from what stays until somebody mends it.
+func queueError(err error) error {
+	var api *jetstream.APIError
+	if errors.As(err, &api) && api.Code < 500 || errors.Is(err, jetstream.ErrJetStreamNotEnabled) || errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount) {
+		return &UnavailableError{Err: fmt.Errorf("the job queue can't be made: %w", err)}
+	}
+	return fmt.Errorf("the job queue can't be made: %w", err)
+}
+
+// forget has the streams looked at again before the next job.
+func (q *Queue) forget() {
+	q.gate <- struct{}{} // held for queueTimeout at most
+	defer func() { <-q.gate }()
+	if q.now != nil {
+		q.now.reconnects--
+	}
+}
+
+func (q *Queue) make(ctx context.Context, nc *nats.Conn) (*jobQueue, error) {
+	j := &jobQueue{nc: nc, reconnects: nc.Stats().Reconnects, consumers: map[string]bool{}}
+	var err error
+	if j.js, err = jetstream.New(nc); err != nil {
+		return nil, err
+	}
+	common := jetstream.StreamConfig{
+		Storage: jetstream.FileStorage, Replicas: q.opts.Replicas, AllowDirect: true,
+		MaxAge: q.opts.MaxAge, MaxBytes: q.opts.MaxBytes, Duplicates: min(maxDuplicates, q.opts.MaxAge),
+	}
+	jobs := common
+	jobs.Name, jobs.Subjects, jobs.Description = JobStream, []string{jobSubjects + ">"}, "calls of tools, to be worked off"
+	// A full queue refuses: what it has taken is never dropped for what comes.
+	jobs.Retention, jobs.Discard = jetstream.WorkQueuePolicy, jetstream.DiscardNew
+	if j.jobs, err = j.js.CreateOrUpdateStream(ctx, jobs); err != nil {
+		return nil, err
+	}
+	results := common
+	results.Name, results.Subjects, results.Description = ResultStream, []string{resultSubjects + ">"}, "what those calls came to"
+	results.MaxMsgsPerSubject = 1
+	if j.results, err = j.js.CreateOrUpdateStream(ctx, results); err != nil {
+		return nil, err
+	}
+	j.silent, err = nc.Subscribe(exhausted, q.exhausted)
+	return j, err
+}
+
+func (q *Queue) consumer(ctx context.Context, j *jobQueue, name string, idempotent bool) error {
+	cfg := jetstream.ConsumerConfig{
+		Durable: name, FilterSubject: jobSubjects + name, AckPolicy: jetstream.AckExplicitPolicy,
+		AckWait: q.opts.AckWait, MaxDeliver: 1, MaxAckPending: -1,
+	}
+	if idempotent {
+		cfg.MaxDeliver = maxDeliver
+	}
+	_, err := j.jobs.CreateOrUpdateConsumer(ctx, cfg)
+	return err
+}
+
+// exhausted is told of a job that will not be handed out again, since who took it
+// last is silent. A result that is on its way has as long again: after an outage
+// of the server all who work are late.
+func (q *Queue) exhausted(m *nats.Msg) {
+	var advisory struct {
+		Seq uint64 `json:"stream_seq"`
+	}
+	if json.Unmarshal(m.Data, &advisory) != nil || advisory.Seq == 0 {
+		return
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed || q.lapses[advisory.Seq] != nil {
+		return
+	}
+	q.wg.Add(1)
+	q.lapses[advisory.Seq] = time.AfterFunc(q.opts.AckWait, func() {
+		defer q.wg.Done()
+		if err := q.lapse(advisory.Seq); err != nil {
+			q.opts.Log.Warn("a job whose taker is silent stays without a result until its deadline", "error", err)
+		}
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		delete(q.lapses, advisory.Seq)
+	})
+}
+
+// lapse makes an unknown outcome the result of a job that has none, and takes it
+// out of the queue. All session workers may do so at once, the first one counts.
+func (q *Queue) lapse(seq uint64) error {
+	ctx, cancel := context.WithTimeout(context.Background(), queueTimeout)
+	defer cancel()
+	q.gate <- struct{}{}
+	j := q.now
+	<-q.gate
+	if j == nil {
+		return nil
+	}
+	job, err := j.jobs.GetMsg(ctx, seq)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil // called off, or acknowledged late
+	}
+	if err != nil {
+		return err
+	}
+	subject := job.Header.Get(resultSubjectHeader)
+	old, err := j.last(ctx, subject)
+	if err != nil {
+		return err
+	}
+	if id := job.Header.Get(nats.MsgIdHdr); old == nil || old.msg.Header.Get(nats.MsgIdHdr) != id {
+		expected := uint64(0)
+		if old != nil {
+			expected = old.seq
+		}
+		m := nats.NewMsg(subject)
+		m.Header.Set(OutcomeHeader, OutcomeUnknown)
+		m.Header.Set(nats.MsgIdHdr, id)
+		m.Data = EncodeReply(Error(fmt.Sprintf("who took its job from the queue was silent about it for %s", 2*q.opts.AckWait)))
+		if _, err := j.js.PublishMsg(ctx, m, jetstream.WithExpectLastSequencePerSubject(expected)); err != nil {
+			return err // also where somebody was faster
+		}
+	}
+	return j.jobs.DeleteMsg(ctx, seq)
+}
+
+// lastResult is a message of the stream of results.
+type lastResult struct {
+	msg *nats.Msg
+	seq uint64
+}
+
+// last is the last result on a subject; nil: there is none.
+func (j *jobQueue) last(ctx context.Context, subject string) (*lastResult, error) {
+	ctx, cancel := context.WithTimeout(ctx, queueTimeout)
+	defer cancel()
+	raw, err := j.results.GetLastMsgForSubject(ctx, subject)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &lastResult{&nats.Msg{Subject: raw.Subject, Header: raw.Header, Data: raw.Data}, raw.Sequence}, nil
+}
+
+// gone reports whether a job is surely in the queue no more.
+func (j *jobQueue) gone(ctx context.Context, seq uint64) bool {
+	ctx, cancel := context.WithTimeout(ctx, queueTimeout)
+	defer cancel()
+	_, err := j.jobs.GetMsg(ctx, seq)
+	return errors.Is(err, jetstream.ErrMsgNotFound)
+}
