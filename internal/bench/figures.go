@@ -43,17 +43,38 @@ const (
 type figures struct {
 	mu      sync.Mutex
 	samples map[string]map[figure][]float64 // guarded by mu; by competitor
+	// spoilt are those of visits that others disturbed to the last try. They
+	// count only where a figure has no others.
+	spoilt map[string]map[figure][]float64 // guarded by mu
 }
 
-func newFigures() *figures { return &figures{samples: map[string]map[figure][]float64{}} }
+func newFigures() *figures {
+	return &figures{samples: map[string]map[figure][]float64{}, spoilt: map[string]map[figure][]float64{}}
+}
 
 func (f *figures) add(who string, what figure, value float64) {
+	f.put(f.samples, who, what, value)
+}
+
+// spoil adds a sample that others have disturbed.
+func (f *figures) spoil(who string, what figure, value float64) {
+	f.put(f.spoilt, who, what, value)
+}
+
+func (f *figures) put(to map[string]map[figure][]float64, who string, what figure, value float64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.samples[who] == nil {
-		f.samples[who] = map[figure][]float64{}
+	if to[who] == nil {
+		to[who] = map[figure][]float64{}
 	}
-	f.samples[who][what] = append(f.samples[who][what], value)
+	to[who][what] = append(to[who][what], value)
+}
+
+// isSpoilt reports whether all there is of a figure was disturbed.
+func (f *figures) isSpoilt(who string, what figure) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.samples[who][what]) == 0 && len(f.spoilt[who][what]) > 0
 }
 
 func (f *figures) addAll(who string, values map[figure]float64) {
@@ -67,6 +88,9 @@ func (f *figures) median(who string, what figure) (float64, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	s := slices.Clone(f.samples[who][what])
+	if len(s) == 0 {
+		s = slices.Clone(f.spoilt[who][what])
+	}
 	if len(s) == 0 {
 		return 0, false
 	}

@@ -52,6 +52,25 @@ func TestJudge(t *testing.T) {
 	}
 }
 
+// TestSpoilt holds a disturbed sample off the medians and the verdicts.
+func TestSpoilt(t *testing.T) {
+	f := newFigures()
+	f.add(theLimit, latency1, 100)
+	f.spoil(theLimit, latency1, 900)
+	f.spoil(theWorker, latency1, 120)
+	if v, _ := f.median(theLimit, latency1); v != 100 {
+		t.Errorf("a disturbed sample moved the median to %v", v)
+	}
+	judged := judge(f)
+	if len(judged) != 1 || !judged[0].Spoilt {
+		t.Errorf("a figure without an undisturbed sample was judged: %+v", judged)
+	}
+	f.add(theWorker, latency1, 125)
+	if judged = judge(f); judged[0].Spoilt || judged[0].Reached != 1.25 {
+		t.Errorf("with one it was not: %+v", judged)
+	}
+}
+
 // TestNoise has another process use the machine, which must be seen, and must not
 // be when that process is ours.
 func TestNoise(t *testing.T) {

@@ -49,7 +49,7 @@ func (o settings) loop(f *figures) (disturbed int, err error) {
 }
 
 // undisturbed makes a visit, and makes it again where others used the machine:
-// o.retries times, and then the last one counts.
+// o.retries times, and then the last one is kept as spoilt.
 func (o settings) undisturbed(f *figures, who string, visit func() (map[figure]float64, error)) (again int, err error) {
 	for ; ; again++ {
 		awaitQuiet()
@@ -62,9 +62,15 @@ func (o settings) undisturbed(f *figures, who string, visit func() (map[figure]f
 		if used > maxOthers && again < o.retries {
 			continue
 		}
-		f.addAll(who, got)
+		add := f.add
+		if used > maxOthers {
+			add = f.spoil
+		}
+		for what, v := range got {
+			add(who, what, v)
+		}
 		if sync, ok := got[diskSync]; ok {
-			f.add(theDisk, diskSync, sync)
+			add(theDisk, diskSync, sync)
 		}
 		return again, nil
 	}
@@ -72,7 +78,7 @@ func (o settings) undisturbed(f *figures, who string, visit func() (map[figure]f
 
 // save writes the samples of all rounds as JSON.
 func (o settings) save(f *figures) error {
-	text, err := json.MarshalIndent(map[string]any{"samples": f.samples, "judged": judge(f)}, "", "  ")
+	text, err := json.MarshalIndent(map[string]any{"samples": f.samples, "spoilt": f.spoilt, "judged": judge(f)}, "", "  ")
 	if err != nil {
 		return err
 	}

@@ -13,8 +13,10 @@ func table(w io.Writer, f *figures, o settings) {
 	names := []string{theLimit, theSDK, theWorker, withInterval, withAlways}
 	present := map[figure]bool{}
 	for _, who := range names {
-		for what := range f.samples[who] {
-			present[what] = true
+		for _, of := range []map[figure][]float64{f.samples[who], f.spoilt[who]} {
+			for what := range of {
+				present[what] = true
+			}
 		}
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
@@ -44,10 +46,18 @@ func table(w io.Writer, f *figures, o settings) {
 		fmt.Fprintf(w, "\none fdatasync of 500 bytes: %s µs\n", short(v))
 	}
 	handlerTable(w, f)
+	for _, who := range slices.Concat(names, handlerKinds) {
+		if kept, lost := len(f.samples[who][othersUsed]), len(f.spoilt[who][othersUsed]); lost > 0 {
+			fmt.Fprintf(w, "%s: %d visits undisturbed; %d disturbed to the last try, and left out where there are others\n", who, kept, lost)
+		}
+	}
 	fmt.Fprintln(w)
 	for _, v := range judge(f) {
 		word := "met   "
-		if !v.Met {
+		switch {
+		case v.Spoilt:
+			word = "SPOILT" // the machine was not ours: neither met nor missed
+		case !v.Met:
 			word = "MISSED"
 		}
 		fmt.Fprintf(w, "%s  %-16s %-46s %8s, target %s (%s)\n", word, v.Who, v.What, short(v.Reached), short(v.Target), v.By)

@@ -56,6 +56,8 @@ type verdict struct {
 	By      measureOf `json:"by"`
 	Reached float64   `json:"reached"`
 	Met     bool      `json:"met"`
+	// Spoilt says that a figure in it has no undisturbed sample.
+	Spoilt bool `json:"spoilt,omitempty"`
 }
 
 // judge compares what was measured with the targets. One whose figures are
@@ -67,6 +69,13 @@ func judge(f *figures) []verdict {
 		own, ok := f.median(t.who, t.what)
 		if !ok || !v.compare(f, own) {
 			continue
+		}
+		v.Spoilt = f.isSpoilt(t.who, t.what)
+		if t.by == timesLimit || t.by == partOfLimit {
+			v.Spoilt = v.Spoilt || f.isSpoilt(theLimit, t.what)
+		}
+		if t.by == overWorker || t.by == syncsOver {
+			v.Spoilt = v.Spoilt || f.isSpoilt(theWorker, t.what)
 		}
 		all = append(all, v)
 	}
