@@ -58,8 +58,8 @@ func (r *Registry) regroup() bool {
 			own = append(own, t)
 		}
 	}
-	set, wrong := assemble(own, old.groups, old)
-	for _, p := range wrong {
+	set, wrong, forgiven := assemble(own, old.groups, old)
+	for _, p := range append(wrong, forgiven...) {
 		r.opts.Log.Error("a tool of an MCP server can't be used: what is in force stays", "error", p.String())
 	}
 	if len(set.sorted) > MaxTools {

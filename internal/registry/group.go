@@ -89,14 +89,16 @@ type assembly struct {
 	list     []*Tool
 	absences []absence
 	warnings []string
+	old      *Set
+	forgiven []Problem
 }
 
 // assemble makes a set of a folder's own tools, and of what the servers of its
 // groups list now. Of tools of one name the folder's own comes first, then what is
 // in force in old, then the first group; the others are problems, as is a tool that
-// is asked for by name and can't be had.
-func assemble(own []*Tool, groups []*group, old *Set) (*Set, []Problem) {
-	a := &assembly{byName: map[string]*Tool{}}
+// is asked for by name and can't be had. Some of them are forgiven.
+func assemble(own []*Tool, groups []*group, old *Set) (set *Set, wrong, forgiven []Problem) {
+	a := &assembly{byName: map[string]*Tool{}, old: old}
 	for _, t := range own {
 		a.byName[t.Name] = t
 		a.list = append(a.list, t)
@@ -121,13 +123,13 @@ func assemble(own []*Tool, groups []*group, old *Set) (*Set, []Problem) {
 			}
 		}
 	}
-	set := NewSet(a.list...)
+	set = NewSet(a.list...)
 	set.warnings, set.absences, set.groups = a.warnings, a.absences, groups
 	if len(a.list) > MaxTools {
 		a.file = a.list[len(a.list)-1].File
 		a.problems.add(0, 0, fmt.Sprintf("expected at most %d tools, which is what an agent may have, found %d", MaxTools, len(set.sorted)))
 	}
-	return set, a.problems.list
+	return set, a.problems.list, a.forgiven
 }
 
 // add takes a tool into the set, if its name is free.
@@ -139,13 +141,39 @@ func (a *assembly) add(g *group, t *Tool) {
 	case first.Group == t.Group:
 		a.skip(g, t.Name, errors.New("the server lists it twice"))
 	default:
-		a.problem(g, fmt.Sprintf("the name %q of a tool of the group %q is taken by %s: expected each name once (prefix gives the group's tools other names)", t.Name, t.Group, first.File))
+		a.problem(g, fmt.Sprintf("the name %q of a tool of the group %q is taken by %s: expected each name once (prefix gives the group's tools other names)", t.Name, t.Group, first.File), first)
 	}
 }
 
-func (a *assembly) problem(g *group, text string) {
+// problem tells of a tool of a group that can't be had. before is the tool that
+// has its name, if that is why.
+func (a *assembly) problem(g *group, text string, before *Tool) {
+	if a.forgives(g, before) {
+		a.forgiven = append(a.forgiven, Problem{File: g.template.File, Line: g.line, Column: g.column, Text: text})
+		return
+	}
 	a.file = g.template.File
 	a.problems.add(g.line, g.column, text)
+}
+
+// forgives reports whether a problem has come by a change of the server alone: the
+// group was in force as it is, and so was the tool that has the name. No manifest
+// is wrong then, and a server harms its own tools only: what is in force stays.
+func (a *assembly) forgives(g *group, before *Tool) bool {
+	if a.old == nil || !slices.ContainsFunc(a.old.groups, g.same) {
+		return false
+	}
+	if before == nil {
+		return true
+	}
+	was := a.old.byName[before.Name]
+	return was != nil && was.Group == before.Group && was.File == before.File
+}
+
+// same reports whether two manifests ask the same of a server.
+func (g *group) same(other *group) bool {
+	return g.template.Name == other.template.Name && g.cfg.All == other.cfg.All && g.cfg.Prefix == other.cfg.Prefix &&
+		slices.Equal(g.cfg.Names, other.cfg.Names) && g.source.Same(other.source)
 }
 
 func (a *assembly) skip(g *group, name string, why error) {
@@ -169,7 +197,7 @@ func (a *assembly) toolsOf(g *group) []*Tool {
 			a.skip(g, listed.Name, err)
 		default:
 			missing = append(missing, listed.Name)
-			a.problem(g, fmt.Sprintf("handler.mcp.tools: the tool %s of the MCP server can't be used: %s", quoteShort(listed.Name), err))
+			a.problem(g, fmt.Sprintf("handler.mcp.tools: the tool %s of the MCP server can't be used: %s", quoteShort(listed.Name), err), nil)
 		}
 	}
 	if len(missing) > 0 {
@@ -177,7 +205,7 @@ func (a *assembly) toolsOf(g *group) []*Tool {
 	}
 	for _, name := range missing {
 		if !slices.ContainsFunc(list, func(t tools.ServerTool) bool { return t.Name == name }) {
-			a.problem(g, fmt.Sprintf("handler.mcp.tools: the MCP server has no tool %s", quoteShort(name)))
+			a.problem(g, fmt.Sprintf("handler.mcp.tools: the MCP server has no tool %s", quoteShort(name)), nil)
 		}
 	}
 	return made

@@ -281,17 +281,26 @@ func TestGroupChanges(t *testing.T) {
 	following.Go(func() { r.Follow(ctx, func() {}) })
 	defer following.Wait()
 	defer cancel()
-	own, _ := r.Set().Lookup("own")
 	f.offer("two", mcpSchema)
 	f.offer("own", mcpSchema)
 	f.RemoveTools("one")
-	// Over HTTP a server's word comes with the next answer only, so ask.
-	if err := r.Set().groups[0].source.List(t.Context()); err != nil {
+	// A server at a URL is asked each minute, and after a reload.
+	if err := r.Reload(); err != nil {
 		t.Fatal(err)
 	}
+	own, _ := r.Set().Lookup("own")
 	eventually(t, "the change", func() bool { return namesOf(r.Set()) == "own two" })
 	if now, _ := r.Set().Lookup("own"); now != own {
 		t.Error("what was in force is not")
+	}
+	// That is no reason to refuse a folder in which nothing is wrong; a new manifest
+	// that clashes is.
+	if err := r.Reload(); err != nil {
+		t.Errorf("a reload: %v", err)
+	}
+	put(t, dir, "two.yaml", manifestOf("two"))
+	if err := r.Reload(); err == nil || !strings.Contains(err.Error(), `the name "two" of a tool of the group "gh" is taken by`) || namesOf(r.Set()) != "own two" {
+		t.Errorf("a reload with a clash: %v", err)
 	}
 	if !strings.Contains(log.String(), "is taken by") {
 		t.Errorf("log:\n%s", log.String())

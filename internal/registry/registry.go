@@ -74,7 +74,11 @@ const reloadWait = 3 * time.Second
 // Load reads all manifests (*.yaml and *.yml directly in the folder, hidden
 // files left out) and makes a set of them. It changes nothing. Its error is an
 // *Errors that lists all that is wrong.
-func Load(opts Options) (*Set, error) {
+func Load(opts Options) (*Set, error) { return load(opts, nil) }
+
+// load is Load, and forgives what a server's change alone has brought on: see
+// [assembly.forgives].
+func load(opts Options, old *Set) (*Set, error) {
 	opts.applyDefaults()
 	files, real, err := manifests(opts.Dir)
 	if err != nil {
@@ -111,7 +115,10 @@ func Load(opts Options) (*Set, error) {
 		return nil, &Errors{Problems: all.sorted()}
 	}
 	ask(groups, opts.Wait)
-	set, wrong := assemble(list, groups, nil)
+	set, wrong, forgiven := assemble(list, groups, old)
+	for _, p := range forgiven {
+		set.warnings = append(set.warnings, p.String())
+	}
 	if len(wrong) > 0 {
 		all.list = wrong
 		return nil, &Errors{Problems: all.sorted()}
@@ -218,7 +225,7 @@ func (r *Registry) Reload() error {
 	}
 	opts := r.opts
 	opts.Wait = min(opts.Wait, reloadWait)
-	set, err := Load(opts)
+	set, err := load(opts, r.Set())
 	if err != nil {
 		kept := len(r.Set().sorted)
 		r.opts.Log.Error("reloading the tools found errors: the tools in force stay", "dir", r.opts.Dir, "tools", kept, "error", err)

@@ -11,6 +11,8 @@
 // The deadline belongs to the caller: it answers for a handler that hangs.
 // A handler's duty is to stop when its context ends, and to return only when
 // nothing of the call runs any more, because its return frees the tool's slot.
+// Where a server is shared by many calls (mcp) that can't be known: the server is
+// told, and what it then does is its own.
 //
 // Whatever a handler's other end sends goes through one collector, which holds a
 // bounded part of it: the beginning and the end of a text, or up to

@@ -17,6 +17,9 @@ import (
 const (
 	// listBound is how long one listing may take, the start of the server included.
 	listBound = 30 * time.Second
+	// listEvery is how often a server at a URL is asked for its tools: without a
+	// stream that stays open it can't tell us that they have changed.
+	listEvery = time.Minute
 	// maxListed and maxPages bound what a server may list.
 	maxListed = 2000
 	maxPages  = 200
@@ -76,6 +79,9 @@ func (g *MCPGroup) Known() (list []ServerTool, missing []string, err error) {
 	return list, missing, nil
 }
 
+// Same reports whether two groups are of one server.
+func (g *MCPGroup) Same(other *MCPGroup) bool { return g.server == other.server }
+
 // List asks the server, which is started where it must be, for its tools; Known
 // tells of them afterwards.
 func (g *MCPGroup) List(ctx context.Context) error {
@@ -97,8 +103,8 @@ func (s *server) listAgain() {
 }
 
 // followTools keeps the list of tools fresh: it is asked for when the server is
-// there, when it says that it has changed, and after each new start; with growing
-// pauses while there is no answer.
+// there, when it says that it has changed, after each new start and each reload,
+// and at a URL now and then; with growing pauses while there is no answer.
 func (s *server) followTools(ctx context.Context) {
 	var wait pauses
 	wait.reset()
@@ -117,10 +123,15 @@ func (s *server) followTools(ctx context.Context) {
 			continue
 		}
 		wait.reset()
+		var later <-chan time.Time
+		if s.at.path == "" {
+			later = time.After(listEvery)
+		}
 		select {
 		case <-ctx.Done():
 		case <-p.wire.over:
 		case <-s.again:
+		case <-later:
 		}
 	}
 }

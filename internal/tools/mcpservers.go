@@ -253,7 +253,9 @@ func (s *server) keep(kept, listed bool) {
 	}
 	s.maybeIdle()
 	switch {
-	case listed && s.unlist == nil:
+	case listed && s.unlist != nil:
+		s.listAgain()
+	case listed:
 		ctx, cancel := context.WithCancel(s.all.ctx)
 		if s.all.run(func() { s.followTools(ctx) }) {
 			s.unlist = cancel

@@ -45,8 +45,9 @@ type Result struct {
 
 // Handler runs calls of one tool. Call may be called by many goroutines at
 // once. It returns soon after ctx is done, and not before everything that the
-// call started is gone; what it returns then is logged at most. ctx carries the
-// deadline and, as its cause, why the call is stopped.
+// call started is gone, but for what a server of many calls still does; what it
+// returns then is logged at most. ctx carries the deadline and, as its cause, why
+// the call is stopped.
 type Handler interface {
 	Call(ctx context.Context, call Call) (Result, error)
 }
