@@ -32,6 +32,8 @@ type load struct {
 	// expires says that a call may come to its deadline: who runs it is killed,
 	// and nobody can tell.
 	expires bool
+	// silent says that those who take jobs are killed.
+	silent bool
 
 	agents sync.WaitGroup
 	mu     sync.Mutex
@@ -188,7 +190,7 @@ func (l *load) answered(t *testing.T, r *running, within time.Duration) {
 }
 
 // verdict is what became of the calls of a load.
-type verdict struct{ calls, done, unknown, notStarted, again, expired int }
+type verdict struct{ calls, done, unknown, lost, notStarted, again, expired int }
 
 // judge looks at what ran, and at what was answered: a tool that may not run twice
 // ran at most once, each call has one accepted result, and each result is true.
@@ -225,14 +227,16 @@ func (l *load) judge(t *testing.T) verdict {
 			v.unknown++
 		case strings.Contains(text, "it was not started, because the worker's journal can't be written") && ran[c.id] == 0:
 			v.notStarted++
+		case l.silent && strings.Contains(text, "its outcome is unknown: who took its job from the queue was silent about it") && c.tool != "look":
+			v.lost++
 		case l.expires && strings.Contains(text, "did not finish within its deadline"):
 			v.expired++
 		default:
 			t.Errorf("%s of %s ran %d times and is answered %q", c.id, c.tool, ran[c.id], text)
 		}
 	}
-	t.Logf("%d calls: %d done, %d with an unknown outcome, %d never started, %d expired, %d idempotent ones run again; 0 lost, 0 doubled unless told above",
-		v.calls, v.done, v.unknown, v.notStarted, v.expired, v.again)
+	t.Logf("%d calls: %d done, %d with an unknown outcome, %d whose taker was silent, %d never started, %d expired, %d idempotent ones run again; 0 lost, 0 doubled unless told above",
+		v.calls, v.done, v.unknown, v.lost, v.notStarted, v.expired, v.again)
 	return v
 }
 

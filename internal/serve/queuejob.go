@@ -2,6 +2,7 @@ package serve
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"strconv"
@@ -90,11 +91,14 @@ func (p *puller) begin(m *nats.Msg) {
 // run runs the job and hands in its result. Whoever is silent about a job loses
 // it, so that it says that it goes on until the result is in.
 func (j *job) run(ctx context.Context) {
+	if !j.claim(ctx) {
+		return
+	}
 	alive, done := context.WithCancel(context.WithoutCancel(ctx))
 	defer done()
 	go j.goesOn(alive)
 	tool, ok := j.s.cfg.Once.Lookup(j.call.Tool)
-	mayAgain := ok && tool.Idempotent
+	mayAgain := ok && tool.Idempotent && j.msg.Header.Get(tools.ClaimHeader) == ""
 	if j.again && !mayAgain {
 		j.settle(tools.Error("it was begun by another worker, and may not run twice"), tools.OutcomeUnknown)
 		return
@@ -108,6 +112,36 @@ func (j *job) run(ctx context.Context) {
 	default:
 		j.settle(report.Result, string(report.Outcome))
 	}
+}
+
+// claim says that the job begins here, where it may begin only once. It reports
+// false where that was said before: whoever did goes on or is silent, and the job
+// is left to it; or where it can't be said while somebody waits for the result.
+func (j *job) claim(ctx context.Context) bool {
+	expected := j.msg.Header.Get(tools.ClaimHeader)
+	if expected == "" {
+		return true
+	}
+	msg := nats.NewMsg(j.resultSubject())
+	msg.Header.Set(tools.OutcomeHeader, tools.OutcomeBegun)
+	msg.Header.Set(jetstream.ExpectedLastSubjSeqHeader, expected)
+	msg.Header.Set(nats.MsgIdHdr, "claim."+rand.Text()) // said twice, it counts once
+	until := func() bool {
+		return ctx.Err() != nil || !j.call.Deadline.IsZero() && time.Now().After(j.call.Deadline)
+	}
+	err := j.publish(msg, until)
+	var api *jetstream.APIError
+	switch {
+	case err == nil:
+		return true
+	case errors.As(err, &api) && (api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant):
+		j.s.cfg.Log.Info("a job was begun before: left to who did", "tool", j.call.Tool, "call", j.call.ID)
+	case errors.Is(context.Cause(ctx), errCalledOff):
+		j.acknowledge(ackDone)
+	default:
+		j.settle(unavailable(j.call.Tool, fmt.Errorf("the worker that took it could not say that it begins: %w", err)), tools.OutcomeUnavailable)
+	}
+	return false
 }
 
 func (j *job) goesOn(ctx context.Context) {
@@ -135,31 +169,35 @@ func (j *job) settle(r tools.Result, outcome string) {
 
 // handIn publishes the result until the server says that it has it.
 func (j *job) handIn(r tools.Result, outcome string) error {
-	nc := j.s.cfg.Conn
-	js, err := jetstream.New(nc)
-	if err != nil {
-		return err
-	}
 	msg := nats.NewMsg(j.resultSubject())
 	msg.Data = j.s.encode(j.call, r)
 	msg.Header.Set(tools.OutcomeHeader, outcome)
 	msg.Header.Set(nats.MsgIdHdr, j.msg.Header.Get(nats.MsgIdHdr))
-	begun, wait := time.Now(), handInWait
-	for {
-		if err = publish(js, msg); err == nil || errors.Is(err, nats.ErrMaxPayload) {
-			return err
-		}
-		late := !j.call.Deadline.IsZero() && time.Since(j.call.Deadline) > handInLate
-		stopped := j.s.ctx.Err() != nil && time.Since(begun) > handInStop
-		if late || stopped || nc.IsClosed() {
+	begun := time.Now()
+	return j.publish(msg, func() bool {
+		return !j.call.Deadline.IsZero() && time.Since(j.call.Deadline) > handInLate ||
+			j.s.ctx.Err() != nil && time.Since(begun) > handInStop
+	})
+}
+
+// publish publishes until the server has the message, or refuses it for what it
+// is, or until says that it is too late.
+func (j *job) publish(msg *nats.Msg, until func() bool) error {
+	js, err := jetstream.New(j.s.cfg.Conn)
+	if err != nil {
+		return err
+	}
+	for wait := handInWait; ; wait = min(2*wait, handInMax) {
+		err := publishOnce(js, msg)
+		var api *jetstream.APIError
+		if err == nil || errors.Is(err, nats.ErrMaxPayload) || errors.As(err, &api) && api.Code == 400 || j.s.cfg.Conn.IsClosed() || until() {
 			return err
 		}
 		time.Sleep(wait)
-		wait = min(2*wait, handInMax)
 	}
 }
 
-func publish(js jetstream.JetStream, msg *nats.Msg) error {
+func publishOnce(js jetstream.JetStream, msg *nats.Msg) error {
 	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
 	defer cancel()
 	_, err := js.PublishMsg(ctx, msg, jetstream.WithRetryAttempts(0))
@@ -169,7 +207,7 @@ func publish(js jetstream.JetStream, msg *nats.Msg) error {
 // resultSubject is where the result goes: the subject that the job names, if it
 // is one of results.
 func (j *job) resultSubject() string {
-	if named := j.msg.Header.Get("Tool-Result-Subject"); strings.HasPrefix(named, resultSubjects) {
+	if named := j.msg.Header.Get(tools.ResultSubjectHeader); strings.HasPrefix(named, resultSubjects) {
 		return named
 	}
 	return resultSubjects + j.call.ID

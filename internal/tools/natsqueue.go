@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -13,8 +14,6 @@ import (
 const (
 	jobSubjects    = "toolhand.jobs."
 	resultSubjects = "toolhand.results."
-	// resultSubjectHeader of a job names the subject of its result.
-	resultSubjectHeader = "Tool-Result-Subject"
 
 	// queueTimeout bounds one question to JetStream, in wall clock.
 	queueTimeout = 5 * time.Second
@@ -22,6 +21,20 @@ const (
 	lookEvery = 10 * time.Second
 	// lookAgain is how soon it is looked for again where the look failed.
 	lookAgain = time.Second
+)
+
+// What a job has in its headers beside what every call has.
+const (
+	// ResultSubjectHeader names the subject of its result.
+	ResultSubjectHeader = "Tool-Result-Subject"
+	// ClaimHeader is set where the tool may not run twice. Who takes the job
+	// publishes first, on the subject of the result, that it begins
+	// ([OutcomeBegun]), with the header's value as the last sequence that it
+	// expects there, and does not begin where that is refused: a server that is
+	// killed forgets what it handed out in its last tenth of a second.
+	ClaimHeader = "Tool-Claim"
+	// OutcomeBegun in [OutcomeHeader] says that the call is no result yet.
+	OutcomeBegun = "begun"
 )
 
 // A queueHandler puts calls into the job queue and waits for their results. All
@@ -67,14 +80,19 @@ func (h *queueHandler) Call(ctx context.Context, call Call) (Result, error) {
 		return Result{}, away(err)
 	}
 	defer w.close()
-	r, found, err := w.first(ctx)
-	if found {
-		return r, err
-	}
+	old, err := j.last(ctx, w.subject())
 	if err != nil {
 		return Result{}, away(err)
 	}
-	msg := h.job(call, w.msgID)
+	if old != nil {
+		if r, err, over := w.earlier(old); over {
+			return r, err
+		}
+	}
+	if old != nil && w.stale == "" && !h.idempotent {
+		return w.wait(ctx, lookEvery) // it was begun by who took an earlier job
+	}
+	msg := h.job(call, w, old)
 	if size, limit := int64(msg.Size()-len(msg.Subject)), j.nc.MaxPayload(); size > limit {
 		return Error(fmt.Sprintf("The input has %d bytes with its headers, and the NATS server takes at most %d: call the tool with less", size, limit)), nil
 	}
@@ -104,10 +122,18 @@ func (h *queueHandler) Resume(ctx context.Context, call Call) (Result, error) {
 	return r, err
 }
 
-func (h *queueHandler) job(call Call, msgID string) *nats.Msg {
+// job is the message of a call. old is what there is on the subject of its result.
+func (h *queueHandler) job(call Call, w *queueWait, old *lastResult) *nats.Msg {
 	msg := h.message(call)
-	msg.Header.Set(nats.MsgIdHdr, msgID)
-	msg.Header.Set(resultSubjectHeader, resultSubjects+plainToken(call.ID))
+	msg.Header.Set(nats.MsgIdHdr, w.msgID)
+	msg.Header.Set(ResultSubjectHeader, w.subject())
+	if !h.idempotent {
+		expected := uint64(0)
+		if old != nil {
+			expected = old.seq
+		}
+		msg.Header.Set(ClaimHeader, strconv.FormatUint(expected, 10))
+	}
 	return msg
 }
 
@@ -153,22 +179,18 @@ func (w *queueWait) close() {
 
 func (w *queueWait) subject() string { return resultSubjects + plainToken(w.call.ID) }
 
-// first looks for a result that an earlier job of this call has. One that says
-// that the call did not run, or for a tool that may run twice that nobody knows,
-// makes room for another job: its id is made of that result, so that it is the
-// same whoever publishes it.
-func (w *queueWait) first(ctx context.Context) (r Result, found bool, err error) {
-	old, err := w.j.last(ctx, w.subject())
-	if old == nil || err != nil {
-		return Result{}, false, err
-	}
-	r, err = w.h.answer(old.msg)
+// earlier says whether what an earlier job of this call came to is its result.
+// What says that the call did not run, or for a tool that may run twice that nobody
+// knows, makes room for another job: its id is made of that message, so that it is
+// the same whoever publishes it.
+func (w *queueWait) earlier(old *lastResult) (r Result, err error, over bool) {
+	r, err, over = w.take(old.msg)
 	var unavailable *UnavailableError
-	if errors.As(err, &unavailable) || err != nil && w.h.idempotent {
+	if over && (errors.As(err, &unavailable) || err != nil && w.h.idempotent) {
 		w.msgID, w.stale = fmt.Sprintf("%s.%d", w.call.ID, old.seq), old.msg.Header.Get(nats.MsgIdHdr)
-		return Result{}, false, nil
+		return Result{}, nil, false
 	}
-	return r, true, err
+	return r, err, over
 }
 
 // publish publishes the job. No error means that it may be in the queue, and is
@@ -240,10 +262,11 @@ func (w *queueWait) wait(ctx context.Context, first time.Duration) (Result, erro
 				if r, err, ok := w.take(m.msg); ok {
 					return r, err
 				}
-			case gone:
-				return Result{}, &LostError{Err: errors.New("its job was taken from the queue, and no result was handed in")}
 			}
-			if err == nil && m == nil && w.seq != 0 && !gone {
+			if err == nil && gone {
+				return Result{}, &LostError{Err: errors.New("its job was taken out of the queue without a result")}
+			}
+			if err == nil && w.seq != 0 {
 				if gone = w.j.gone(ctx, w.seq); gone {
 					again = lookAgain
 				}
@@ -260,12 +283,15 @@ func (w *queueWait) wait(ctx context.Context, first time.Duration) (Result, erro
 
 // take reports whether m is the result of this job, and what it says.
 func (w *queueWait) take(m *nats.Msg) (Result, error, bool) {
-	if id := m.Header.Get(nats.MsgIdHdr); id != "" && id == w.stale {
+	if id := m.Header.Get(nats.MsgIdHdr); id != "" && id == w.stale || begun(m) {
 		return Result{}, nil, false
 	}
 	r, err := w.h.answer(m)
 	return r, err, true
 }
+
+// begun reports whether m is the claim of who begins, and no result.
+func begun(m *nats.Msg) bool { return m.Header.Get(OutcomeHeader) == OutcomeBegun }
 
 // callOff says that nobody waits for the job any more, and takes it out of the
 // queue: so nobody begins it.

@@ -255,12 +255,12 @@ func (q *Queue) lapse(seq uint64) error {
 	if err != nil {
 		return err
 	}
-	subject := job.Header.Get(resultSubjectHeader)
+	subject := job.Header.Get(ResultSubjectHeader)
 	old, err := j.last(ctx, subject)
 	if err != nil {
 		return err
 	}
-	if id := job.Header.Get(nats.MsgIdHdr); old == nil || old.msg.Header.Get(nats.MsgIdHdr) != id {
+	if id := job.Header.Get(nats.MsgIdHdr); old == nil || begun(old.msg) || old.msg.Header.Get(nats.MsgIdHdr) != id {
 		expected := uint64(0)
 		if old != nil {
 			expected = old.seq
