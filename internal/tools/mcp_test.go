@@ -146,6 +146,22 @@ func TestMCPServerFails(t *testing.T) {
 	mustLose(t, <-ended, "enough")
 }
 
+// A server that knows the stateless protocol only is asked in it.
+func TestMCPServerIsModern(t *testing.T) {
+	servers := newServers(t, bestProcs(t))
+	file := filepath.Join(t.TempDir(), "wire")
+	h := raw(t, servers, "x", "modern", file)
+	for range 2 {
+		if got, err := insist(t, h); err != nil || !strings.HasPrefix(got, "x by ") {
+			t.Fatalf("%q %v", got, err)
+		}
+	}
+	text, err := os.ReadFile(file)
+	if err != nil || strings.Count(string(text), "pid ") != 2 || strings.Count(string(text), `"initialize"`) != 1 || !strings.Contains(string(text), "2026-07-28") {
+		t.Errorf("%v\n%s", err, text)
+	}
+}
+
 func TestMCPServerIsDown(t *testing.T) {
 	var log syncBuffer
 	servers := tools.NewServers(bestProcs(t), slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})))

@@ -65,7 +65,13 @@ func rawMCP(mode, file string) int {
 			return 2
 		}
 		switch m.Method {
+		case "server/discover":
+			say(`{"jsonrpc":"2.0","id":%s,"result":{"supportedVersions":["2026-07-28"],"capabilities":{"tools":{}}}}`, m.ID)
 		case "initialize":
+			if mode == "modern" {
+				say(`{"jsonrpc":"2.0","id":%s,"error":{"code":-32601,"message":"no such method"}}`, m.ID)
+				continue
+			}
 			say(`{"jsonrpc":"2.0","id":%s,"result":{"protocolVersion":"2025-06-18","capabilities":{"tools":{}},"serverInfo":{"name":"raw","version":"1"}}}`, m.ID)
 		case "notifications/initialized":
 			if mode == "deaf" {
