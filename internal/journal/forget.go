@@ -17,8 +17,9 @@ const purgers = 8
 // another owner has written since stays. One that is not there is no error. An
 // error: each of them may or may not be there, and Forget may be called again.
 //
-// Nothing is left of a dropped entry, no marker either. Calls that are all that
-// their session has go at once, where [Options.Sole] is set.
+// Nothing is left of a dropped entry, no marker either. Where [Options.Sole] is
+// set, those of several sessions go together, which takes a moment longer and
+// costs the server as little as one.
 func (j *Journal) Forget(ctx context.Context, session string, calls ...string) error {
 	ctx, cancel := j.bound(ctx)
 	defer cancel()
@@ -28,9 +29,21 @@ func (j *Journal) Forget(ctx context.Context, session string, calls ...string) e
 	}
 	slices.Sort(keys)
 	keys = slices.Compact(keys)
+	if j.opts.Sole {
+		return j.forgetTogether(ctx, keys)
+	}
+	return j.forgetOwn(ctx, keys)
+}
+
+// forgetOwn drops the entries of one session, whatever stands beside them.
+func (j *Journal) forgetOwn(ctx context.Context, keys []string) error {
+	if len(keys) == 0 {
+		return nil
+	}
+	session := sessionOf(keys[0])
 	if j.opts.Sole && len(keys) > 1 {
-		if highest, ok := j.known.whole(token(session), keys); ok {
-			return j.purge(ctx, token(session)+".*", highest, keys...)
+		if highest, ok := j.known.whole(session, keys); ok {
+			return j.purge(ctx, session+".*", highest, keys...)
 		}
 	}
 	if len(keys) == 1 {

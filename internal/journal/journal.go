@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"sync"
 	"time"
 
@@ -78,6 +79,8 @@ type Journal struct {
 	prefix string  // of the subjects of entries
 	known  known
 
+	together together
+
 	mu      sync.Mutex
 	failing time.Time // guarded by mu; since when writes fail; zero: they don't
 	lastErr error     // guarded by mu; why
@@ -144,7 +147,7 @@ func mayPass(err error) bool {
 		return true
 	}
 	const noPeers = 10005 // no suitable peers for placement
-	return e.Code >= 500 || e.ErrorCode == noPeers
+	return e.ErrorCode == noPeers || e.Code == http.StatusServiceUnavailable
 }
 
 // revisions is how many revisions of an entry the bucket keeps: more than one has
