@@ -72,7 +72,7 @@ func options(args []string) (settings, error) {
 	f.StringVar(&o.dir, "dir", "bin/bench", "folder for stores and results")
 	f.StringVar(&o.worker, "worker", "bin/worker", "the worker's binary, for the time to start")
 	f.StringVar(&o.profiles, "profiles", "", "folder for CPU profiles of the rounds of many sessions")
-	only := f.String("only", "", "figures to take, comma separated: loop, memory, start, handlers, growth (default: all)")
+	only := f.String("only", "", "figures to take, comma separated: loop, memory, start, handlers, growth (default: all; quick: all but growth)")
 	who := f.String("who", "", "competitors, comma separated (default: all)")
 	f.StringVar(&o.log, "log", "", "file for what the children log (default: it goes nowhere, but is written)")
 	f.IntVar(&o.fullTurns, "turns", o.fullTurns, "turns of each of the many sessions, for long profiles")
@@ -117,4 +117,9 @@ func options(args []string) (settings, error) {
 }
 
 // wants reports whether a group of figures is asked for.
-func (o settings) wants(group string) bool { return o.only == nil || o.only[group] }
+func (o settings) wants(group string) bool {
+	if o.only == nil {
+		return group != "growth" || !o.quick
+	}
+	return o.only[group]
+}

@@ -16,7 +16,7 @@ func measure(o settings) error {
 	for _, group := range []struct {
 		name string
 		take func(*figures) (int, error)
-	}{{"loop", o.loop}, {"memory", o.memory}, {"start", o.startup}, {"handlers", o.handlers}} {
+	}{{"loop", o.loop}, {"memory", o.memory}, {"start", o.startup}, {"handlers", o.handlers}, {"growth", o.grow}} {
 		if !o.wants(group.name) {
 			continue
 		}

@@ -72,16 +72,27 @@ func start(log *os.File, env []string, name string, with any) (*control.Child, e
 	return control.Start(log, env, name, string(arg))
 }
 
+// attachStep is how many sessions are attached at once: each takes a connection
+// for its history besides that of its stream, and a process has only so many.
+const attachStep = 200
+
 // attach has the competitor serve the first n sessions.
 func (p *pair) attach(n int) error {
-	// The simulation makes a session when it is first asked for by name.
-	if err := p.api.Do("make", n, nil); err != nil {
-		return err
+	for k := min(n, attachStep); ; k = min(n, k+attachStep) {
+		// The simulation makes a session when it is first asked for by name.
+		if err := p.api.Do("make", k, nil); err != nil {
+			return err
+		}
+		if err := p.who.Do("serve", k, nil); err != nil {
+			return err
+		}
+		if err := p.api.Do("attach", stage.Attach{Sessions: k}, nil); err != nil {
+			return err
+		}
+		if k == n {
+			return nil
+		}
 	}
-	if err := p.who.Do("serve", n, nil); err != nil {
-		return err
-	}
-	return p.api.Do("attach", stage.Attach{Sessions: n}, nil)
 }
 
 func (p *pair) round(r stage.Round) (out stage.Outcome, err error) {
