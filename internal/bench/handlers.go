@@ -15,6 +15,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+	"github.com/nats-io/nats.go"
+
 	"toolhand/internal/bench/control"
 	"toolhand/internal/registry"
 	"toolhand/internal/tools"
@@ -37,6 +40,14 @@ func (o settings) handlers(f *figures) (int, error) {
 	if err := p.api.Do("url", struct{}{}, &w.URL); err != nil {
 		return 0, err
 	}
+	peer, err := start(p.log, nil, "nats", struct{}{})
+	if err != nil {
+		return 0, err
+	}
+	defer peer.Stop()
+	if err := peer.Do("url", struct{}{}, &w.NATS); err != nil {
+		return 0, err
+	}
 	child, err := start(p.log, nil, "handlers", w)
 	if err != nil {
 		return 0, err
@@ -50,7 +61,7 @@ func (o settings) handlers(f *figures) (int, error) {
 				got := map[figure]float64{}
 				err := child.Do("measure", kind, &got)
 				if len(got) > 0 {
-					got[othersUsed] = around.others(p.api.PID(), p.who.PID(), child.PID())
+					got[othersUsed] = around.others(p.api.PID(), p.who.PID(), peer.PID(), child.PID())
 				}
 				return got, err
 			})
@@ -67,6 +78,7 @@ func (o settings) handlers(f *figures) (int, error) {
 type handlerWork struct {
 	Dir   string `json:"dir"`
 	URL   string `json:"url"`
+	NATS  string `json:"nats"`
 	Calls int    `json:"calls"`
 }
 
@@ -85,28 +97,54 @@ func handlersMain(args string) error {
 	if err != nil {
 		return err
 	}
-	sides := map[string]sides{"exec": w.execSides(), "http": w.httpSides()}
-	for kind, s := range sides {
-		text := fmt.Sprintf("name: %s_tool\ndescription: For the benchmark.\ninput_schema: { type: object }\nhandler: { %s }\n", kind, s.handler)
-		if err := os.WriteFile(filepath.Join(w.Dir, kind+".yaml"), []byte(text), 0o600); err != nil {
-			return err
-		}
-	}
-	set, err := registry.Load(registry.Options{Dir: w.Dir, Processes: procs, Log: log})
+	servers := tools.NewServers(procs, log)
+	nc, err := nats.Connect(w.NATS)
 	if err != nil {
 		return err
 	}
+	defer nc.Close()
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	// Not CommandContext: closing the session ends it.
+	session, err := mcp.NewClient(&mcp.Implementation{Name: "bench", Version: "1"}, nil).
+		Connect(context.Background(), &mcp.CommandTransport{Command: exec.Command(self, "mcp", "{}")}, nil)
+	if err != nil {
+		return err
+	}
+	defer session.Close()
+	sides := map[string]sides{"exec": w.execSides(), "http": w.httpSides(),
+		"nats": {fmt.Sprintf("nats: { subject: %s }", natsSubject), askNATS(nc)},
+		"mcp":  {fmt.Sprintf("mcp: { command: [%q, mcp, %q], tool: echo }", self, "{}"), askMCP(session)}}
+	set, err := w.manifests(sides, registry.Options{Dir: w.Dir, Processes: procs, Servers: servers, Log: log,
+		NATS: func() (*nats.Conn, error) { return nc, nil }})
+	if err != nil {
+		return err
+	}
+	mcpTool, _ := set.Lookup("mcp_tool")
+	servers.Keep([]tools.Handler{mcpTool.Handler}, nil) // its server outlives a call
 	err = control.Serve(os.Stdin, os.Stdout, control.Actions{
 		"measure": control.Action(func(kind string) (any, error) {
-			s, ok := sides[kind]
+			tool, ok := set.Lookup(kind + "_tool")
 			if !ok {
-				return map[figure]float64{}, nil // there is no such handler yet
+				return nil, fmt.Errorf("there is no handler %q", kind)
 			}
-			tool, _ := set.Lookup(kind + "_tool")
-			return w.compare(s, tool)
+			return w.compare(sides[kind], tool)
 		}),
 	})
-	return errors.Join(err, procs.Close())
+	return errors.Join(err, servers.Close(), procs.Close())
+}
+
+// manifests writes one for each kind, and loads them.
+func (w handlerWork) manifests(all map[string]sides, opts registry.Options) (*registry.Set, error) {
+	for kind, s := range all {
+		text := fmt.Sprintf("name: %s_tool\ndescription: For the benchmark.\ninput_schema: { type: object }\nhandler: { %s }\n", kind, s.handler)
+		if err := os.WriteFile(filepath.Join(w.Dir, kind+".yaml"), []byte(text), 0o600); err != nil {
+			return nil, err
+		}
+	}
+	return registry.Load(opts)
 }
 
 // sides are a handler, as a manifest names it, and the same call made by hand.

@@ -28,6 +28,10 @@ func run(args []string) error {
 			return compete(args[1])
 		case "handlers":
 			return handlersMain(args[1])
+		case "nats":
+			return natsMain()
+		case "mcp":
+			return mcpMain()
 		}
 	}
 	o, err := options(args)

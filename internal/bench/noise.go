@@ -16,9 +16,15 @@ const maxOthers = 0.06
 // tick is the unit of /proc in seconds: USER_HZ is 100 on every Linux.
 const tick = 0.01
 
-// times are the processor times of a process, its children that it has joined
+// times are the processor times of processes by their ids.
+type times map[int]used
+
+// used is the processor time of a process, its children that it has joined
 // included, in ticks.
-type times map[int]int64
+type used struct {
+	ticks  int64
+	parent int
+}
 
 // noise tells how much others have used the machine since it was made.
 type noise struct {
@@ -29,21 +35,35 @@ type noise struct {
 
 func listen() noise { return noise{since: time.Now(), begin: processes(), busy: busy()} }
 
-// others is the part of the machine that processes other than ours have used, or
-// that its host has kept for itself. Threads of the kernel work for us too and are
+// others is the part of the machine that processes other than ours and their
+// children have used, or that its host has kept for itself. Threads of the kernel work for us too and are
 // left out. A process counts with the children that it has joined, the whole of
 // their lives, so that what the machine did in all is a bound.
 func (n noise) others(ours ...int) float64 {
 	now := processes()
-	used, all := int64(0), busy()-n.busy
+	others, all := int64(0), busy()-n.busy
 	for pid, t := range now {
-		if d := max(0, t-n.begin[pid]); pid == os.Getpid() || slices.Contains(ours, pid) {
+		if d := max(0, t.ticks-n.begin[pid].ticks); now.under(pid, ours) {
 			all -= d
 		} else {
-			used += d
+			others += d
 		}
 	}
-	return float64(max(0, min(used, all))) * tick / time.Since(n.since).Seconds() / float64(runtime.NumCPU())
+	return float64(max(0, min(others, all))) * tick / time.Since(n.since).Seconds() / float64(runtime.NumCPU())
+}
+
+// under reports whether a process is this one, one of ours, or a child of one of
+// ours, however far down. (What else this process was started with is not.)
+func (t times) under(pid int, ours []int) bool {
+	if pid == os.Getpid() {
+		return true
+	}
+	for ; pid > 1; pid = t[pid].parent {
+		if slices.Contains(ours, pid) {
+			return true
+		}
+	}
+	return false
 }
 
 // awaitQuiet waits until others leave the machine alone for a while, or have not
@@ -78,10 +98,13 @@ func processes() times {
 		if len(fields) < 22 || fields[20] == "0" { // vsize: a thread of the kernel
 			continue
 		}
+		var u used
 		for _, i := range []int{11, 12, 13, 14} { // utime, stime, cutime, cstime
 			n, _ := strconv.ParseInt(fields[i], 10, 64) // the kernel writes numbers
-			all[pid] += n
+			u.ticks += n
 		}
+		u.parent, _ = strconv.Atoi(fields[1])
+		all[pid] = u
 	}
 	return all
 }
