@@ -12,7 +12,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync/atomic"
+	"sync"
 	"syscall"
 	"time"
 
@@ -27,10 +27,17 @@ const groupPrefix = "toolhand-"
 // which the kernel drops with the worker, however it ends; a directory without
 // one was left by a dead worker.
 type cgroups struct {
-	dir   string
-	lock  *os.File
-	calls atomic.Uint64
+	dir  string
+	lock *os.File
+
+	mu   sync.Mutex
+	made uint64   // leaves so far, which are named by it; guarded by mu
+	idle []string // the names of leaves of calls that have ended, as good as new; guarded by mu
 }
+
+// maxIdle is how many leaves wait for a call. To make and remove one costs a tenth
+// of what the start of a small program does.
+const maxIdle = 16
 
 // newCgroups makes this worker's directory in its own cgroup, where a cgroup2
 // hierarchy is mounted and may be written, and tries it. starts runs the trial
@@ -193,23 +200,49 @@ func (g *cgroups) close() error {
 	return removeCgroup(g.dir)
 }
 
-// leaf makes the cgroup of one call.
+// leaf is the cgroup of one call: one that waits, or a new one.
 func (g *cgroups) leaf() (*leaf, error) {
-	dir := filepath.Join(g.dir, strconv.FormatUint(g.calls.Add(1), 10))
-	if err := unix.Mkdir(dir, 0o755); err != nil {
-		return nil, fmt.Errorf("make the cgroup %s: %w", dir, err)
+	dir, isNew := g.take()
+	if isNew {
+		if err := unix.Mkdir(dir, 0o755); err != nil {
+			return nil, fmt.Errorf("make the cgroup %s: %w", dir, err)
+		}
 	}
 	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		_ = unix.Rmdir(dir)
 		return nil, fmt.Errorf("open the cgroup %s: %w", dir, err)
 	}
-	return &leaf{dir: dir, fd: fd}, nil
+	return &leaf{of: g, dir: dir, fd: fd}, nil
+}
+
+// take is a leaf that nobody has, or the name of one that is not there yet.
+func (g *cgroups) take() (dir string, isNew bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if n := len(g.idle); n > 0 {
+		dir, g.idle = g.idle[n-1], g.idle[:n-1]
+		return dir, false
+	}
+	g.made++
+	return filepath.Join(g.dir, strconv.FormatUint(g.made, 10)), true
+}
+
+// keep takes a leaf back, if there is room for it.
+func (g *cgroups) keep(dir string) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if len(g.idle) == maxIdle {
+		return false
+	}
+	g.idle = append(g.idle, dir)
+	return true
 }
 
 // A leaf is a tree that a cgroup holds: nothing leaves it by changing its session
 // or its parent.
 type leaf struct {
+	of  *cgroups
 	dir string
 	fd  int
 }
@@ -223,17 +256,39 @@ func (l *leaf) prepare(cmd *exec.Cmd) {
 // alive reports 1 for any number. What can't be read counts as alive: the leaf
 // is not removed before it is known to be empty.
 func (l *leaf) alive() int {
-	fd, err := unix.Openat(l.fd, "cgroup.events", unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
+	if events, err := l.read("cgroup.events"); err != nil || !bytes.Contains(events, []byte("populated 0")) {
 		return 1
+	}
+	return 0
+}
+
+// asNew reports whether the leaf is as it was made: nothing lives in it, it is not
+// frozen, nothing was made below it, and no controller was handed down from it (in
+// such a one nothing could be started). A tool of the worker's own user may do all
+// of that.
+func (l *leaf) asNew() bool {
+	events, err := l.read("cgroup.events")
+	if err != nil || string(events) != "populated 0\nfrozen 0\n" {
+		return false
+	}
+	var st unix.Stat_t
+	if unix.Fstat(l.fd, &st) != nil || st.Nlink != 2 {
+		return false
+	}
+	down, err := l.read("cgroup.subtree_control")
+	return err == nil && len(bytes.TrimSpace(down)) == 0
+}
+
+// read reads a small file of the leaf.
+func (l *leaf) read(name string) ([]byte, error) {
+	fd, err := unix.Openat(l.fd, name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
 	}
 	defer unix.Close(fd)
 	buf := make([]byte, 256)
 	n, err := unix.Read(fd, buf)
-	if err != nil || !bytes.Contains(buf[:max(n, 0)], []byte("populated 0")) {
-		return 1
-	}
-	return 0
+	return buf[:max(n, 0)], err
 }
 
 func (l *leaf) signal(sig syscall.Signal) {
@@ -270,6 +325,9 @@ func signalCgroup(dir string, sig syscall.Signal) {
 }
 
 func (l *leaf) release() {
+	clean := l.asNew()
 	unix.Close(l.fd)
-	_ = removeEmpty(l.dir)
+	if !clean || !l.of.keep(l.dir) {
+		_ = removeEmpty(l.dir)
+	}
 }

@@ -1,6 +1,7 @@
 package tools_test
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"os"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"toolhand/internal/tools"
 )
@@ -82,8 +84,10 @@ func parentOf(dir, shape string, call tools.Call, newProcesses func(*slog.Logger
 	return 0
 }
 
-// TestCgroupsAreRemoved looks at what the worker leaves in its own cgroup.
-func TestCgroupsAreRemoved(t *testing.T) {
+// TestCgroupsAreUsedAgain makes calls one after another, each of which leaves its
+// cgroup in another state: what is not as new is not used again, and what stays
+// holds nothing and goes with the worker.
+func TestCgroupsAreUsedAgain(t *testing.T) {
 	procs, err := tools.NewProcesses(nil)
 	if err != nil {
 		t.Fatal(err)
@@ -93,9 +97,42 @@ func TestCgroupsAreRemoved(t *testing.T) {
 		t.Skip("NOT TESTED: no cgroup2 hierarchy can be written here")
 	}
 	dir := procs.GroupDir()
+	leaf := func() string {
+		text, isError := run(t, sh(t, procs, `cat /proc/self/cgroup`), `{}`)
+		_, path, ok := strings.Cut(text, "0::")
+		if isError || !ok {
+			t.Fatal(text)
+		}
+		return filepath.Join(dir, filepath.Base(strings.TrimSpace(path)))
+	}
+	first := leaf()
+	if again := leaf(); again != first {
+		t.Errorf("a new cgroup %s was made, and %s was there", again, first)
+	}
 	_, _ = run(t, sh(t, procs, `setsid sleep 100 >/dev/null 2>&1 & echo ok`), `{}`)
-	if leaves, _ := filepath.Glob(filepath.Join(dir, "*/")); len(directories(leaves)) > 0 {
-		t.Errorf("left: %v", directories(leaves))
+	if again := leaf(); again != first {
+		t.Errorf("after a child that was left: %s, and %s was there", again, first)
+	}
+	spoil := map[string]string{
+		"a cgroup below it": `mkdir "$D/inner"`,
+		"frozen":            `echo 1 >"$D/cgroup.freeze"`,
+	}
+	for what, script := range spoil {
+		was := leaf()
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		_, _ = sh(t, procs, `D=`+was+`; `+script).Call(ctx, newCall(`{}`))
+		cancel()
+		if now := leaf(); now == was {
+			t.Errorf("%s: used again", what)
+		}
+		if _, err := os.Stat(was); err == nil {
+			t.Errorf("%s: %s is left", what, was)
+		}
+	}
+	for _, left := range directories(mustGlob(t, filepath.Join(dir, "*/"))) {
+		if data, err := os.ReadFile(filepath.Join(left, "cgroup.procs")); err != nil || len(data) > 0 {
+			t.Errorf("%s holds %q, %v", left, data, err)
+		}
 	}
 	if err := procs.Close(); err != nil {
 		t.Error(err)
@@ -103,6 +140,15 @@ func TestCgroupsAreRemoved(t *testing.T) {
 	if _, err := os.Stat(dir); err == nil {
 		t.Errorf("%s is left", dir)
 	}
+}
+
+func mustGlob(t *testing.T, pattern string) []string {
+	t.Helper()
+	names, err := filepath.Glob(pattern)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return names
 }
 
 func directories(names []string) []string {
