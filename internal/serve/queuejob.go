@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -16,7 +15,6 @@ import (
 )
 
 const (
-	resultSubjects = "toolhand.results."
 	// handInWait is the first wait before a result that was not taken is handed
 	// in again; the waits double up to handInMax.
 	handInWait = 50 * time.Millisecond
@@ -122,7 +120,7 @@ func (j *job) claim(ctx context.Context) bool {
 	if expected == "" {
 		return true
 	}
-	msg := nats.NewMsg(j.resultSubject())
+	msg := nats.NewMsg(tools.ResultSubject(j.msg.Header))
 	msg.Header.Set(tools.OutcomeHeader, tools.OutcomeBegun)
 	msg.Header.Set(jetstream.ExpectedLastSubjSeqHeader, expected)
 	msg.Header.Set(nats.MsgIdHdr, "claim."+rand.Text()) // said twice, it counts once
@@ -169,7 +167,7 @@ func (j *job) settle(r tools.Result, outcome string) {
 
 // handIn publishes the result until the server says that it has it.
 func (j *job) handIn(r tools.Result, outcome string) error {
-	msg := nats.NewMsg(j.resultSubject())
+	msg := nats.NewMsg(tools.ResultSubject(j.msg.Header))
 	msg.Data = j.s.encode(j.call, r)
 	msg.Header.Set(tools.OutcomeHeader, outcome)
 	msg.Header.Set(nats.MsgIdHdr, j.msg.Header.Get(nats.MsgIdHdr))
@@ -202,15 +200,6 @@ func publishOnce(js jetstream.JetStream, msg *nats.Msg) error {
 	defer cancel()
 	_, err := js.PublishMsg(ctx, msg, jetstream.WithRetryAttempts(0))
 	return err
-}
-
-// resultSubject is where the result goes: the subject that the job names, if it
-// is one of results.
-func (j *job) resultSubject() string {
-	if named := j.msg.Header.Get(tools.ResultSubjectHeader); strings.HasPrefix(named, resultSubjects) {
-		return named
-	}
-	return resultSubjects + j.call.ID
 }
 
 // acknowledge says what became of the job, and for a done one waits until the

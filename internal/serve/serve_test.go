@@ -69,11 +69,18 @@ type served struct {
 
 func (r *rig) serve(grace time.Duration, specs ...registry.Spec) *served {
 	r.t.Helper()
+	return r.serveWith(grace, func(*Config) {}, specs...)
+}
+
+func (r *rig) serveWith(grace time.Duration, with func(*Config), specs ...registry.Spec) *served {
+	r.t.Helper()
 	s := &served{left: make(chan int, 1)}
 	s.set.Store(setOf(r.t, specs...))
 	log := slog.New(slog.DiscardHandler)
-	s.Server = New(Config{Conn: r.connect(), Set: s.set.Load, Version: "1.0.0", Log: log, Once: loop.Once{
-		Lookup: func(name string) (*registry.Tool, bool) { return s.set.Load().Lookup(name) }, Slots: slots.New(64), Log: log}})
+	cfg := Config{Conn: r.connect(), Set: s.set.Load, Version: "1.0.0", Log: log, Once: loop.Once{
+		Lookup: func(name string) (*registry.Tool, bool) { return s.set.Load().Lookup(name) }, Slots: slots.New(64), Log: log}}
+	with(&cfg)
+	s.Server = New(cfg)
 	var drain, hard context.Context
 	drain, s.drain = context.WithCancel(context.Background())
 	hard, s.hard = context.WithCancel(context.Background())

@@ -90,7 +90,7 @@ func (h *queueHandler) Call(ctx context.Context, call Call) (Result, error) {
 		}
 	}
 	if old != nil && w.stale == "" && !h.idempotent {
-		return w.wait(ctx, lookEvery) // it was begun by who took an earlier job
+		return w.wait(ctx, h.queue.look) // it was begun by who took an earlier job
 	}
 	msg := h.job(call, w, old)
 	if size, limit := int64(msg.Size()-len(msg.Subject)), j.nc.MaxPayload(); size > limit {
@@ -99,7 +99,7 @@ func (h *queueHandler) Call(ctx context.Context, call Call) (Result, error) {
 	if err := w.publish(ctx, msg); err != nil {
 		return Result{}, err
 	}
-	return w.wait(ctx, lookEvery)
+	return w.wait(ctx, h.queue.look)
 }
 
 // Resume waits for the result of a job that an earlier process published, perhaps.
@@ -253,11 +253,11 @@ func (w *queueWait) wait(ctx context.Context, first time.Duration) (Result, erro
 		case <-w.back:
 			look.Reset(0)
 		case <-look.C:
-			again := lookEvery
+			again := w.h.queue.look
 			m, err := w.j.last(ctx, w.subject())
 			switch {
 			case err != nil:
-				again = lookAgain
+				again = min(again, lookAgain)
 			case m != nil:
 				if r, err, ok := w.take(m.msg); ok {
 					return r, err
@@ -268,7 +268,7 @@ func (w *queueWait) wait(ctx context.Context, first time.Duration) (Result, erro
 			}
 			if err == nil && w.seq != 0 {
 				if gone = w.j.gone(ctx, w.seq); gone {
-					again = lookAgain
+					again = min(again, lookAgain)
 				}
 			}
 			look.Reset(again)

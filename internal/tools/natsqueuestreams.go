@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -56,6 +57,7 @@ type QueueOptions struct {
 // goroutines; Close it before its connection.
 type Queue struct {
 	opts QueueOptions
+	look time.Duration // how often a result is looked for; set before the first call
 
 	gate chan struct{} // held while streams and consumers are made
 	// now is what is made; guarded by gate.
@@ -93,7 +95,7 @@ func NewQueue(opts QueueOptions) *Queue {
 		opts.AckWait = defaultAckWait
 	}
 	opts.Log = Common{Log: opts.Log}.logger()
-	return &Queue{opts: opts, gate: make(chan struct{}, 1), lapses: map[uint64]*time.Timer{}}
+	return &Queue{opts: opts, look: lookEvery, gate: make(chan struct{}, 1), lapses: map[uint64]*time.Timer{}}
 }
 
 // Close ends what the queue does beside the calls. A second Close does nothing.
@@ -255,7 +257,10 @@ func (q *Queue) lapse(seq uint64) error {
 	if err != nil {
 		return err
 	}
-	subject := job.Header.Get(ResultSubjectHeader)
+	subject := ResultSubject(job.Header)
+	if subject == "" {
+		return j.jobs.DeleteMsg(ctx, seq) // nobody can wait for it
+	}
 	old, err := j.last(ctx, subject)
 	if err != nil {
 		return err
@@ -267,13 +272,27 @@ func (q *Queue) lapse(seq uint64) error {
 		}
 		m := nats.NewMsg(subject)
 		m.Header.Set(OutcomeHeader, OutcomeUnknown)
-		m.Header.Set(nats.MsgIdHdr, id)
+		if id != "" {
+			m.Header.Set(nats.MsgIdHdr, id)
+		}
 		m.Data = EncodeReply(Error(fmt.Sprintf("who took its job from the queue was silent about it for %s", 2*q.opts.AckWait)))
 		if _, err := j.js.PublishMsg(ctx, m, jetstream.WithExpectLastSequencePerSubject(expected)); err != nil {
 			return err // also where somebody was faster
 		}
 	}
 	return j.jobs.DeleteMsg(ctx, seq)
+}
+
+// ResultSubject is the subject of the result of a job with these headers: the one
+// that it names, if it is one of results, or that of its call. Empty: it is no job.
+func ResultSubject(job nats.Header) string {
+	if named := job.Get(ResultSubjectHeader); strings.HasPrefix(named, resultSubjects) {
+		return named
+	}
+	if id := job.Get("Tool-Use-Id"); id != "" {
+		return resultSubjects + plainToken(id)
+	}
+	return ""
 }
 
 // lastResult is a message of the stream of results.

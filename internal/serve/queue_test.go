@@ -1,0 +1,305 @@
+package serve
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"toolhand/internal/registry"
+	"toolhand/internal/tools"
+)
+
+// queueRig is a rig whose server has JetStream, and the queue of who asks.
+type queueRig struct {
+	*rig
+	queue *tools.Queue
+	js    jetstream.JetStream
+}
+
+func newQueueRig(t *testing.T) *queueRig {
+	t.Helper()
+	srv, err := server.NewServer(&server.Options{DontListen: true, NoSigs: true, MaxPayload: 1 << 20, JetStream: true, StoreDir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv.Start()
+	t.Cleanup(func() { srv.Shutdown(); srv.WaitForShutdown() })
+	if !srv.ReadyForConnections(10 * time.Second) {
+		t.Fatal("the NATS server does not start")
+	}
+	r := &queueRig{rig: &rig{t: t, srv: srv}}
+	r.nc = r.connect()
+	r.queue = tools.NewQueue(tools.QueueOptions{Conn: func() (*nats.Conn, error) { return r.nc, nil }, AckWait: 300 * time.Millisecond})
+	t.Cleanup(r.queue.Close)
+	if r.js, err = jetstream.New(r.nc); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// worksOff serves with the queue; at most room calls run at once.
+func (r *queueRig) worksOff(grace time.Duration, room int, specs ...registry.Spec) *served {
+	r.t.Helper()
+	return r.serveWith(grace, func(c *Config) { c.Queue, c.Concurrency = true, room }, specs...)
+}
+
+type outcome struct {
+	text string
+	err  error
+}
+
+// put makes a call of a tool a job, and waits for its result beside the test.
+func (r *queueRig) put(ctx context.Context, tool, id string, idempotent bool, deadline time.Duration) chan outcome {
+	r.t.Helper()
+	h, err := tools.NewNATSQueue(tools.NATSConfig{}, tools.Common{Name: tool}, idempotent, r.queue)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	call := tools.Call{ID: id, Tool: tool, Session: "sesn_1", Thread: "sthr_1", Input: json.RawMessage(`{"n":1}`), Deadline: time.Now().Add(deadline)}
+	done := make(chan outcome, 1)
+	go func() {
+		ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+		defer cancel()
+		res, err := h.Call(ctx, call)
+		done <- outcome{string(res.Content), err}
+	}()
+	return done
+}
+
+func (r *queueRig) gives(done chan outcome, want string) {
+	r.t.Helper()
+	if o := <-done; o.err != nil || !strings.Contains(o.text, want) {
+		r.t.Errorf("%s, %v, want %s", o.text, o.err, want)
+	}
+}
+
+func (r *queueRig) left(done chan outcome, why string) {
+	r.t.Helper()
+	var lost *tools.LostError
+	if o := <-done; !errors.As(o.err, &lost) || !strings.Contains(o.err.Error(), why) {
+		r.t.Errorf("%s, %v, want lost: %s", o.text, o.err, why)
+	}
+}
+
+// empty waits until no job is left.
+func (r *queueRig) empty() {
+	r.t.Helper()
+	r.eventually("the queue is empty", func() bool {
+		s, err := r.js.Stream(r.t.Context(), tools.JobStream)
+		return err == nil && s.CachedInfo().State.Msgs == 0
+	})
+}
+
+// What a tool answers reaches who asked, and so does what kept it from answering.
+func TestQueueOutcomes(t *testing.T) {
+	r := newQueueRig(t)
+	fail := func(err error) handlerFunc {
+		return func(context.Context, tools.Call) (tools.Result, error) { return tools.Result{}, err }
+	}
+	r.worksOff(time.Second, 8,
+		registry.Spec{Name: "echo", Handler: handlerFunc(func(_ context.Context, c tools.Call) (tools.Result, error) {
+			return tools.Text(fmt.Sprint(c.ID, c.Session, c.Thread, string(c.Input))), nil
+		})},
+		registry.Spec{Name: "lost", Handler: fail(&tools.LostError{Err: errors.New("connection reset")})},
+		registry.Spec{Name: "away", Handler: fail(&tools.UnavailableError{Err: errors.New("connection refused")})},
+		registry.Spec{Name: "big", Handler: text(strings.Repeat("x", 2<<20)), MaxResultBytes: 4 << 20},
+	)
+	echo, lost := r.put(t.Context(), "echo", "sevt_1", false, time.Minute), r.put(t.Context(), "lost", "sevt_2", false, time.Minute)
+	away, big := r.put(t.Context(), "away", "sevt_3", false, time.Minute), r.put(t.Context(), "big", "sevt_4", true, time.Minute)
+	odd := r.put(t.Context(), "echo", "sevt.*", false, time.Minute)
+	r.gives(echo, `sevt_1sesn_1sthr_1{\"n\":1}`)
+	r.gives(odd, `sevt.*sesn_1`)
+	r.left(lost, "connection reset")
+	r.gives(big, "larger than the 1048576 bytes")
+	var unavailable *tools.UnavailableError
+	if o := <-away; !errors.As(o.err, &unavailable) || o.err.Error() != "connection refused" {
+		t.Errorf("away: %s, %v", o.text, o.err)
+	}
+	r.empty()
+}
+
+// Who has no room takes no job, so that those who have get the work.
+func TestQueueRoom(t *testing.T) {
+	r := newQueueRig(t)
+	let, both := make(chan struct{}), make(chan struct{})
+	var full, running, most atomic.Int32
+	slow := handlerFunc(func(context.Context, tools.Call) (tools.Result, error) {
+		if full.Add(1) == 2 {
+			close(both)
+		}
+		<-let
+		return tools.Text("slow"), nil
+	})
+	r.worksOff(5*time.Second, 2, registry.Spec{Name: "a", Handler: slow, Deadline: time.Minute, DeadlineText: "1m"})
+	var first []chan outcome
+	for i := range 2 {
+		first = append(first, r.put(t.Context(), "a", fmt.Sprint("sevt_first", i), false, time.Minute))
+	}
+	<-both
+	r.worksOff(5*time.Second, 8, registry.Spec{Name: "a", Concurrency: 3, Handler: handlerFunc(func(context.Context, tools.Call) (tools.Result, error) {
+		n := running.Add(1)
+		defer running.Add(-1)
+		for old := most.Load(); n > old && !most.CompareAndSwap(old, n); old = most.Load() {
+		}
+		time.Sleep(2 * time.Millisecond)
+		return tools.Text("quick"), nil
+	})})
+	var more []chan outcome
+	for i := range 40 {
+		more = append(more, r.put(t.Context(), "a", fmt.Sprint("sevt_", i), false, time.Minute))
+	}
+	for _, done := range more {
+		r.gives(done, "quick")
+	}
+	if most.Load() > 3 {
+		t.Errorf("%d ran at once", most.Load())
+	}
+	close(let)
+	for _, done := range first {
+		r.gives(done, "slow")
+	}
+	r.empty()
+}
+
+// A job that is worked on for longer than its taker may be silent is not taken away.
+func TestQueueLongJob(t *testing.T) {
+	r := newQueueRig(t)
+	var ran atomic.Int32
+	r.worksOff(time.Second, 8, registry.Spec{Name: "a", Handler: handlerFunc(func(context.Context, tools.Call) (tools.Result, error) {
+		ran.Add(1)
+		time.Sleep(time.Second)
+		return tools.Text("done"), nil
+	})})
+	once, twice := r.put(t.Context(), "a", "sevt_1", false, time.Minute), r.put(t.Context(), "a", "sevt_2", true, time.Minute)
+	r.gives(once, "done")
+	r.gives(twice, "done")
+	if ran.Load() != 2 {
+		t.Errorf("two jobs ran %d times", ran.Load())
+	}
+	r.empty()
+}
+
+// What is no job is dropped, what is past its deadline or was begun by somebody is
+// not run, and what is called off is stopped.
+func TestQueueNotRun(t *testing.T) {
+	r := newQueueRig(t)
+	var ran sync.Map
+	begun := make(chan struct{}, 1)
+	s := r.worksOff(time.Second, 8, registry.Spec{Name: "a", Handler: handlerFunc(func(ctx context.Context, c tools.Call) (tools.Result, error) {
+		ran.Store(c.ID, true)
+		if c.ID == "sevt_off" {
+			begun <- struct{}{}
+			<-ctx.Done()
+		}
+		return tools.Text("ran"), context.Cause(ctx)
+	})})
+	r.gives(r.put(t.Context(), "a", "sevt_1", false, time.Minute), "ran")
+	publish := func(headers map[string]string) {
+		t.Helper()
+		m := nats.NewMsg("toolhand.jobs.a")
+		for k, v := range headers {
+			m.Header.Set(k, v)
+		}
+		if _, err := r.js.PublishMsg(t.Context(), m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	publish(nil)
+	publish(map[string]string{"Tool-Use-Id": "sevt_when", "Tool-Deadline": "soon"})
+	publish(map[string]string{"Tool-Use-Id": "sevt_begun", tools.ClaimHeader: "7"})
+	r.eventually("garbage is dropped, and what was begun before is left", func() bool {
+		stream, err := r.js.Stream(t.Context(), tools.JobStream)
+		return err == nil && stream.CachedInfo().State.Msgs == 1
+	})
+	r.gives(r.put(t.Context(), "a", "sevt_late", false, -time.Second), "did not finish within its deadline")
+	ctx, cancel := context.WithCancel(t.Context())
+	off := r.put(ctx, "a", "sevt_off", false, time.Minute)
+	<-begun
+	cancel()
+	r.left(off, "canceled")
+	r.eventually("nothing is open", func() bool { return s.Open() == 0 })
+	for _, id := range []string{"sevt_when", "sevt_begun", "sevt_late"} {
+		if _, ok := ran.Load(id); ok {
+			t.Errorf("%s ran", id)
+		}
+	}
+	r.empty() // the one that was begun by nobody that lives lapses
+}
+
+// A drain lets what runs end and takes nothing more; at the end of the grace what
+// may run twice goes to the next one, and the outcome of the rest is not known.
+func TestQueueDrain(t *testing.T) {
+	r := newQueueRig(t)
+	begun := make(chan struct{}, 3)
+	let := make(chan struct{})
+	wait := func(name string, idempotent bool) registry.Spec {
+		return registry.Spec{Name: name, Idempotent: idempotent, Handler: handlerFunc(func(ctx context.Context, c tools.Call) (tools.Result, error) {
+			begun <- struct{}{}
+			if name == "ends" {
+				<-let
+				return tools.Text("ended"), nil
+			}
+			<-ctx.Done()
+			return tools.Result{}, context.Cause(ctx)
+		})}
+	}
+	one := r.worksOff(3*time.Second, 8, wait("ends", false), wait("stays", false), wait("moves", true))
+	ends, stays, moves := r.put(t.Context(), "ends", "sevt_1", false, time.Minute), r.put(t.Context(), "stays", "sevt_2", false, time.Minute), r.put(t.Context(), "moves", "sevt_3", true, time.Minute)
+	for range 3 {
+		<-begun
+	}
+	one.drain()
+	r.eventually("it takes nothing more", func() bool {
+		return one.cfg.Conn.NumSubscriptions() <= 2 // what calls off, and the inbox of requests
+	})
+	r.worksOff(time.Second, 8, registry.Spec{Name: "ends", Handler: text("other")}, registry.Spec{Name: "moves", Idempotent: true, Handler: text("moved")})
+	for i := range 10 {
+		r.gives(r.put(t.Context(), "ends", fmt.Sprint("sevt_more", i), false, time.Minute), "other")
+	}
+	close(let)
+	r.gives(ends, "ended")
+	r.left(stays, "shuts down")
+	r.gives(moves, "moved")
+	if left := <-one.left; left != 2 {
+		t.Errorf("%d calls left", left)
+	}
+	r.empty()
+}
+
+// Nothing is lost where takers come and go all the time.
+func TestQueueTakersComeAndGo(t *testing.T) {
+	r := newQueueRig(t)
+	var ran sync.Map
+	spec := registry.Spec{Name: "a", Handler: handlerFunc(func(_ context.Context, c tools.Call) (tools.Result, error) {
+		if _, again := ran.LoadOrStore(c.ID, true); again {
+			t.Errorf("%s ran twice", c.ID)
+		}
+		return tools.Text("done"), nil
+	})}
+	r.worksOff(time.Second, 2, spec)
+	var all []chan outcome
+	for round := range 8 {
+		s := r.worksOff(5*time.Second, 4, spec)
+		for i := range 40 {
+			all = append(all, r.put(t.Context(), "a", fmt.Sprint("sevt_", round, "_", i), false, time.Minute))
+		}
+		r.gives(all[len(all)-1-round], "done")
+		all = append(all[:len(all)-1-round], all[len(all)-round:]...)
+		s.drain()
+		<-s.left
+	}
+	for _, done := range all {
+		r.gives(done, "done")
+	}
+	r.empty()
+}
