@@ -229,6 +229,8 @@ func (l *load) judge(t *testing.T) verdict {
 			v.notStarted++
 		case l.silent && strings.Contains(text, "its outcome is unknown: who took its job from the queue was silent about it") && c.tool != "look":
 			v.lost++
+		case l.silent && strings.HasSuffix(text, "who took its job from the queue is gone, and had not begun") && ran[c.id] == 0:
+			v.notStarted++
 		case l.expires && strings.Contains(text, "did not finish within its deadline"):
 			v.expired++
 		default:

@@ -2,14 +2,11 @@ package serve
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 
 	"toolhand/internal/registry"
 	"toolhand/internal/tools"
@@ -19,8 +16,9 @@ const (
 	// lookEvery is how often the set of tools is looked at, and a consumer that
 	// nobody has made yet is looked for.
 	lookEvery = 2 * time.Second
-	// pullWait is how long one request for a job stands at the server.
-	pullWait = 5 * time.Second
+	// pullWait is how long one request for a job stands at the server, and so how
+	// long a drain may wait for the last one.
+	pullWait = 2 * time.Second
 	// pullSlack is how long the end of a request may be late.
 	pullSlack = time.Second
 	// roomEvery is how often room is looked for that nobody tells of: a tool's
@@ -28,12 +26,7 @@ const (
 	roomEvery = 50 * time.Millisecond
 	// askTimeout bounds one question to the server.
 	askTimeout = 5 * time.Second
-	// domain is that of a worker's embedded server, for those from outside.
-	domain = "toolhand"
 )
-
-// errNoQueue says that the consumer of a tool is not there (yet).
-var errNoQueue = errors.New("no session worker has asked for it yet")
 
 // A puller takes the jobs of one tool, one at a time, while there is room to run
 // them. Its fields but answered belong to its goroutine; job and ackWait, once
@@ -47,11 +40,15 @@ type puller struct {
 	maxDeliver int           // how often a job is handed out; -1: any number
 
 	answered chan int // the request was answered: 0 by a job, else a status
+	// standing is until when a request may stand at the server whose answer was
+	// not seen.
+	standing time.Time
+	hard     context.Context // its end stops at once, whatever stands
 }
 
 // pullAll works off the queue for the tools of the set in force until ctx ends.
-// What was taken then has begun.
-func (s *Server) pullAll(ctx context.Context) {
+// What was taken then has begun, unless hard has ended too.
+func (s *Server) pullAll(ctx, hard context.Context) {
 	var all sync.WaitGroup
 	defer all.Wait()
 	stops := map[string]context.CancelFunc{}
@@ -70,7 +67,7 @@ func (s *Server) pullAll(ctx context.Context) {
 			if stops[t.Name] == nil {
 				own, stop := context.WithCancel(ctx)
 				stops[t.Name] = stop
-				p := &puller{s: s, name: t.Name}
+				p := &puller{s: s, name: t.Name, hard: hard}
 				all.Go(func() { p.run(own) })
 			}
 		}
@@ -102,40 +99,24 @@ func (p *puller) run(ctx context.Context) {
 	}
 }
 
-// find looks for the tool's consumer: where JetStream is the server's own, and
-// where it is behind the border of a worker's embedded one.
+// find looks for the tool's consumer.
 func (p *puller) find(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	here, err := jetstream.New(p.s.cfg.Conn)
-	if err != nil {
-		return err
-	}
-	prefix := "$JS.API."
-	consumer, err := here.Consumer(ctx, tools.JobStream, p.name)
-	if errors.Is(err, jetstream.ErrJetStreamNotEnabled) || errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount) {
-		there, bad := jetstream.NewWithDomain(p.s.cfg.Conn, domain)
-		if bad != nil {
-			return bad
-		}
-		prefix = "$JS." + domain + ".API."
-		consumer, err = there.Consumer(ctx, tools.JobStream, p.name)
-	}
-	if errors.Is(err, jetstream.ErrStreamNotFound) || errors.Is(err, jetstream.ErrConsumerNotFound) {
-		return errNoQueue
-	}
+	consumer, api, err := tools.FindJobs(ctx, p.s.cfg.Conn, p.name)
 	if err != nil {
 		return err
 	}
 	cfg := consumer.CachedInfo().Config
-	p.next = prefix + "CONSUMER.MSG.NEXT." + tools.JobStream + "." + p.name
+	p.next = api + "CONSUMER.MSG.NEXT." + tools.JobStream + "." + p.name
 	p.ackWait, p.maxDeliver = cfg.AckWait, cfg.MaxDeliver
 	return nil
 }
 
 // pull asks for jobs until ctx ends, or the consumer is there no more. When it
-// returns, what the server has handed out has begun: the interest is withdrawn
-// first, and then what is on its way is taken in.
+// returns, what the server has handed out has begun. No request stands then: where
+// one stands whose subject nobody listens on any more, the server takes its job as
+// handed out once, and one that may not run twice would be lost.
 func (p *puller) pull(ctx context.Context) error {
 	nc := p.s.cfg.Conn
 	p.answered = make(chan int, 16)
@@ -146,6 +127,7 @@ func (p *puller) pull(ctx context.Context) error {
 	}
 	sub.SetClosedHandler(func(string) { close(closed) })
 	defer func() {
+		sleep(p.hard, time.Until(p.standing))
 		if err := sub.Drain(); err != nil {
 			return // with the connection: nothing comes any more
 		}
@@ -157,27 +139,35 @@ func (p *puller) pull(ctx context.Context) error {
 	}()
 	back := nc.StatusChanged(nats.CONNECTED)
 	defer nc.RemoveStatusListener(back)
-	request, err := json.Marshal(map[string]any{"batch": 1, "expires": pullWait.Nanoseconds()})
-	if err != nil {
-		return err
-	}
 	for p.waitRoom(ctx) {
-		if err := nc.PublishRequest(p.next, sub.Subject, request); err != nil {
-			sleep(ctx, roomEvery) // the connection is away
-			continue
-		}
-		over := time.NewTimer(pullWait + pullSlack)
-		select {
-		case status := <-p.answered:
-			err = statusError(status)
-		case <-back: // the request is gone with the connection
-		case <-over.C:
-		case <-ctx.Done():
-		}
-		over.Stop()
-		if err != nil {
+		if err := p.ask(sub.Subject, back); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// ask asks for one job, and waits until that is answered. A drain does not end the
+// wait: the job that comes yet is done.
+func (p *puller) ask(inbox string, back <-chan nats.Status) error {
+	request := fmt.Appendf(nil, `{"batch":1,"expires":%d}`, pullWait.Nanoseconds())
+	if err := p.s.cfg.Conn.PublishRequest(p.next, inbox, request); err != nil {
+		sleep(p.hard, roomEvery) // the connection is away
+		return nil
+	}
+	begun := time.Now()
+	if begun.Before(p.standing) { // a job may be the answer to the older one
+		p.standing = begun.Add(pullWait + pullSlack)
+	}
+	over := time.NewTimer(pullWait + pullSlack)
+	defer over.Stop()
+	select {
+	case status := <-p.answered:
+		return statusError(status)
+	case <-back: // gone with the connection, or still there
+		p.standing = begun.Add(pullWait + pullSlack)
+	case <-over.C:
+	case <-p.hard.Done():
 	}
 	return nil
 }
@@ -188,7 +178,7 @@ func statusError(status int) error {
 	case 0, 404, 408: // a job, none, none in time
 		return nil
 	case 503:
-		return errNoQueue
+		return tools.ErrNoJobs
 	}
 	return fmt.Errorf("the server answers with status %d", status)
 }

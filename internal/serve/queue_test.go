@@ -26,7 +26,8 @@ type queueRig struct {
 	js    jetstream.JetStream
 }
 
-func newQueueRig(t *testing.T) *queueRig {
+// newQueueRig makes it; who takes a job may be silent about it for ackWait.
+func newQueueRig(t *testing.T, ackWait time.Duration) *queueRig {
 	t.Helper()
 	srv, err := server.NewServer(&server.Options{DontListen: true, NoSigs: true, MaxPayload: 1 << 20, JetStream: true, StoreDir: t.TempDir()})
 	if err != nil {
@@ -39,7 +40,7 @@ func newQueueRig(t *testing.T) *queueRig {
 	}
 	r := &queueRig{rig: &rig{t: t, srv: srv}}
 	r.nc = r.connect()
-	r.queue = tools.NewQueue(tools.QueueOptions{Conn: func() (*nats.Conn, error) { return r.nc, nil }, AckWait: 300 * time.Millisecond})
+	r.queue = tools.NewQueue(tools.QueueOptions{Conn: func() (*nats.Conn, error) { return r.nc, nil }, AckWait: ackWait})
 	t.Cleanup(r.queue.Close)
 	if r.js, err = jetstream.New(r.nc); err != nil {
 		t.Fatal(err)
@@ -102,7 +103,7 @@ func (r *queueRig) empty() {
 
 // What a tool answers reaches who asked, and so does what kept it from answering.
 func TestQueueOutcomes(t *testing.T) {
-	r := newQueueRig(t)
+	r := newQueueRig(t, 5*time.Second)
 	fail := func(err error) handlerFunc {
 		return func(context.Context, tools.Call) (tools.Result, error) { return tools.Result{}, err }
 	}
@@ -130,7 +131,7 @@ func TestQueueOutcomes(t *testing.T) {
 
 // Who has no room takes no job, so that those who have get the work.
 func TestQueueRoom(t *testing.T) {
-	r := newQueueRig(t)
+	r := newQueueRig(t, 5*time.Second)
 	let, both := make(chan struct{}), make(chan struct{})
 	var full, running, most atomic.Int32
 	slow := handlerFunc(func(context.Context, tools.Call) (tools.Result, error) {
@@ -173,7 +174,7 @@ func TestQueueRoom(t *testing.T) {
 
 // A job that is worked on for longer than its taker may be silent is not taken away.
 func TestQueueLongJob(t *testing.T) {
-	r := newQueueRig(t)
+	r := newQueueRig(t, 300*time.Millisecond)
 	var ran atomic.Int32
 	r.worksOff(time.Second, 8, registry.Spec{Name: "a", Handler: handlerFunc(func(context.Context, tools.Call) (tools.Result, error) {
 		ran.Add(1)
@@ -192,7 +193,7 @@ func TestQueueLongJob(t *testing.T) {
 // What is no job is dropped, what is past its deadline or was begun by somebody is
 // not run, and what is called off is stopped.
 func TestQueueNotRun(t *testing.T) {
-	r := newQueueRig(t)
+	r := newQueueRig(t, 300*time.Millisecond)
 	var ran sync.Map
 	begun := make(chan struct{}, 1)
 	s := r.worksOff(time.Second, 8, registry.Spec{Name: "a", Handler: handlerFunc(func(ctx context.Context, c tools.Call) (tools.Result, error) {
@@ -239,7 +240,7 @@ func TestQueueNotRun(t *testing.T) {
 // A drain lets what runs end and takes nothing more; at the end of the grace what
 // may run twice goes to the next one, and the outcome of the rest is not known.
 func TestQueueDrain(t *testing.T) {
-	r := newQueueRig(t)
+	r := newQueueRig(t, 5*time.Second)
 	begun := make(chan struct{}, 3)
 	let := make(chan struct{})
 	wait := func(name string, idempotent bool) registry.Spec {
@@ -278,7 +279,7 @@ func TestQueueDrain(t *testing.T) {
 
 // Nothing is lost where takers come and go all the time.
 func TestQueueTakersComeAndGo(t *testing.T) {
-	r := newQueueRig(t)
+	r := newQueueRig(t, 5*time.Second)
 	var ran sync.Map
 	spec := registry.Spec{Name: "a", Handler: handlerFunc(func(_ context.Context, c tools.Call) (tools.Result, error) {
 		if _, again := ran.LoadOrStore(c.ID, true); again {

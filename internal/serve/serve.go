@@ -120,7 +120,7 @@ func (s *Server) Serve(drain, hard context.Context, grace time.Duration) (left i
 	defer stop()
 	var pulling sync.WaitGroup
 	if s.cfg.Queue {
-		pulling.Go(func() { s.pullAll(pull) })
+		pulling.Go(func() { s.pullAll(pull, hard) })
 	}
 	select {
 	case <-drain.Done():

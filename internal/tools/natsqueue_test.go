@@ -257,6 +257,53 @@ func TestQueueCallOff(t *testing.T) {
 	}
 }
 
+// asks asks for jobs, of which there must be none, until it is told to end: the
+// server looks for silent takers when somebody asks.
+func (r *queueRig) asks() (end func()) {
+	ctx, stop := context.WithCancel(r.t.Context())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for ctx.Err() == nil {
+			if c, err := r.other.Consumer(ctx, tools.JobStream, "job"); err == nil {
+				if again, err := c.Next(jetstream.FetchMaxWait(100 * time.Millisecond)); err == nil {
+					r.t.Errorf("handed out again: %v", again.Headers())
+				}
+			}
+		}
+	}()
+	return func() { stop(); <-ended }
+}
+
+// Who takes a job and is gone before it says that it begins has surely not run it:
+// it can't begin it any more, and another job of the call may.
+func TestQueueTakerGoneBeforeItBegan(t *testing.T) {
+	r := newQueueRig(t)
+	h := r.handler(false)
+	done := r.begun(t.Context(), h.Call, "sevt_1")
+	m := r.took()
+	nobody := r.asks()
+	var unavailable *tools.UnavailableError
+	if a := <-done; !errors.As(a.err, &unavailable) || !strings.Contains(a.err.Error(), "had not begun") {
+		t.Errorf("%s, %v", a.r.Content, a.err)
+	}
+	eventually(t, "the job is gone", func() bool { return r.jobs() == 0 })
+	nobody()
+	late := nats.NewMsg(m.Headers().Get(tools.ResultSubjectHeader))
+	late.Header.Set(tools.OutcomeHeader, tools.OutcomeBegun)
+	late.Header.Set(jetstream.ExpectedLastSubjSeqHeader, m.Headers().Get(tools.ClaimHeader))
+	if _, err := r.other.PublishMsg(t.Context(), late); err == nil {
+		t.Error("it begins late")
+	}
+	done = r.begun(t.Context(), h.Call, "sevt_1")
+	again := r.took()
+	if claim := again.Headers().Get(tools.ClaimHeader); claim == m.Headers().Get(tools.ClaimHeader) {
+		t.Errorf("both jobs have the claim %q", claim)
+	}
+	r.handIn(again, "", "done")
+	r.is(done, "done")
+}
+
 // Who is silent about a job that may not run twice loses it; one that may is handed
 // out again. What says that it begins is no result.
 func TestQueueSilentTaker(t *testing.T) {
@@ -273,22 +320,9 @@ func TestQueueSilentTaker(t *testing.T) {
 	if _, err := r.other.PublishMsg(t.Context(), begins); err == nil {
 		t.Error("it can begin twice")
 	}
-	// The server looks for silent ones when somebody asks for a job.
-	asks, stop := context.WithCancel(t.Context())
-	asked := make(chan struct{})
-	go func() {
-		defer close(asked)
-		for asks.Err() == nil {
-			if c, err := r.other.Consumer(asks, tools.JobStream, "job"); err == nil {
-				if again, err := c.Next(jetstream.FetchMaxWait(100 * time.Millisecond)); err == nil {
-					t.Errorf("handed out again: %v", again.Headers())
-				}
-			}
-		}
-	}()
+	nobody := r.asks()
 	r.lost(done, "silent about it for 400ms")
-	stop()
-	<-asked
+	nobody()
 	eventually(t, "the job is gone", func() bool { return r.jobs() == 0 })
 	r.lost(r.begun(t.Context(), r.handler(false).Resume, "sevt_1"), "silent about it")
 
@@ -402,4 +436,49 @@ func TestQueueServerAway(t *testing.T) {
 	})
 	r.handIn(m, "", "done")
 	r.is(done, "done")
+}
+
+// Who takes jobs is seen, and that nobody does; what nobody can know is said. The
+// question makes nothing.
+func TestQueueLive(t *testing.T) {
+	r := newQueueRig(t)
+	h := r.handler(false)
+	if err := live(t, h); !errors.Is(err, tools.ErrNotTold) || !strings.Contains(err.Error(), "no session worker has put a call") {
+		t.Errorf("before the first call: %v", err)
+	}
+	if _, err := r.other.Stream(t.Context(), tools.JobStream); !errors.Is(err, jetstream.ErrStreamNotFound) {
+		t.Errorf("the question made the queue: %v", err)
+	}
+	done := r.begun(t.Context(), h.Call, "sevt_1")
+	eventually(t, "the job is there", func() bool { return r.jobs() == 1 })
+	if err := live(t, h); err == nil || errors.Is(err, tools.ErrNotTold) || err.Error() != "nobody takes the jobs of job" {
+		t.Errorf("nobody takes it: %v", err)
+	}
+	m := r.took()
+	if err := live(t, h); err != nil {
+		t.Errorf("at work: %v", err)
+	}
+	r.handIn(m, "", "done")
+	r.is(done, "done")
+	c, err := r.other.Consumer(t.Context(), tools.JobStream, "job")
+	if err != nil {
+		t.Fatal(err)
+	}
+	waits, err := c.Messages()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer waits.Stop()
+	asked := make(chan struct{})
+	go func() { defer close(asked); _, _ = waits.Next() }()
+	if err := live(t, h); err != nil {
+		t.Errorf("waiting: %v", err)
+	}
+	waits.Stop()
+	<-asked
+	r.end()
+	eventually(t, "it is known to be away", func() bool { return !r.nc.IsConnected() })
+	if err := live(t, h); err == nil || err.Error() != "the NATS server is away" {
+		t.Errorf("away: %v", err)
+	}
 }

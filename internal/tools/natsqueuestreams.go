@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -239,8 +240,8 @@ func (q *Queue) exhausted(m *nats.Msg) {
 	})
 }
 
-// lapse makes an unknown outcome the result of a job that has none, and takes it
-// out of the queue. All session workers may do so at once, the first one counts.
+// lapse makes a result for a job that has none, and takes it out of the queue. All
+// session workers may do so at once, the first one counts.
 func (q *Queue) lapse(seq uint64) error {
 	ctx, cancel := context.WithTimeout(context.Background(), queueTimeout)
 	defer cancel()
@@ -265,22 +266,37 @@ func (q *Queue) lapse(seq uint64) error {
 	if err != nil {
 		return err
 	}
-	if id := job.Header.Get(nats.MsgIdHdr); old == nil || begun(old.msg) || old.msg.Header.Get(nats.MsgIdHdr) != id {
-		expected := uint64(0)
-		if old != nil {
-			expected = old.seq
-		}
-		m := nats.NewMsg(subject)
-		m.Header.Set(OutcomeHeader, OutcomeUnknown)
-		if id != "" {
-			m.Header.Set(nats.MsgIdHdr, id)
-		}
-		m.Data = EncodeReply(Error(fmt.Sprintf("who took its job from the queue was silent about it for %s", 2*q.opts.AckWait)))
+	if m, expected := q.lapsed(job, subject, old); m != nil {
 		if _, err := j.js.PublishMsg(ctx, m, jetstream.WithExpectLastSequencePerSubject(expected)); err != nil {
 			return err // also where somebody was faster
 		}
 	}
 	return j.jobs.DeleteMsg(ctx, seq)
+}
+
+// lapsed is the result of a job whose taker is silent, and the sequence that must
+// be the last one on its subject; nil: it has one. A job that is begun by a claim
+// and was not has surely not run, and can't be begun any more with that result
+// there.
+func (q *Queue) lapsed(job *jetstream.RawStreamMsg, subject string, old *lastResult) (m *nats.Msg, expected uint64) {
+	id := job.Header.Get(nats.MsgIdHdr)
+	if old != nil {
+		expected = old.seq
+		if !begun(old.msg) && old.msg.Header.Get(nats.MsgIdHdr) == id {
+			return nil, 0
+		}
+	}
+	m = nats.NewMsg(subject)
+	if id != "" {
+		m.Header.Set(nats.MsgIdHdr, id)
+	}
+	outcome, why := OutcomeUnknown, fmt.Sprintf("who took its job from the queue was silent about it for %s", 2*q.opts.AckWait)
+	if claim := job.Header.Get(ClaimHeader); claim != "" && claim == strconv.FormatUint(expected, 10) {
+		outcome, why = OutcomeUnavailable, "who took its job from the queue is gone, and had not begun"
+	}
+	m.Header.Set(OutcomeHeader, outcome)
+	m.Data = EncodeReply(Error(why))
+	return m, expected
 }
 
 // ResultSubject is the subject of the result of a job with these headers: the one
