@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"toolhand/internal/bus"
@@ -112,5 +113,16 @@ func (w *worker) watchStore(ctx context.Context) error {
 	}
 }
 
-// stopLeft stops what a dead worker left running.
-func (w *worker) stopLeft(calls []tools.Call) { w.procs.StopLeft(calls) }
+// stopLeft stops what a dead worker left running. Calls that outlive a worker are
+// not its own: who took their jobs may run them on this machine.
+func (w *worker) stopLeft(calls []tools.Call) {
+	set := w.registry.Set()
+	w.procs.StopLeft(slices.DeleteFunc(slices.Clone(calls), func(c tools.Call) bool {
+		t, ok := set.Lookup(c.Tool)
+		if !ok {
+			return false
+		}
+		_, outlives := t.Handler.(tools.Resumer)
+		return outlives
+	}))
+}
