@@ -52,7 +52,7 @@ func TestREADME(t *testing.T) {
 
 // TestREADMELinks finds links to files that are gone.
 func TestREADMELinks(t *testing.T) {
-	for _, page := range []string{"README.md", "docs/goroutines.md", "docs/sim.md", "docs/write-a-tool.md"} {
+	for _, page := range []string{"README.md", "docs/goroutines.md", "docs/queue.md", "docs/sim.md", "docs/write-a-tool.md"} {
 		text, err := os.ReadFile(filepath.Join("../..", page))
 		if err != nil {
 			t.Fatal(err)

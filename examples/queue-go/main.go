@@ -136,7 +136,7 @@ func (w *worker) run(m jetstream.Msg) {
 		_ = m.Ack() // nobody waits
 		return
 	}
-	// 6. First the result, and when the server has it the end of the job.
+	// 6, 7. First the result, and when the server has it the end of the job.
 	if err := w.handIn(m, text, err); err != nil {
 		log.Printf("the result of %s can't be handed in: %v", id, err)
 		return

@@ -70,7 +70,7 @@ async function run(job, ackWait) {
     // 4. A call that may not run twice is begun by who says so first.
     await claim(job);
     const [text, failure] = await render(job.json(), stop.signal).then((text) => [text], (failure) => ["", failure]);
-    // 6. First the result, and when the server has it the end of the job.
+    // 6, 7. First the result, and when the server has it the end of the job.
     if (!stop.signal.aborted) await handIn(job, text, failure);
     await job.ackAck();
   } catch (failure) {
