@@ -14,4 +14,9 @@
 // once. When the server drains it takes no more calls, so that they go to the
 // others; what it has to stop at the end of the grace is answered as an unknown
 // outcome.
+//
+// With [Config.Queue] it works off the job queue too (docs/queue.md): for each tool
+// one request at a time asks for one job that can begin at once. A job that may not
+// run twice is begun by a claim; the result is handed in until the server has it,
+// and then the job is acknowledged. No request is given up while it stands.
 package serve
