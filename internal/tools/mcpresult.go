@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"mime"
+	"net/http"
 	"strings"
 	"unicode/utf8"
 
@@ -100,18 +101,22 @@ func decodedLen(data string) int {
 	return base64.StdEncoding.DecodedLen(len(data)) - strings.Count(data[max(0, len(data)-2):], "=")
 }
 
-// mediaBlock is an image or a PDF. The API refuses a send for data that is not
-// what it is said to be, so both are looked at.
+// mediaBlock is an image or a PDF. The API refuses a send for an image that is not
+// of the type that it is said to be, as servers often have it: so it is called what
+// its data begins like, and what it is said to be only where that tells nothing.
 func mediaBlock(what, uri, kind, data string) map[string]any {
 	media, _, _ := mime.ParseMediaType(kind)
+	decoded, err := base64.StdEncoding.DecodeString(data)
+	if found := http.DetectContentType(decoded); strings.HasPrefix(media, "image/") && isImage(found) {
+		media = found
+	}
 	form := ""
-	switch media {
-	case "image/png", "image/jpeg", "image/gif", "image/webp":
+	switch {
+	case isImage(media):
 		form = "image"
-	case "application/pdf":
+	case media == "application/pdf":
 		form = "document"
 	}
-	decoded, err := base64.StdEncoding.DecodeString(data)
 	if uri != "" {
 		what += " " + uri
 	}
@@ -126,6 +131,15 @@ func mediaBlock(what, uri, kind, data string) map[string]any {
 		block["title"] = uri
 	}
 	return block
+}
+
+// isImage reports whether the API takes images of this type.
+func isImage(media string) bool {
+	switch media {
+	case "image/png", "image/jpeg", "image/gif", "image/webp":
+		return true
+	}
+	return false
 }
 
 func linkBlock(b mcpBlock) map[string]any {
