@@ -81,6 +81,7 @@ func (h *mcpHandler) params(call Call, token string) *mcp.CallToolParams {
 func (h *mcpHandler) failure(ctx context.Context, p *peer, f *flight, err error) (Result, error) {
 	var said *jsonrpc.Error
 	var status *statusError
+	h.server.doubt(p, f)
 	switch {
 	case f.withdraw():
 		if ctx.Err() != nil {
@@ -89,7 +90,7 @@ func (h *mcpHandler) failure(ctx context.Context, p *peer, f *flight, err error)
 		return Result{}, &UnavailableError{Err: err, Passing: true}
 	case f.noSession.Load():
 		// By the protocol such a request is not run.
-		return Result{}, &UnavailableError{Err: errors.New("the server no longer knows our session: a new one is made"), Passing: true}
+		return Result{}, &UnavailableError{Err: errForgotten, Passing: true}
 	case f.answer.Load() != nil && errors.As(err, &said):
 		return Error(bound(refusal(said), h.max)), nil
 	case ctx.Err() != nil:

@@ -1,12 +1,14 @@
 package tools
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"mime"
 	"net/http"
 	"net/http/httptrace"
+	"strings"
 	"sync/atomic"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
@@ -18,11 +20,13 @@ const resumes = 2
 
 // A courier carries the SDK's requests to a server at a URL. It adds the
 // manifest's headers, tells the flight of each call what becomes of it, and
-// bounds the answers. Its fields but version are immutable.
+// bounds the answers. Its fields but the pointers are immutable.
 type courier struct {
 	at        *endpoint
 	transport *http.Transport
 	version   atomic.Pointer[string] // of the protocol, once it is agreed upon
+	id        atomic.Pointer[string] // of the session, which opens it to whoever has it
+	trouble   atomic.Pointer[error]  // why the last request has no answer in MCP; nil: it has one
 }
 
 // streamable makes the SDK's way to a server at a URL. No redirect is followed,
@@ -65,18 +69,52 @@ func (c *courier) RoundTrip(req *http.Request) (*http.Response, error) {
 	if v := c.version.Load(); v != nil && r.Header.Get("Mcp-Protocol-Version") == "" {
 		r.Header.Set("Mcp-Protocol-Version", *v)
 	}
+	id := r.Header.Get("Mcp-Session-Id")
+	if id != "" {
+		c.id.Store(&id)
+	}
 	resp, err := c.transport.RoundTrip(r)
 	if err != nil {
+		c.trouble.Store(&err)
 		return nil, err
 	}
-	if f != nil {
-		f.noSession.Store(resp.StatusCode == http.StatusNotFound && r.Header.Get("Mcp-Session-Id") != "")
+	kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	c.answered(resp.StatusCode, kind)
+	// What GET is answered with tells of the rest of a stream: the call itself has
+	// been taken before, and may have run.
+	if f != nil && r.Method == http.MethodPost {
+		f.noSession.Store(resp.StatusCode == http.StatusNotFound && id != "")
 		f.status.Store(int32(resp.StatusCode))
 	}
-	if kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")); kind != "text/event-stream" {
+	if kind != "text/event-stream" {
 		resp.Body = &limited{ReadCloser: resp.Body, left: maxFrame}
 	}
 	return resp, nil
+}
+
+// answered takes note of what is wrong with an answer by its head alone.
+func (c *courier) answered(status int, kind string) {
+	var err error
+	switch {
+	case status < 200 || status > 299:
+		err = errors.New(refused(status))
+	case status == http.StatusOK && kind != "text/event-stream" && kind != "application/json":
+		err = fmt.Errorf("it answers with %s, which is no MCP: is the path of the url right?", cmp.Or(kind, "no content type"))
+	default:
+		c.trouble.Store(nil)
+		return
+	}
+	c.trouble.Store(&err)
+}
+
+// withoutID is an error without the session's id, which the SDK likes to name.
+func (c *courier) withoutID(err error) error {
+	id := c.id.Load()
+	if id == nil || !strings.Contains(err.Error(), *id) {
+		return err
+	}
+	text := strings.ReplaceAll(err.Error(), " (session ID: "+*id+")", "")
+	return errors.New(strings.ReplaceAll(text, *id, "…"))
 }
 
 // A limited body fails where it is longer than it may be.

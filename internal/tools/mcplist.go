@@ -113,9 +113,6 @@ func (s *server) followTools(ctx context.Context) {
 		p, err := s.listed(bounded)
 		cancel()
 		if err != nil {
-			s.mu.Lock()
-			s.why = err
-			s.mu.Unlock()
 			select {
 			case <-ctx.Done():
 			case <-time.After(wait.next()):
@@ -155,14 +152,17 @@ func (s *server) listed(ctx context.Context) (*peer, error) {
 	}
 	defer s.release()
 	var all []ServerTool
-	cursor := ""
+	cursor, size := "", 0
 	for page := 0; page == 0 || cursor != ""; page++ {
-		if page == maxPages || len(all) > maxListed {
-			return nil, fmt.Errorf("the server lists more than %d tools, or %d pages of them", maxListed, maxPages)
+		if page == maxPages || len(all) > maxListed || size > maxFrame {
+			return nil, s.unlisted(fmt.Errorf("the server lists more than %d tools, or %d pages or %d bytes of them", maxListed, maxPages, maxFrame))
 		}
 		var some []ServerTool
-		if some, cursor, err = p.page(ctx, cursor); err != nil {
-			return nil, fmt.Errorf("its tools can't be listed: %w", err)
+		if some, cursor, err = s.page(ctx, p, cursor); err != nil {
+			return nil, s.unlisted(fmt.Errorf("its tools can't be listed: %w", err))
+		}
+		for _, t := range some {
+			size += len(t.Name) + len(t.Description) + len(t.InputSchema)
 		}
 		all = append(all, some...)
 	}
@@ -181,8 +181,16 @@ func (s *server) listed(ctx context.Context) (*peer, error) {
 	return p, nil
 }
 
+// unlisted takes note of why the tools of a server that is there are not known.
+func (s *server) unlisted(err error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.why = err
+	return err
+}
+
 // page asks for one page of the tools.
-func (p *peer) page(ctx context.Context, cursor string) (list []ServerTool, next string, err error) {
+func (s *server) page(ctx context.Context, p *peer, cursor string) (list []ServerTool, next string, err error) {
 	f := &flight{}
 	answer, err := p.ask(ctx, f, func(ctx context.Context) error {
 		_, err := p.session.ListTools(ctx, &mcp.ListToolsParams{Cursor: cursor})
@@ -190,6 +198,7 @@ func (p *peer) page(ctx context.Context, cursor string) (list []ServerTool, next
 	})
 	defer p.wire.drop("", f)
 	if err != nil {
+		s.doubt(p, f)
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
 		}

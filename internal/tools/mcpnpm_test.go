@@ -1,6 +1,7 @@
 package tools_test
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -175,18 +177,46 @@ func TestMCPEverythingOverHTTP(t *testing.T) {
 	}
 	_, port, _ := net.SplitHostPort(free.Addr().String())
 	free.Close()
-	cmd := exec.Command(filepath.Join(bin, "mcp-server-everything"), "streamableHttp")
-	cmd.Env = append(os.Environ(), "PORT="+port)
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-	eventually(t, "the server's port", func() bool {
-		c, err := net.Dial("tcp", "127.0.0.1:"+port)
-		if err == nil {
-			c.Close()
+	start := func() (stop func()) {
+		cmd := exec.Command(filepath.Join(bin, "mcp-server-everything"), "streamableHttp")
+		cmd.Env = append(os.Environ(), "PORT="+port)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
 		}
-		return err == nil
+		stop = sync.OnceFunc(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+		t.Cleanup(stop)
+		eventually(t, "the server's port", func() bool {
+			c, err := net.Dial("tcp", "127.0.0.1:"+port)
+			if err == nil {
+				c.Close()
+			}
+			return err == nil
+		})
+		return stop
+	}
+	stop := start()
+	servers, cfg := newServers(t, bestProcs(t)), tools.MCPConfig{URL: "http://127.0.0.1:" + port + "/mcp"}
+	take(t, servers, cfg, nil, everythingSteps())
+	// One that is killed in a call, and back before the stream is asked for again:
+	// the call may have run, and the new one wants a new session.
+	var log syncBuffer
+	long := cfg
+	long.Tool = "trigger-long-running-operation"
+	h := newMCP(t, servers, long, tools.Common{Name: "t", Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
+	ended := make(chan error, 1)
+	go func() {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		_, err := h.Call(ctx, newCall(`{"duration":60,"steps":600}`))
+		ended <- err
+	}()
+	eventually(t, "progress", func() bool { return strings.Contains(log.String(), "progress of a call") })
+	stop()
+	start()
+	mustLose(t, <-ended, "")
+	cfg.Tool = "echo"
+	eventually(t, "an answer of the new one", func() bool {
+		r, err := callFor(t, newMCP(t, servers, cfg, tools.Common{Name: "t"}), 10*time.Second, `{"message":"again"}`)
+		return err == nil && !r.IsError && text1(t, r) == "Echo: again"
 	})
-	take(t, newServers(t, bestProcs(t)), tools.MCPConfig{URL: "http://127.0.0.1:" + port + "/mcp"}, nil, everythingSteps())
 }

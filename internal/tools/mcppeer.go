@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"sync/atomic"
 	"time"
 
@@ -62,6 +63,8 @@ func (s *server) dial(modern bool) (*peer, error) {
 	if err != nil {
 		if ctx.Err() != nil && s.all.ctx.Err() == nil {
 			err = fmt.Errorf("the server was not ready within %v", s.all.start)
+		} else if why := p.trouble(); why != nil && !refusedHandshake(err) {
+			err = why
 		} else if p.wire != nil && overNow(p.wire.over) && !refusedHandshake(err) {
 			err = p.reason()
 		}
@@ -121,14 +124,25 @@ func overNow(c <-chan struct{}) bool {
 
 func (p *peer) ended() bool { return overNow(p.wire.over) }
 
+// trouble is what a server at a URL has just said that is no MCP; nil: nothing.
+func (p *peer) trouble() error {
+	if p.courier == nil {
+		return nil
+	}
+	if err := p.courier.trouble.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
 // end ends the connection for a reason. It does not wait: gone does.
 func (p *peer) end(err error) {
-	p.cause.CompareAndSwap(nil, &err)
+	first := p.cause.CompareAndSwap(nil, &err)
 	if p.stdio != nil {
 		p.stdio.fail(err)
 		return
 	}
-	if p.wire != nil {
+	if p.wire != nil && first {
 		// At most 5 s, in which the server is told that the session is over.
 		go p.wire.Close()
 	}
@@ -160,7 +174,15 @@ func (p *peer) reason() error {
 			return err
 		}
 	}
-	return p.wire.err
+	return p.plain(p.wire.err)
+}
+
+// plain is an error as it may be shown.
+func (p *peer) plain(err error) error {
+	if p.courier != nil {
+		err = p.courier.withoutID(err)
+	}
+	return plainMCP(err)
 }
 
 func (p *peer) lastWords() string {
@@ -188,7 +210,7 @@ func (p *peer) ask(ctx context.Context, f *flight, do func(context.Context) erro
 	} else if p.ended() {
 		err = p.reason()
 	}
-	return nil, plainMCP(err)
+	return nil, p.plain(err)
 }
 
 // A statusError is an answer in HTTP that is no answer in MCP.
@@ -210,13 +232,46 @@ func (e *statusError) Error() string {
 // rejected is the code of the SDK's own error for what its transport refused.
 const rejected = -32005
 
-// probe looks whether a server still answers, after a call of it has hung: one
-// that does not is of no use to the next call either.
+// errForgotten is what a server at a URL says by 404.
+var errForgotten = errors.New("the server no longer knows our session: a new one is made")
+
+// doubt looks at the connection after a request that failed. The SDK ends one
+// whose session is gone, unless the server says so in JSON-RPC; and there are
+// servers that answer 400 then instead of 404.
+func (s *server) doubt(p *peer, f *flight) {
+	if f.noSession.Load() {
+		p.end(errForgotten)
+	} else if refuses(f) {
+		s.all.run(func() { p.probe(s.all.ctx) })
+	}
+}
+
+// refuses reports whether a request was answered with a status that may be meant
+// for the session.
+func refuses(f *flight) bool {
+	status := f.status.Load()
+	return status >= 400 && status <= 499 && status != http.StatusTooManyRequests
+}
+
+// probe looks whether a server still answers, after a call of it has hung or was
+// refused: one that does not is of no use to the next call either.
 func (p *peer) probe(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, pingBound)
 	defer cancel()
-	err := p.session.Ping(ctx, nil)
-	if err != nil && ctx.Err() == context.DeadlineExceeded && p.calls.Load() == 0 && !p.ended() {
-		p.end(fmt.Errorf("the server did not answer a ping within %v", pingBound))
+	f := &flight{}
+	_, err := p.ask(ctx, f, func(ctx context.Context) error { return p.session.Ping(ctx, nil) })
+	defer p.wire.drop("", f)
+	switch {
+	case err == nil:
+		return
+	case ctx.Err() == context.DeadlineExceeded:
+		err = fmt.Errorf("the server did not answer a ping within %v", pingBound)
+	case refuses(f):
+		err = fmt.Errorf("the server refuses our session: %s", refused(int(f.status.Load())))
+	default:
+		return
+	}
+	if p.calls.Load() == 0 && !p.ended() {
+		p.end(err)
 	}
 }
