@@ -111,6 +111,29 @@ func TestMCPStrayOutput(t *testing.T) {
 	}
 }
 
+// What a server says before it ends may hold anything: it is content too. One that
+// is stopped with the worker is not warned of.
+func TestMCPLastWords(t *testing.T) {
+	var log syncBuffer
+	servers := tools.NewServers(bestProcs(t), slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	_, err := insist(t, raw(t, servers, "die", "talks"))
+	mustLose(t, err, "exit status 7")
+	eventually(t, "its last words", func() bool { return strings.Contains(log.String(), "last words") })
+	_, err = callFor(t, raw(t, servers, "x", "silent"), 200*time.Millisecond, `{}`)
+	mustMiss(t, err, "deadline exceeded")
+	if err := servers.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(log.String()) {
+		if strings.Contains(line, "hush-hush") && !strings.Contains(line, "level=DEBUG") {
+			t.Errorf("content above the debug level: %s", line)
+		}
+	}
+	if n := strings.Count(log.String(), "level=WARN"); n != 1 || !strings.Contains(log.String(), "hush-hush") {
+		t.Errorf("%d warnings:\n%s", n, log.String())
+	}
+}
+
 // A server that dies, floods or says too much loses what it had of its own calls;
 // it is started again, and calls of another server go on all the while.
 func TestMCPServerFails(t *testing.T) {

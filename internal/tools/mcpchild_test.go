@@ -99,6 +99,7 @@ func rawCall(mode, tool string, id, token json.RawMessage, say func(string, ...a
 	case tool == "hang":
 		return -1
 	case tool == "die" || mode == "die":
+		fmt.Fprintln(os.Stderr, "the token was hush-hush")
 		return 7
 	case tool == "huge":
 		say(`{"jsonrpc":"2.0","id":%s,"result":{"content":[{"type":"text","text":"%s"}]}}`, id, strings.Repeat("x", 20<<20))

@@ -284,12 +284,14 @@ func (s *server) connection(d *dialling) {
 	s.dialling = nil
 	if err != nil {
 		s.failed(err)
-		s.log.Warn("an MCP server can't be used", "error", s.why, "again_in", time.Until(s.notBefore).Round(time.Millisecond))
+		if s.all.ctx.Err() == nil { // else it is we who have stopped it
+			s.log.Warn("an MCP server can't be used", "error", s.why, "again_in", time.Until(s.notBefore).Round(time.Millisecond).String())
+		}
 		d.err = s.why
 	} else {
 		s.peer, s.modern, d.peer = p, modern, p
 		s.maybeIdle()
-		s.log.Debug("an MCP server is ready", "took", time.Since(p.begun).Round(time.Millisecond))
+		s.log.Debug("an MCP server is ready", "took", time.Since(p.begun).Round(time.Millisecond).String())
 	}
 	close(d.done)
 	s.mu.Unlock()
@@ -315,7 +317,9 @@ func (s *server) watch(p *peer) {
 			s.pauses.reset()
 		}
 		s.failed(p.reason())
-		s.log.Warn("the connection to an MCP server ended", "error", p.reason(), "stderr", p.lastWords())
+		s.log.Warn("the connection to an MCP server ended", "error", p.reason())
+		// They may hold what was in a call, or a secret of the server's.
+		s.log.Debug("the last words of an MCP server that ended", "stderr", p.lastWords())
 	}
 	s.mu.Unlock()
 	p.gone()
