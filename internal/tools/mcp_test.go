@@ -134,6 +134,27 @@ func TestMCPLastWords(t *testing.T) {
 	}
 }
 
+// A server that says each time that its tools have changed is not listed without a
+// pause.
+func TestMCPServerIsRestless(t *testing.T) {
+	servers := newServers(t, bestProcs(t))
+	file := filepath.Join(t.TempDir(), "wire")
+	cfg := childServer(t, "raw", "restless", file)
+	cfg.All = true
+	g, err := tools.NewMCPGroup(cfg, tools.Common{Name: "g", Dir: "/"}, servers)
+	if err != nil {
+		t.Fatal(err)
+	}
+	servers.Keep(nil, []*tools.MCPGroup{g})
+	listed := func() int { text, _ := os.ReadFile(file); return strings.Count(string(text), `"tools/list"`) }
+	eventually(t, "a list", func() bool { return listed() > 0 })
+	begin := time.Now()
+	eventually(t, "five lists more", func() bool { return listed() > 5 })
+	if took := time.Since(begin); took < time.Second {
+		t.Errorf("listed five times more within %v", took)
+	}
+}
+
 // A server that dies, floods or says too much loses what it had of its own calls;
 // it is started again, and calls of another server go on all the while.
 func TestMCPServerFails(t *testing.T) {

@@ -78,6 +78,9 @@ func rawMCP(mode, file string) int {
 				time.Sleep(time.Minute)
 			}
 		case "tools/list":
+			if mode == "restless" {
+				say(`{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}`)
+			}
 			say(`{"jsonrpc":"2.0","id":%s,"result":{"tools":[{"name":"one","description":"The first.","inputSchema":{"type":"object"}}]}}`, m.ID)
 		case "tools/call":
 			if code := rawCall(mode, m.Params.Name, m.ID, m.Params.Meta.Token, say); code >= 0 {

@@ -20,6 +20,9 @@ const (
 	// listEvery is how often a server at a URL is asked for its tools: without a
 	// stream that stays open it can't tell us that they have changed.
 	listEvery = time.Minute
+	// listPause lies between being told that the tools have changed, as a server may
+	// say without end, and listing them.
+	listPause = 250 * time.Millisecond
 	// maxListed and maxPages bound what a server may list.
 	maxListed = 2000
 	maxPages  = 200
@@ -128,6 +131,15 @@ func (s *server) followTools(ctx context.Context) {
 		case <-ctx.Done():
 		case <-p.wire.over:
 		case <-s.again:
+			// What follows within the pause is seen by the same list.
+			select {
+			case <-ctx.Done():
+			case <-time.After(listPause):
+			}
+			select {
+			case <-s.again:
+			default:
+			}
 		case <-later:
 		}
 	}
