@@ -183,7 +183,7 @@ func (g *cgroups) trial() error {
 	if err != nil {
 		return err
 	}
-	defer leaf.release()
+	defer leaf.release(false)
 	if _, err := os.Stat(filepath.Join(leaf.dir, "cgroup.kill")); err != nil {
 		return fmt.Errorf("the kernel is older than 5.14: %w", err)
 	}
@@ -324,8 +324,11 @@ func signalCgroup(dir string, sig syscall.Signal) {
 	}
 }
 
-func (l *leaf) release() {
-	clean := l.asNew()
+// release keeps the leaf for the next call, unless something in it was killed: newer
+// kernels count the kills of a cgroup, and compare the count with that of the
+// worker's own when a program is started in it, which then dies at once.
+func (l *leaf) release(quiet bool) {
+	clean := quiet && l.asNew()
 	unix.Close(l.fd)
 	if !clean || !l.of.keep(l.dir) {
 		_ = removeEmpty(l.dir)

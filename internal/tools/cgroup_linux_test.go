@@ -109,12 +109,11 @@ func TestCgroupsAreUsedAgain(t *testing.T) {
 	if again := leaf(); again != first {
 		t.Errorf("a new cgroup %s was made, and %s was there", again, first)
 	}
-	_, _ = run(t, sh(t, procs, `setsid sleep 100 >/dev/null 2>&1 & echo ok`), `{}`)
-	if again := leaf(); again != first {
-		t.Errorf("after a child that was left: %s, and %s was there", again, first)
-	}
 	spoil := map[string]string{
 		"a cgroup below it": `mkdir "$D/inner"`,
+		"killed":            `trap "" TERM; while :; do sleep 0.1; done`,
+		"a child was left":  `setsid sleep 100 >/dev/null 2>&1 &`,
+		"killed by itself":  `echo 1 >"$D/cgroup.kill"`,
 		"frozen":            `echo 1 >"$D/cgroup.freeze"`,
 	}
 	for what, script := range spoil {

@@ -76,7 +76,7 @@ func (m *marked) signal(sig syscall.Signal) {
 	}
 }
 
-func (m *marked) release() {
+func (m *marked) release(bool) {
 	m.p.mu.Lock()
 	defer m.p.mu.Unlock()
 	delete(m.p.marks, m)

@@ -27,7 +27,8 @@ type tree interface {
 	// know whether there are any.
 	alive() int
 	// release gives back what the tree holds. Nothing is alive, or can be helped.
-	release()
+	// quiet says that all of it ended by itself.
+	release(quiet bool)
 }
 
 // A process is a started program with all that comes of it.
@@ -49,7 +50,7 @@ func (p *Processes) start(ctx context.Context, cmd *exec.Cmd, marks []string, lo
 	}
 	t.prepare(cmd)
 	if err := p.launch(ctx, cmd, t); err != nil {
-		t.release()
+		t.release(false)
 		return nil, err
 	}
 	proc := &process{tree: t, cmd: cmd, log: log, procs: p, done: make(chan struct{})}
@@ -108,7 +109,21 @@ func (p *process) end() {
 		time.Sleep(time.Millisecond)
 		p.procs.reap(true)
 	}
-	p.tree.release()
+	p.tree.release(!left && !p.wasKilled())
+}
+
+// wasKilled reports whether the program did not end, or by SIGKILL.
+func (p *process) wasKilled() bool {
+	select {
+	case <-p.done:
+	default:
+		return true
+	}
+	if p.cmd.ProcessState == nil {
+		return true
+	}
+	ws, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus)
+	return ok && ws.Signaled() && ws.Signal() == syscall.SIGKILL
 }
 
 // gone polls until the tree is empty, for at most bound, and reports whether it

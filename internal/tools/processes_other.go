@@ -49,7 +49,7 @@ type group struct{ id int }
 
 func (g *group) prepare(cmd *exec.Cmd)     { cmd.SysProcAttr.Setsid = true }
 func (g *group) signal(sig syscall.Signal) { _ = syscall.Kill(-g.id, sig) }
-func (g *group) release()                  {}
+func (g *group) release(bool)              {}
 
 func (g *group) alive() int {
 	if errors.Is(syscall.Kill(-g.id, 0), syscall.ESRCH) {
