@@ -167,6 +167,10 @@ func (w *worker) daemon(ctx context.Context, signals <-chan os.Signal, server *a
 		}
 	})
 	wg.Go(func() { w.sweepJournal(beside) })
+	if watch := w.discovery(beside); watch != nil {
+		w.firstTools(drain, watch)
+		wg.Go(func() { watch.Run(beside) })
+	}
 	left := w.serve(drain, hard)
 	end()
 	wg.Wait()

@@ -145,6 +145,10 @@ type toolStatus struct {
 	File        string       `json:"file"`
 	Retry       *retryStatus `json:"retry,omitempty"`
 	Rate        string       `json:"rate,omitempty"`
+	// AnnouncedBy are those who announce a tool that has no manifest, the first of
+	// them, and Announcers is how many there are.
+	AnnouncedBy []registry.Announcer `json:"announced_by,omitempty"`
+	Announcers  int                  `json:"announcers,omitempty"`
 	// What follows is of a worker that runs.
 	Running int             `json:"running,omitempty"`
 	Waiting int             `json:"waiting,omitempty"`
@@ -160,6 +164,7 @@ type retryStatus struct {
 func statusOf(t *registry.Tool) toolStatus {
 	st := toolStatus{Name: t.Name, Kind: t.Kind, Deadline: t.DeadlineText, Concurrency: t.Concurrency,
 		Idempotent: t.Idempotent, File: t.File, Rate: t.Rate.String()}
+	st.AnnouncedBy, st.Announcers = t.Announcers()
 	if t.Retry.Attempts > 0 {
 		st.Retry = &retryStatus{Attempts: t.Retry.Attempts}
 		if t.Retry.Backoff > 0 {
@@ -175,7 +180,7 @@ func toolsStatus(set *registry.Set, s *slots.Slots, circuits *circuit.Circuits) 
 	load := s.Load()
 	for _, t := range set.Tools() {
 		st := statusOf(t)
-		st.Running, st.Waiting = load[t.Name].Running, load[t.Name].Waiting
+		st.Running, st.Waiting = load[t.LimitName()].Running, load[t.LimitName()].Waiting
 		if c := circuits.Status(t.Name); c.Failures > 0 {
 			st.Circuit = &c
 		}

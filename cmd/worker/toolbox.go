@@ -43,7 +43,7 @@ func (f configFlags) openTools(p *process, wait time.Duration) (*toolbox, error)
 	}
 	b.servers = tools.NewServers(b.procs, log)
 	b.queue = newQueue(cfg, b.nats.conn, log)
-	b.opts = registry.Options{Dir: cfg.Tools.Dir, Processes: b.procs, Servers: b.servers, NATS: b.nats.conn, Queue: b.queue, Log: log, LookupEnv: p.lookupEnv}
+	b.opts = registry.Options{Dir: cfg.Tools.Dir, Processes: b.procs, Servers: b.servers, NATS: b.nats.conn, Queue: b.queue, Discover: discoverOf(cfg), Log: log, LookupEnv: p.lookupEnv}
 	if err := b.load(wait); err != nil {
 		return nil, errors.Join(err, b.close())
 	}

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"text/tabwriter"
 	"time"
+	"unicode"
 
 	"toolhand/internal/loop"
 	"toolhand/internal/registry"
@@ -49,11 +50,12 @@ func (c toolsListCmd) Run(p *process) error {
 		return err
 	}
 	defer b.close()
+	asked := b.discover(p.ctx)
 	// What is known is shown, and the exit code says that it is not all.
 	if err := c.print(p, b.set); err != nil {
 		return err
 	}
-	return b.missing()
+	return errors.Join(b.missing(), asked)
 }
 
 func (c toolsListCmd) print(p *process, set *registry.Set) error {
@@ -73,14 +75,33 @@ func (c toolsListCmd) print(p *process, set *registry.Set) error {
 		if t.Concurrency > 0 {
 			concurrency = fmt.Sprint(t.Concurrency)
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%t\t%s\n", t.Name, t.Kind, t.DeadlineText, concurrency, t.Idempotent, firstLine(t.Description))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%t\t%s\n", t.Name, kindOf(t), t.DeadlineText, concurrency, t.Idempotent, firstLine(t.Description))
 	}
 	return w.Flush()
 }
 
-// firstLine is the beginning of a text, fit for a table.
+// kindOf is the handler of a tool, and who announces it.
+func kindOf(t *registry.Tool) string {
+	by, count := t.Announcers()
+	switch {
+	case count == 0:
+		return t.Kind
+	case count == 1:
+		return fmt.Sprintf("%s, announced by %s", t.Kind, by[0].Service)
+	}
+	return fmt.Sprintf("%s, announced by %s (%d of them)", t.Kind, by[0].Service, count)
+}
+
+// firstLine is the beginning of a text, fit for a table. Of a tool that is
+// announced it may hold anything.
 func firstLine(s string) string {
 	s, _, _ = strings.Cut(s, "\n")
+	s = strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return ' '
+		}
+		return r
+	}, s)
 	if r := []rune(s); len(r) > 60 {
 		s = string(r[:59]) + "…"
 	}
@@ -146,8 +167,11 @@ func (c toolsExportCmd) Run(p *process) error {
 		return err
 	}
 	defer b.close()
-	if err := b.missing(); err != nil {
+	if err := errors.Join(b.missing(), b.discover(p.ctx)); err != nil {
 		return err
+	}
+	if n := len(b.set.Tools()); n > registry.MaxTools {
+		fmt.Fprintf(p.stderr, "warning: these are %d tools, and an agent may have %d\n", n, registry.MaxTools)
 	}
 	out, err := b.set.Export()
 	if err != nil {
@@ -197,6 +221,11 @@ func (c toolsCallCmd) Run(p *process) error {
 	// Only who asks for a tool of an MCP server waits for one.
 	if b.set.Groups() > 0 && !slices.Contains(names(b.set), c.Name) {
 		if err := b.load(listWait); err != nil {
+			return err
+		}
+	}
+	if !slices.Contains(names(b.set), c.Name) {
+		if err := b.discover(p.ctx); err != nil {
 			return err
 		}
 	}

@@ -70,7 +70,7 @@ func newWorker(ctx context.Context, cfg *config.Config, log *slog.Logger, secret
 	}
 	w.servers = tools.NewServers(w.procs, log)
 	w.queue = newQueue(cfg, w.conn, log)
-	w.registry, err = registry.Open(registry.Options{Dir: cfg.Tools.Dir, Processes: w.procs, Servers: w.servers, Wait: listWait, NATS: w.conn, Queue: w.queue, Log: log, LookupEnv: lookupEnv})
+	w.registry, err = registry.Open(registry.Options{Dir: cfg.Tools.Dir, Processes: w.procs, Servers: w.servers, Wait: listWait, NATS: w.conn, Queue: w.queue, Discover: discoverOf(cfg), Log: log, LookupEnv: lookupEnv})
 	if err != nil {
 		return nil, errors.Join(err, w.closeTools())
 	}

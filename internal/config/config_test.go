@@ -83,7 +83,7 @@ func TestInert(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"sessions.discover.agent_ids", "sessions.webhook", "tools.discover"}
+	want := []string{"sessions.discover.agent_ids", "sessions.webhook"}
 	if got := Inert(loaded); !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}

@@ -13,7 +13,6 @@ func Inert(c *Config) []string {
 		{"sessions.discover.agent_ids", len(c.Sessions.Discover.AgentIDs), 0},
 		{"sessions.discover.interval", c.Sessions.Discover.Interval, def.Sessions.Discover.Interval},
 		{"sessions.webhook", c.Sessions.Webhook, def.Sessions.Webhook},
-		{"tools.discover", c.Tools.Discover.All || len(c.Tools.Discover.Names) > 0, false},
 	} {
 		if k.got != k.std {
 			keys = append(keys, k.key)

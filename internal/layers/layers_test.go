@@ -20,6 +20,7 @@ var rules = map[string]rule{
 	"fleet":     {[]string{"loop", "upstream"}, "it decides which sessions are served; what a session does with its tools is loop's"},
 	"serve":     {[]string{"loop", "registry", "tools"}, "it runs single calls for others; it has no session, no API and no journal"},
 	"registry":  {[]string{"tools"}, "the set of tools is the same whoever calls them: demo, check and run"},
+	"discovery": {[]string{"registry"}, "it asks services what they announce; what is made of it is the registry's"},
 	"tools":     {nil, "a handler knows its call and nothing of sessions, so that it can be run alone"},
 	"upstream":  {nil, "it speaks the API; what an event means for a call is loop's"},
 	"journal":   {nil, "it keeps entries; what they mean is loop's"},

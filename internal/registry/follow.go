@@ -48,7 +48,7 @@ func (r *Registry) Follow(ctx context.Context, swapped func()) {
 func (r *Registry) regroup() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	old := r.Set()
+	old := r.Set().manifests()
 	if len(old.groups) == 0 {
 		return false
 	}
@@ -65,7 +65,7 @@ func (r *Registry) regroup() bool {
 	if len(set.sorted) > MaxTools {
 		return false
 	}
-	r.set.Store(set)
+	r.put(set)
 	r.opts.keep(set)
 	added, removed := difference(old, set)
 	r.opts.Log.Info("the tools of MCP servers were taken", "tools", len(set.sorted), "added", added, "removed", removed)

@@ -37,6 +37,9 @@ type Options struct {
 	// their tools, and Reload, up to 3 s, for those that never have. Zero: they are
 	// not asked, and Load takes their manifests as they are.
 	Wait time.Duration
+	// Discover says which of the tools that services announce are taken; see
+	// [Registry.Announce]. Load takes none.
+	Discover Discover
 	// Log receives what the handlers and a Registry have to say. Nil discards.
 	Log *slog.Logger
 	// LookupEnv finds a variable of the worker's environment. Nil means
@@ -180,9 +183,10 @@ type Registry struct {
 	opts Options
 	set  atomic.Pointer[Set]
 
-	// mu lets one reload run at a time; it guards warned.
+	// mu lets one reload run at a time; it guards warned and book.
 	mu     sync.Mutex
 	warned map[string]bool
+	book   *book // of what is announced; nil: nothing is taken
 }
 
 // Open loads the folder. Its error is that of Load.
@@ -193,7 +197,10 @@ func Open(opts Options) (*Registry, error) {
 		return nil, err
 	}
 	r := &Registry{opts: opts, warned: make(map[string]bool)}
-	r.set.Store(set)
+	if opts.Discover.On() {
+		r.book = newBook(&r.opts)
+	}
+	r.put(set)
 	opts.keep(set)
 	r.warn(set)
 	return r, nil
@@ -231,10 +238,10 @@ func (r *Registry) Reload() error {
 		r.opts.Log.Error("reloading the tools found errors: the tools in force stay", "dir", r.opts.Dir, "tools", kept, "error", err)
 		return err
 	}
-	old := r.set.Swap(set)
+	old := r.put(set)
 	r.opts.keep(set)
-	added, removed := difference(old, set)
-	r.opts.Log.Info("the tools were reloaded", "dir", r.opts.Dir, "tools", len(set.sorted), "added", added, "removed", removed)
+	added, removed := difference(old, r.Set())
+	r.opts.Log.Info("the tools were reloaded", "dir", r.opts.Dir, "tools", len(r.Set().sorted), "added", added, "removed", removed)
 	r.warn(set)
 	return nil
 }

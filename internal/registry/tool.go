@@ -61,6 +61,8 @@ type Tool struct {
 	Group string
 
 	schema *schema
+	// announcers is set where services announce the tool and no manifest.
+	announcers *announcers
 	// nameLine and nameColumn are the place of the name in the manifest.
 	nameLine, nameColumn int
 }
@@ -223,6 +225,10 @@ type Set struct {
 	warnings []string
 	groups   []*group
 	absences []absence
+	// base is the set without what is announced, away what is announced no more;
+	// both are nil where nothing is.
+	base *Set
+	away map[string]*Tool
 }
 
 // NewSet makes a set of tools. Of two tools of one name the last one stays.
@@ -239,10 +245,14 @@ func NewSet(list ...*Tool) *Set {
 }
 
 // Lookup finds a tool by its name, case and all. Of an MCP server whose tools are
-// not known, or that lacks one which a manifest names, it finds one whose calls
-// are answered as unavailable; Tools does not have it.
+// not known, or that lacks one which a manifest names, and of an announced tool that
+// is away, it finds one whose calls are answered as unavailable; Tools does not have
+// it.
 func (s *Set) Lookup(name string) (*Tool, bool) {
 	if t, ok := s.byName[name]; ok {
+		return t, true
+	}
+	if t, ok := s.away[name]; ok {
 		return t, true
 	}
 	return s.absent(name)

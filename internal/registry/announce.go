@@ -1,0 +1,103 @@
+package registry
+
+import "sort"
+
+// Announce takes in what services announce, and puts another set in force if that
+// has changed anything; it reports whether. Options.Discover says what is taken. A
+// manifest's name is the manifest's. What is in force under a name stays until
+// nobody has announced it for two rounds; then whatever else is announced under it
+// is taken, or else its calls are answered as unavailable until the worker ends (of
+// more than MaxAnnounced names, those that went first are forgotten).
+func (r *Registry) Announce(round Round) (changed bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.book == nil {
+		return false
+	}
+	base := r.Set().manifests()
+	if !r.book.take(round, base) {
+		return false
+	}
+	r.set.Store(base.with(r.book))
+	return true
+}
+
+// put puts the tools of manifests in force, and those that are announced beside
+// them. It returns what was in force before. r.mu is held, or nobody has r yet.
+func (r *Registry) put(base *Set) (old *Set) {
+	if r.book != nil {
+		return r.set.Swap(base.with(r.book))
+	}
+	return r.set.Swap(base)
+}
+
+// WithAnnounced is the set with what one round announces, for a command that ends
+// soon. Options.Log receives what is wrong with it.
+func (s *Set) WithAnnounced(opts Options, round Round) *Set {
+	opts.applyDefaults()
+	b := newBook(&opts)
+	b.take(round, s.manifests())
+	return s.manifests().with(b)
+}
+
+// manifests is the set without what is announced.
+func (s *Set) manifests() *Set {
+	if s.base != nil {
+		return s.base
+	}
+	return s
+}
+
+// claims gives the manifest that has a name, or nothing. The group of all tools
+// of an MCP server that is away claims those with its prefix; without one it claims
+// none, as nobody knows which they are.
+func (s *Set) claims(name string) (file string) {
+	if t := s.byName[name]; t != nil {
+		return t.File
+	}
+	for _, a := range s.absences {
+		if a.covers(name) && (a.names != nil || !a.group.cfg.All || a.group.cfg.Prefix != "") {
+			return a.group.template.File
+		}
+	}
+	return ""
+}
+
+// with is a set of manifests' tools, and of what is announced under other names.
+func (s *Set) with(b *book) *Set {
+	all := *s
+	all.base, all.away = s, map[string]*Tool{}
+	all.byName = make(map[string]*Tool, len(s.byName)+len(b.names))
+	all.sorted = append([]*Tool(nil), s.sorted...)
+	for name, t := range s.byName {
+		all.byName[name] = t
+	}
+	for _, name := range b.opts.Discover.Names {
+		all.away[name] = away(name, nil, b.anything, errNotThere)
+	}
+	for name, l := range b.names {
+		switch {
+		case s.byName[name] != nil || s.claims(name) != "":
+		case l.gone > 0:
+			all.away[name] = l.tool
+		default:
+			all.byName[name] = l.tool
+			all.sorted = append(all.sorted, l.tool)
+		}
+	}
+	sort.Slice(all.sorted, func(i, j int) bool { return all.sorted[i].Name < all.sorted[j].Name })
+	return &all
+}
+
+// Announced is how many of the set's tools are announced.
+func (s *Set) Announced() int { return len(s.sorted) - len(s.manifests().sorted) }
+
+// Unannounced are the names of Options.Discover that no tool has, in their order.
+func (s *Set) Unannounced(d Discover) (names []string) {
+	for _, name := range d.Names {
+		if s.byName[name] == nil {
+			names = append(names, name)
+		}
+	}
+	return names
+}

@@ -1,0 +1,339 @@
+package registry
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+)
+
+const (
+	// silentRounds is how many rounds of silence make a tool gone.
+	silentRounds = 2
+	// maxAnnouncements bounds what is looked at of one round.
+	maxAnnouncements = 20_000
+	// What schemas cost is bounded by their values: the compiler's time grows with
+	// the square of them (5,000: 0.3 s; 20,000: 7 s), and each takes about a KB.
+	maxSchemaValues = 5_000   // of one announced tool
+	maxRoundValues  = 100_000 // of what is read in one round; the rest is read in the next ones
+	maxValues       = 500_000 // of all that is known
+	// maxTellings bounds what one round says in the log.
+	maxTellings = 20
+	// maxTold bounds the lines that are remembered.
+	maxTold = 10_000
+)
+
+var (
+	errGone     = errors.New("no service announces it any more")
+	errLater    = errors.New("it is read in another round")
+	errNotThere = errors.New("no service announces it")
+)
+
+// A book holds what services announce: which tools, what is in force of each,
+// and who has been silent. It is guarded by Registry.mu.
+type book struct {
+	opts  *Options
+	round int
+	names map[string]*listing
+	// readings are of the announcements of the last rounds, so that each is read
+	// once as long as somebody repeats it.
+	readings map[digest]*reading
+	// told has the lines of the log that hold, and when they held last.
+	told map[string]int
+	// lines and untold count those of this round; fresh are the values of what was
+	// read in it, and values those of all that is known.
+	lines, untold, fresh, values int
+	// anything is the schema of tools that are away.
+	anything *schema
+}
+
+// listing is a name that was announced.
+type listing struct {
+	tool *Tool // in force, or away
+	digest
+	values int // of its schema
+	silent int // rounds without it
+	gone   int // the round in which it went; 0: it is in force
+}
+
+// reading is what an announcement has come to.
+type reading struct {
+	tool   *Tool
+	err    error
+	values int // of the schema of a tool
+	seen   int
+}
+
+// claim is one thing that is announced under a name, and by whom.
+type claim struct {
+	digest
+	tool *Tool
+	by   []Announcer
+}
+
+func newBook(opts *Options) *book {
+	ps := &problems{}
+	return &book{
+		opts: opts, names: map[string]*listing{}, readings: map[digest]*reading{}, told: map[string]int{},
+		anything: compileSchema(ps, parseJSON(ps, json.RawMessage(`{"type":"object"}`)), schemaHome{}),
+	}
+}
+
+// take takes a round in. It reports whether what is in force of the announced
+// tools, or away, has changed. base are the tools of the manifests.
+func (b *book) take(r Round, base *Set) (changed bool) {
+	b.round++
+	b.lines, b.untold, b.fresh, b.values = 0, 0, 0, b.known()
+	for _, text := range r.Problems {
+		b.tell(slog.LevelWarn, "what services say of themselves is not taken in as a whole", "error", text)
+	}
+	names, claims, all := b.claims(r.Announcements)
+	partial := r.Partial || !all
+	if !all {
+		b.tell(slog.LevelWarn, "more tools are announced than are looked at")
+	}
+	var came, went []string
+	for _, name := range names {
+		took, lost := b.settle(name, claims[name], partial)
+		if took {
+			came = append(came, name)
+		}
+		changed = changed || took || lost
+	}
+	for name, l := range b.names {
+		if claims[name] == nil && l.gone == 0 && b.silence(l, partial) {
+			b.leave(name, l)
+			went = append(went, name)
+		}
+	}
+	b.overruled(names, base)
+	b.forget()
+	if len(came)+len(went) > 0 {
+		slices.Sort(went)
+		b.opts.Log.Info("announced tools have changed", "tools", b.inForce(), "came", some(came), "went", some(went))
+	}
+	return changed || len(went) > 0
+}
+
+// claims reads announcements, and has those that can be used by name, each claim
+// once. all says that none was too many.
+func (b *book) claims(list []Announcement) (names []string, byName map[string][]*claim, all bool) {
+	all = len(list) <= maxAnnouncements
+	list = slices.Clone(list[:min(len(list), maxAnnouncements)])
+	slices.SortStableFunc(list, Announcement.compare)
+	byName = map[string][]*claim{}
+	for _, a := range list {
+		name := a.Metadata[metaTool]
+		if !b.opts.Discover.All && !slices.Contains(b.opts.Discover.Names, name) {
+			continue
+		}
+		d := a.digest()
+		tool, err := b.read(d, a)
+		if errors.Is(err, errLater) {
+			continue
+		}
+		if err != nil {
+			b.tell(slog.LevelWarn, "an announced tool can't be used", "tool", shorten(name), "service", a.Service, "error", err.Error())
+			continue
+		}
+		if keys := a.unknownKeys(); len(keys) > 0 {
+			b.tell(slog.LevelWarn, "an announced tool has metadata that is not known and has no effect", "tool", name, "service", a.Service, "keys", shortenTo(strings.Join(keys, " "), 200))
+		}
+		claims := byName[name]
+		i := slices.IndexFunc(claims, func(c *claim) bool { return c.digest == d })
+		if i < 0 {
+			i = len(claims)
+			byName[name] = append(claims, &claim{digest: d, tool: tool})
+		}
+		if i == 0 && len(claims) == 0 {
+			names = append(names, name)
+		}
+		c := byName[name][i]
+		if by := (Announcer{a.Service, a.ID}); !slices.Contains(c.by[max(0, len(c.by)-1):], by) {
+			c.by = append(c.by, by)
+		}
+	}
+	return names, byName, all
+}
+
+// read makes the tool of an announcement, or gives what it came to before.
+func (b *book) read(d digest, a Announcement) (*Tool, error) {
+	if l := b.names[a.Metadata[metaTool]]; l != nil && l.gone == 0 && l.digest == d {
+		return l.tool, nil
+	}
+	if r := b.readings[d]; r != nil {
+		r.seen = b.round
+		return r.tool, r.err
+	}
+	values := countValues(a.Metadata[metaSchema])
+	switch {
+	case values > maxSchemaValues:
+		return nil, fmt.Errorf("input_schema: expected at most about %d values, found %d", maxSchemaValues, values)
+	case b.values+values > maxValues:
+		return nil, fmt.Errorf("input_schema: expected at most about %d values in those of all announced tools together", maxValues)
+	case b.fresh+values > maxRoundValues:
+		return nil, errLater
+	}
+	r := &reading{seen: b.round}
+	b.fresh += values + 1
+	if r.tool, r.err = b.opts.announced(a); r.err == nil {
+		r.values = values
+		b.values += values
+	}
+	b.readings[d] = r
+	return r.tool, r.err
+}
+
+// countValues is about how many values a JSON text has, found without reading it.
+func countValues(text string) int {
+	return strings.Count(text, "{") + strings.Count(text, "[") + strings.Count(text, ",")
+}
+
+// known counts the values of all schemas.
+func (b *book) known() (n int) {
+	for _, l := range b.names {
+		n += l.values
+	}
+	for _, r := range b.readings {
+		n += r.values
+	}
+	return n
+}
+
+// settle decides between the claims to one name: what is in force stays as long
+// as somebody announces it.
+func (b *book) settle(name string, claims []*claim, partial bool) (took, lost bool) {
+	l := b.names[name]
+	if l != nil && l.gone == 0 {
+		i := slices.IndexFunc(claims, func(c *claim) bool { return c.digest == l.digest })
+		if i >= 0 {
+			l.silent = 0
+			l.tool.announcers.set(claims[i].by)
+			b.conflict(name, claims, i)
+			return false, false
+		}
+		if !b.silence(l, partial) {
+			return false, false
+		}
+	}
+	if l == nil {
+		if !b.room() {
+			b.tell(slog.LevelWarn, fmt.Sprintf("expected at most %d announced tools: the others are left out", MaxAnnounced))
+			return false, false
+		}
+		l = &listing{}
+		b.names[name] = l
+	}
+	*l = listing{tool: claims[0].tool, digest: claims[0].digest}
+	if r := b.readings[l.digest]; r != nil {
+		l.values = r.values
+		delete(b.readings, l.digest)
+	}
+	l.tool.announcers.set(claims[0].by)
+	b.conflict(name, claims, 0)
+	return true, false
+}
+
+// silence counts a round without the listing. It reports whether that is enough.
+func (b *book) silence(l *listing, partial bool) bool {
+	if partial {
+		return false
+	}
+	l.silent++
+	return l.silent >= silentRounds
+}
+
+func (b *book) leave(name string, l *listing) {
+	*l = listing{tool: away(name, l.tool, b.anything, errGone), gone: b.round}
+}
+
+// room makes room for one more name, of the one that went first if need be.
+func (b *book) room() bool {
+	if len(b.names) < MaxAnnounced {
+		return true
+	}
+	first := ""
+	for name, l := range b.names {
+		if l.gone > 0 && (first == "" || l.gone < b.names[first].gone) {
+			first = name
+		}
+	}
+	delete(b.names, first)
+	return first != ""
+}
+
+// conflict tells of claims to a name besides the one that is in force.
+func (b *book) conflict(name string, claims []*claim, inForce int) {
+	for i, c := range claims {
+		if i != inForce {
+			b.tell(slog.LevelWarn, "services announce different things under one name: what is in force stays", "tool", name,
+				"in_force", claims[inForce].by[0].Service+" "+claims[inForce].by[0].ID, "other", c.by[0].Service+" "+c.by[0].ID)
+		}
+	}
+}
+
+// overruled tells of announced names that manifests have taken.
+func (b *book) overruled(names []string, base *Set) {
+	for _, name := range names {
+		if file := base.claims(name); file != "" {
+			b.tell(slog.LevelInfo, "a manifest has the name of an announced tool and is used instead of it", "tool", name, "file", file)
+		}
+	}
+}
+
+// tell logs a line when it begins to hold.
+func (b *book) tell(level slog.Level, text string, args ...any) {
+	key := fmt.Sprintln(text, args)
+	_, old := b.told[key]
+	if !old && len(b.told) >= maxTold {
+		b.untold++
+		return
+	}
+	b.told[key] = b.round
+	switch {
+	case old:
+	case b.lines < maxTellings:
+		b.lines++
+		b.opts.Log.Log(context.Background(), level, text, args...)
+	default:
+		b.untold++
+	}
+}
+
+// forget drops what no round has repeated for a while.
+func (b *book) forget() {
+	if b.untold > 0 {
+		b.opts.Log.Warn("more is wrong with what services announce than is told", "lines", b.untold)
+	}
+	for key, round := range b.told {
+		if round < b.round-silentRounds {
+			delete(b.told, key)
+		}
+	}
+	for d, r := range b.readings {
+		if r.seen < b.round {
+			delete(b.readings, d)
+		}
+	}
+}
+
+func (b *book) inForce() (n int) {
+	for _, l := range b.names {
+		if l.gone == 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// some is the beginning of a list of names, for the log.
+func some(names []string) []string {
+	const most = 20
+	if len(names) > most {
+		return append(slices.Clone(names[:most]), fmt.Sprintf("… and %d more", len(names)-most))
+	}
+	return names
+}
