@@ -141,7 +141,7 @@ func (c toolsCheckCmd) Run(p *process) error {
 	if n := b.set.Groups(); n > 0 {
 		groups = " and " + plural(n, "group") + " of an MCP server's tools"
 	}
-	fmt.Fprintf(p.stdout, "%s: %d tools%s, all well\n", b.dir, len(b.set.Tools()), groups)
+	fmt.Fprintf(p.stdout, "%s: %s%s, all well\n", b.dir, plural(len(b.set.Tools()), "tool"), groups)
 	if c.Live {
 		return errors.Join(checkLive(p.ctx, p.stdout, b.set.Tools()), b.missing())
 	}

@@ -221,6 +221,9 @@ func (g *group) tool(listed tools.ServerTool) (*Tool, error) {
 	if err := checkDescription(t.Description); err != nil {
 		return nil, fmt.Errorf("description: %w", err)
 	}
+	if len(listed.InputSchema) == 0 {
+		return nil, errors.New("input_schema: expected a JSON Schema, and the server sends none")
+	}
 	ps := &problems{file: "input_schema"}
 	n := parseJSON(ps, listed.InputSchema)
 	if n != nil {
