@@ -35,6 +35,7 @@ type worker struct {
 	client    *upstream.Client
 	slots     *slots.Slots
 	circuits  *circuit.Circuits
+	crew      *loop.Crew
 	bus       *bus.Bus
 	queue     *tools.Queue
 	store     *journal.Journal
@@ -50,7 +51,7 @@ type worker struct {
 // newWorker puts the daemon together. It serves nothing yet.
 func newWorker(ctx context.Context, cfg *config.Config, log *slog.Logger, secrets *telemetry.Secrets, lookupEnv func(string) (string, bool)) (*worker, error) {
 	w := &worker{cfg: cfg, log: log, secrets: secrets, lookupEnv: lookupEnv, stats: newStats(),
-		slots: slots.New(cfg.Tools.Concurrency), circuits: &circuit.Circuits{}, owner: rand.Text()}
+		slots: slots.New(cfg.Tools.Concurrency), circuits: &circuit.Circuits{}, crew: loop.NewCrew(), owner: rand.Text()}
 	cred, err := w.credential()
 	if err != nil {
 		return nil, err
@@ -118,7 +119,8 @@ func (w *worker) newSession(id string, permanent bool) fleet.Session {
 		set.MaxIdle = time.Duration(w.cfg.Sessions.MaxIdle)
 	}
 	return loop.New(loop.Config{
-		Settings: set, Client: w.client, Slots: w.slots, Circuits: w.circuits, Journal: w.journal, Log: w.log,
+		Settings: set, Client: w.client, Slots: w.slots, Circuits: w.circuits, Crew: w.crew,
+		Journal: w.journal, Log: w.log,
 		StreamIdle: time.Duration(w.cfg.Upstream.StreamIdleTimeout), Report: w.ended,
 	})
 }
@@ -176,7 +178,10 @@ func (w *worker) close() {
 	}
 }
 
-func (w *worker) closeTools() error { return errors.Join(w.servers.Close(), w.procs.Close()) }
+func (w *worker) closeTools() error {
+	w.crew.Close()
+	return errors.Join(w.servers.Close(), w.procs.Close())
+}
 
 // listenAdmin takes the admin address; nil where there is to be none.
 func listenAdmin(cfg *config.Config, secrets *telemetry.Secrets, log *slog.Logger) (*admin.Server, error) {

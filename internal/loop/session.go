@@ -21,8 +21,11 @@ type Config struct {
 	// Circuits know which tools can't be reached; nil: no call is kept from
 	// trying.
 	Circuits *circuit.Circuits
-	Journal  Journal
-	Log      *slog.Logger
+	// Crew runs what goes on beside the session's goroutine; nil: each on a
+	// goroutine of its own.
+	Crew    *Crew
+	Journal Journal
+	Log     *slog.Logger
 	// StreamIdle is how long a stream may be silent; zero means 90s.
 	StreamIdle time.Duration
 	// Report is told of each call that has ended; nil: nobody is.
@@ -292,4 +295,10 @@ func (s *Session) joined() <-chan struct{} {
 }
 
 // spawn runs f beside the session, and lets the end wait for it.
-func (s *Session) spawn(f func()) { s.wg.Go(f) }
+func (s *Session) spawn(f func()) {
+	s.wg.Add(1)
+	s.cfg.Crew.Go(func() {
+		defer s.wg.Done()
+		f()
+	})
+}

@@ -39,6 +39,7 @@ type Worker struct {
 	client   *upstream.Client
 	registry *registry.Registry
 	slots    *slots.Slots
+	crew     *loop.Crew
 	journal  loop.Journal
 	fleet    *fleet.Fleet
 	bus      *bus.Bus
@@ -53,7 +54,7 @@ func Start(ctx context.Context, o Options) (*Worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &Worker{log: log, slots: slots.New(64), left: make(chan int, 1)}
+	w := &Worker{log: log, slots: slots.New(64), crew: loop.NewCrew(), left: make(chan int, 1)}
 	// As the defaults of worker.yaml say, without a budget.
 	w.client, err = upstream.New(upstream.Options{
 		BaseURL: o.URL, Credential: upstream.Credential{APIKey: "any"}, UserAgent: "toolhand/bench", Log: log,
@@ -129,7 +130,7 @@ func (w *Worker) session(id string, _ bool) fleet.Session {
 			Lookup: func(name string) (*registry.Tool, bool) { return w.registry.Set().Lookup(name) },
 			Jitter: func(d time.Duration) time.Duration { return d/2 + mathrand.N(d/2+1) },
 		},
-		Client: w.client, Slots: w.slots, Journal: w.journal, Log: w.log,
+		Client: w.client, Slots: w.slots, Crew: w.crew, Journal: w.journal, Log: w.log,
 	})
 }
 
@@ -141,6 +142,7 @@ func (w *Worker) Close() error {
 	w.stop()
 	<-w.left
 	w.client.Close()
+	w.crew.Close()
 	if w.bus == nil {
 		return nil
 	}
