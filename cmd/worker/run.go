@@ -13,6 +13,7 @@ import (
 
 	"toolhand/internal/admin"
 	"toolhand/internal/config"
+	"toolhand/internal/gcfloor"
 	"toolhand/internal/registry"
 	"toolhand/internal/telemetry"
 )
@@ -38,6 +39,7 @@ var errSecondSignal = errors.New("stopped by a second signal")
 
 // Run is the daemon.
 func (c runCmd) Run(p *process) error {
+	gcfloor.Set(gcfloor.Size)
 	signals, release := p.notify()
 	defer release()
 	cfg, path, err := c.load(p)

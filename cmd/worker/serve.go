@@ -16,6 +16,7 @@ import (
 	"toolhand/internal/admin"
 	"toolhand/internal/bus"
 	"toolhand/internal/config"
+	"toolhand/internal/gcfloor"
 	"toolhand/internal/loop"
 	"toolhand/internal/loop/circuit"
 	"toolhand/internal/loop/slots"
@@ -60,6 +61,7 @@ type server struct {
 
 // Run serves the tools until a signal says otherwise.
 func (c toolsServeCmd) Run(p *process) error {
+	gcfloor.Set(gcfloor.Size)
 	signals, release := p.notify()
 	defer release()
 	cfg, path, err := c.load(p)

@@ -26,12 +26,13 @@ var rules = map[string]rule{
 	"journal":   {nil, "it keeps entries; what they mean is loop's"},
 	"bus":       {nil, "it makes the connection that others are given"},
 	"admin":     {nil, "it shows what cmd registers, and must work when any other part does not"},
+	"gcfloor":   {nil, "it sets up the runtime, which is nobody's in particular"},
 	"telemetry": {nil, "everything logs, so it can depend on nothing"},
 	"config":    {nil, "it is read before anything else is there"},
 	"sim":       {nil, "a fake that shares code with what it judges would share its faults"},
 	"apispec":   {nil, "it judges what we send by the official document, for tests only"},
 	"layers":    {nil, "it only looks"},
-	"bench":     {[]string{"fleet", "loop", "upstream", "registry", "tools", "journal", "bus", "telemetry", "sim"}, "it puts a worker together as cmd/worker does, and is in no binary"},
+	"bench":     {[]string{"fleet", "loop", "upstream", "registry", "tools", "journal", "bus", "telemetry", "gcfloor", "sim"}, "it puts a worker together as cmd/worker does, and is in no binary"},
 }
 
 // words are no names of packages: they say nothing of what is in them.

@@ -11,6 +11,7 @@ import (
 
 	"toolhand/internal/bus"
 	"toolhand/internal/fleet"
+	"toolhand/internal/gcfloor"
 	"toolhand/internal/journal"
 	"toolhand/internal/loop"
 	"toolhand/internal/loop/slots"
@@ -50,6 +51,7 @@ type Worker struct {
 
 // Start makes a worker and lets its fleet serve. It has no sessions yet.
 func Start(ctx context.Context, o Options) (*Worker, error) {
+	gcfloor.Set(gcfloor.Size)
 	log, err := telemetry.NewLogger(telemetry.Redact(o.Log, &telemetry.Secrets{}), "info", "json", false)
 	if err != nil {
 		return nil, err
