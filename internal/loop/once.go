@@ -50,7 +50,7 @@ func (o Once) Call(ctx context.Context, call tools.Call) (Report, error) {
 	})
 	work, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(nil)
-	s.ctx = work
+	s.ctx, s.lasting = work, context.WithoutCancel(work)
 	s.send = func(context.Context, []upstream.Answer) error { return nil }
 	outs, wake := s.ledger.Step(time.Now(), received{upstream.Event{
 		Type: upstream.TypeCall, ID: call.ID, Name: call.Tool, Thread: call.Thread, Input: call.Input, ProcessedAt: time.Now(),

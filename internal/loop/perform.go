@@ -2,6 +2,7 @@ package loop
 
 import (
 	"context"
+	"log/slog"
 	"time"
 )
 
@@ -74,7 +75,9 @@ func (s *Session) report(text string, r Report) {
 		args = append(args, "thread", r.Thread)
 	}
 	s.cfg.Log.Info(text, args...)
-	s.cfg.Log.Debug("result", "call", r.ID, "content", string(r.Result.Content))
+	if s.cfg.Log.Enabled(s.ctx, slog.LevelDebug) { // or the content is copied for nothing
+		s.cfg.Log.Debug("result", "call", r.ID, "content", string(r.Result.Content))
+	}
 	s.told(r)
 }
 
@@ -108,7 +111,7 @@ func (s *Session) forgetEntries(ids []string) {
 // journalContext outlives the session: a write that was begun is carried to its
 // end, since its outcome matters after a restart.
 func (s *Session) journalContext() (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(s.ctx), journalTimeout)
+	return context.WithTimeout(s.lasting, journalTimeout)
 }
 
 func errText(err error) string {

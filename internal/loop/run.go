@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"runtime/debug"
 	"runtime/pprof"
 	"sync/atomic"
@@ -177,7 +178,9 @@ func (s *Session) callHandler(ctx context.Context, q queue) (r tools.Result, err
 			r, err, panicked = tools.Result{}, fmt.Errorf("panic: %v", p), true
 		}
 	}()
-	s.cfg.Log.Debug("input", "call", q.call.ID, "input", string(q.call.Input))
+	if s.cfg.Log.Enabled(ctx, slog.LevelDebug) { // or the input is copied for nothing
+		s.cfg.Log.Debug("input", "call", q.call.ID, "input", string(q.call.Input))
+	}
 	labels := pprof.Labels("session", s.cfg.Session, "tool", q.tool.Name)
 	pprof.Do(ctx, labels, func(ctx context.Context) { r, err = handle(ctx, q) })
 	if err != nil && ctx.Err() != nil {

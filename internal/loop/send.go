@@ -10,7 +10,7 @@ import (
 // outcome means; at most one is under way. Where the session is over meanwhile,
 // the attempt has sendGrace to tell whether the calls were answered.
 func (s *Session) sendBatch(answers []upstream.Answer) {
-	ctx, cancel := context.WithCancelCause(context.WithoutCancel(s.ctx))
+	ctx, cancel := context.WithCancelCause(s.lasting)
 	defer cancel(nil)
 	stop := context.AfterFunc(s.ctx, func() {
 		if context.Cause(s.ctx) == errOver {

@@ -131,11 +131,21 @@ func (l *ledger) readiness() func(*call) bool {
 		return func(*call) bool { return true }
 	}
 	type group struct {
-		waits bool      // a call of it is not done
-		bare  bool      // a result of it is in no idle event
-		last  time.Time // when its last call was done
+		thread string
+		waits  bool      // a call of it is not done
+		bare   bool      // a result of it is in no idle event
+		last   time.Time // when its last call was done
 	}
-	groups := map[string]*group{}
+	var groups []group // few: a search is less than a map
+	of := func(thread string) *group {
+		for i := range groups {
+			if groups[i].thread == thread {
+				return &groups[i]
+			}
+		}
+		groups = append(groups, group{thread: thread})
+		return &groups[len(groups)-1]
+	}
 	for _, c := range l.calls {
 		if !c.state.open() || c.group != 0 {
 			continue
@@ -143,11 +153,7 @@ func (l *ledger) readiness() func(*call) bool {
 		if c.sendable(l.now) && !l.now.Before(c.deadline) {
 			return func(*call) bool { return true }
 		}
-		g := groups[c.thread]
-		if g == nil {
-			g = &group{}
-			groups[c.thread] = g
-		}
+		g := of(c.thread)
 		switch {
 		case c.sendable(l.now):
 			g.bare = g.bare || !c.named
@@ -157,7 +163,7 @@ func (l *ledger) readiness() func(*call) bool {
 		}
 	}
 	return func(c *call) bool {
-		g := groups[c.thread]
+		g := of(c.thread)
 		return c.group != 0 || !g.waits && (!g.bare || !l.now.Before(g.last.Add(l.set.Linger)))
 	}
 }

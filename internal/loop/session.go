@@ -65,6 +65,7 @@ type Session struct {
 	ledger  *ledger
 	running map[string]*attempt
 	ctx     context.Context // ends with the session, or the grace
+	lasting context.Context // ctx without its end
 	wg      sync.WaitGroup
 }
 
@@ -112,7 +113,7 @@ func (s *Session) post(in Input) {
 func (s *Session) Serve(ctx context.Context) Reason {
 	work, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(errDrained)
-	s.ctx = work
+	s.ctx, s.lasting = work, context.WithoutCancel(work)
 	defer s.panicked(cancel)
 	if !s.recover(ctx) {
 		s.finish(cancel, ReasonStopped)

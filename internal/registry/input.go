@@ -1,7 +1,6 @@
 package registry
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -23,7 +22,7 @@ const (
 
 // decoder builds the value of an input and counts what it costs.
 type decoder struct {
-	dec    *json.Decoder
+	dec    tokens
 	values int
 	// pointers sums the lengths of the JSON pointers of all values: the
 	// validator builds each of them, needed or not.
@@ -42,8 +41,7 @@ func decodeInput(input []byte) (value map[string]any, depth int, err error) {
 	if len(input) > maxInputBytes {
 		return nil, 0, refuse("", fmt.Sprintf("at most %d bytes of JSON", maxInputBytes), fmt.Sprint(len(input)))
 	}
-	d := &decoder{dec: json.NewDecoder(bytes.NewReader(input))}
-	d.dec.UseNumber()
+	d := &decoder{dec: tokensOf(input)}
 	v, err := d.value(0)
 	if err != nil {
 		return nil, 0, err

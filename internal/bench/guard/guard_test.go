@@ -196,12 +196,12 @@ func TestCostOfATurn(t *testing.T) {
 	skipRaced(t)
 	turn, call, event := count(t, "off")
 	check(t, []limit{
-		{"allocations a turn of one call", turn.allocs, 355},
-		{"bytes a turn of one call", turn.bytes, 24500},
+		{"allocations a turn of one call", turn.allocs, 314},
+		{"bytes a turn of one call", turn.bytes, 22700},
 		{"system calls a turn of one call", turn.syscalls, 6.5},
 		{"requests a turn", turn.requests, 1.01},
-		{"allocations one more call", call.allocs, 198},
-		{"bytes one more call", call.bytes, 12800},
+		{"allocations one more call", call.allocs, 156},
+		{"bytes one more call", call.bytes, 10300},
 		{"requests one more call", call.requests, 0.01},
 		{"allocations an event of others", event.allocs, 2.6},
 		{"bytes an event of others", event.bytes, 280},
@@ -213,10 +213,10 @@ func TestCostOfATurnWithAJournal(t *testing.T) {
 	skipRaced(t)
 	turn, call, _ := count(t, "interval")
 	check(t, []limit{
-		{"allocations a turn of one call", turn.allocs, 492},
-		{"bytes a turn of one call", turn.bytes, 38000},
-		{"allocations one more call", call.allocs, 316},
-		{"bytes one more call", call.bytes, 27500},
+		{"allocations a turn of one call", turn.allocs, 449},
+		{"bytes a turn of one call", turn.bytes, 35500},
+		{"allocations one more call", call.allocs, 273},
+		{"bytes one more call", call.bytes, 22500},
 	})
 }
 
