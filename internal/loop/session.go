@@ -34,7 +34,7 @@ type Config struct {
 
 // inputBuffer is how many inputs may wait for the session's goroutine, which
 // never waits for anything itself.
-const inputBuffer = 64
+const inputBuffer = 16
 
 // sendGrace is how long a send that is under way when its session is over may
 // still take: its outcome says whether the calls were answered.

@@ -32,7 +32,9 @@ type frames struct {
 	some   bool // a data field was seen
 }
 
-func newFrames(r io.Reader) *frames { return &frames{r: bufio.NewReaderSize(r, 4<<10)} }
+// newFrames reads with little memory of its own, since a quiet session keeps it:
+// the connection below has a buffer, so that a read here is seldom a system call.
+func newFrames(r io.Reader) *frames { return &frames{r: bufio.NewReaderSize(r, 1<<10)} }
 
 var bom = []byte("\xef\xbb\xbf")
 
