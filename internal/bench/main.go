@@ -117,6 +117,11 @@ func options(args []string) (settings, error) {
 		return o, err
 	}
 	o.dir = dir
+	if o.profiles != "" {
+		if err := os.MkdirAll(o.profiles, 0o700); err != nil {
+			return o, err
+		}
+	}
 	return o, os.MkdirAll(o.dir, 0o700)
 }
 
