@@ -40,6 +40,7 @@ type worker struct {
 	queue     *tools.Queue
 	store     *journal.Journal
 	journal   loop.Journal // store, as the loop wants it
+	doubted   time.Time    // calls of before may have been started, and the store not know; zero: none
 	sweeper   sweeper
 	fleet     *fleet.Fleet
 	stats     *stats
@@ -111,6 +112,7 @@ func (w *worker) newSession(id string, permanent bool) fleet.Session {
 		Eager:         w.cfg.Results.Flush == config.FlushEager,
 		Linger:        time.Duration(w.cfg.Results.Linger),
 		Reconcile:     time.Duration(w.cfg.Upstream.ReconcileInterval),
+		Doubted:       w.doubted,
 		Jitter: func(d time.Duration) time.Duration {
 			return d/2 + mathrand.N(d/2+1)
 		},

@@ -8,6 +8,9 @@
 // that was acknowledged is on disk; else it survives the process, and what the
 // last interval wrote does not survive the machine.
 //
+// The server opens damaged files without a word, and what it can't read is gone:
+// [Bus.DamagedAt] is since when something may be missing.
+//
 // There are two accounts. The worker's own holds JetStream and with it the
 // journal; only the connection made here is in it, shown by a secret that lives
 // as long as the process. Whoever comes by Listen is in the other one: it sees

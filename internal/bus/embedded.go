@@ -76,6 +76,10 @@ func (b *Bus) openEmbedded(ctx context.Context) (err error) {
 	}
 	opts.StoreDir = b.store.dir
 	b.store.watch(b.opts.WatchInterval)
+	before, err := b.store.streams()
+	if err != nil {
+		return err
+	}
 	bridge := &serverLog{log: b.log}
 	if err := b.startServer(ctx, opts, auth, bridge); err != nil {
 		return err
@@ -85,8 +89,10 @@ func (b *Bus) openEmbedded(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("embedded NATS server: %w", err)
 	}
-	b.js, err = jetstream.New(b.nc)
-	return err
+	if b.js, err = jetstream.New(b.nc); err != nil {
+		return err
+	}
+	return b.findDamage(ctx, before)
 }
 
 func (b *Bus) serverOptions() (*server.Options, *doorkeeper, error) {

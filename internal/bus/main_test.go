@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/goleak"
 
 	"toolhand/internal/bus"
@@ -28,19 +29,36 @@ func TestMain(m *testing.M) {
 	case "":
 		goleak.VerifyTestMain(m)
 	case "hold": // a process that has the store open until its stdin ends
-		os.Exit(hold(args))
+		os.Exit(hold(args, false))
+	case "write": // the same, which writes before
+		os.Exit(hold(args, true))
 	case "server": // an external nats-server
 		os.Exit(serve(strings.Fields(args)))
 	}
 }
 
-func hold(dir string) int {
+func hold(dir string, writes bool) int {
 	b, err := bus.Open(context.Background(), bus.Options{StoreDir: dir})
 	if err != nil {
 		fmt.Println("refused:", err)
 		return 2
 	}
-	fmt.Println("held")
+	if writes {
+		ctx := context.Background()
+		kv, err := b.JetStream().CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: "toolhand_calls"})
+		for _, key := range []string{"j", "k"} {
+			if err == nil {
+				_, err = kv.PutString(ctx, key, "v")
+			}
+		}
+		if err != nil {
+			fmt.Println("failed:", err)
+			return 1
+		}
+		fmt.Println("written")
+	} else {
+		fmt.Println("held")
+	}
 	_, _ = io.Copy(io.Discard, os.Stdin)
 	if b.Close(context.Background()) != nil {
 		return 1

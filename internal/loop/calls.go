@@ -57,6 +57,9 @@ func (l *ledger) assign(c *call) {
 		if latest := l.set.Latest; !latest.IsZero() && latest.Before(c.deadline) {
 			c.deadline = latest
 		}
+		if !tool.Idempotent && c.processedAt.Before(l.set.Doubted) {
+			l.conclude(c, errorResult(restartText(c.name)), UnknownOutcome)
+		}
 	case l.set.IgnoreUnknown:
 		if c.state != ignored {
 			l.emit(notice{text: "call of an unknown tool left to its owner", args: []any{"tool", c.name, "call", c.id}})

@@ -25,6 +25,10 @@ type Settings struct {
 	// MaxIdle ends the session's service this long after its turn has ended;
 	// 0: never.
 	MaxIdle time.Duration
+	// Doubted is a time before which a journal that was damaged may have lost
+	// that a call was started; zero: none has. A call of then whose tool is not
+	// idempotent is not run.
+	Doubted time.Time
 	// Latest is a time that no call's deadline lies behind; zero: there is none.
 	Latest time.Time
 	// Jitter spreads a wait; nil leaves it as it is.
