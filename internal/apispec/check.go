@@ -132,9 +132,8 @@ func (s *Spec) operation(method, path string) (*operation, error) {
 
 // headers checks what the API needs although the document leaves it open.
 func headers(h http.Header, betas []string) error {
-	key, auth := h.Get("X-Api-Key") != "", h.Get("Authorization") != ""
-	if key == auth {
-		return fmt.Errorf("one of x-api-key and authorization is needed: sent %t and %t", key, auth)
+	if key, auth := len(h.Values("X-Api-Key")), len(h.Values("Authorization")); key != 0 || auth != 1 {
+		return fmt.Errorf("one authorization and no x-api-key is needed: sent %d and %d", auth, key)
 	}
 	if h.Get("Anthropic-Version") == "" {
 		return errors.New("no anthropic-version")

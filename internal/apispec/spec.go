@@ -19,7 +19,7 @@ import (
 )
 
 const (
-	module  = "github.com/anthropics/anthropic-sdk-go"
+	module  = "github.com/anthropics/anthropic-sdk-go/v2"
 	inside  = "scripts/mock-spec.json.gz"
 	baseURL = "openapi:///document.json"
 )

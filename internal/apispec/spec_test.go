@@ -51,7 +51,7 @@ func verdict(t *testing.T, err error, wrong string) {
 // request makes one with the headers that the API needs.
 func request(method, target string) *http.Request {
 	r := httptest.NewRequest(method, target, nil)
-	r.Header.Set("X-Api-Key", "k")
+	r.Header.Set("Authorization", "Bearer k")
 	r.Header.Set("Anthropic-Version", "2023-06-01")
 	r.Header.Set("Anthropic-Beta", "other, managed-agents-2026-04-01")
 	return r
@@ -82,8 +82,9 @@ func TestRequest(t *testing.T) {
 		"empty text":     {"POST", list, send(`{"type":"text","text":""}`), nil, "text"},
 		"unknown block":  {"POST", list, send(`{"type":"video"}`), nil, "type"},
 		"no body":        {"POST", list, "", nil, "body"},
-		"two keys":       {"GET", list, "", func(h http.Header) { h.Set("Authorization", "Bearer x") }, "x-api-key"},
-		"no key":         {"GET", list, "", func(h http.Header) { h.Del("X-Api-Key") }, "x-api-key"},
+		"two keys":       {"GET", list, "", func(h http.Header) { h.Add("Authorization", "Bearer x") }, "authorization"},
+		"an old key":     {"GET", list, "", func(h http.Header) { h.Set("X-Api-Key", "x") }, "x-api-key"},
+		"no key":         {"GET", list, "", func(h http.Header) { h.Del("Authorization") }, "authorization"},
 		"no version":     {"GET", list, "", func(h http.Header) { h.Del("Anthropic-Version") }, "anthropic-version"},
 		"no beta":        {"GET", list, "", func(h http.Header) { h.Set("Anthropic-Beta", "other") }, "managed-agents"},
 		"sessions":       {"GET", "/v1/sessions?agent_id=a&statuses[]=idle&statuses[]=running", "", nil, ""},

@@ -14,9 +14,9 @@ import (
 type CredentialKind int
 
 const (
-	// KindAPIKey is sent as X-Api-Key.
+	// KindAPIKey is an API key. The SDK sends it as a bearer token.
 	KindAPIKey CredentialKind = iota + 1
-	// KindAuthToken is sent as a bearer token.
+	// KindAuthToken is an OAuth access token, sent as a bearer token.
 	KindAuthToken
 	// KindSDK is a profile or a federation: the official SDK finds it by
 	// itself, exchanges it for a token and renews that.
@@ -71,6 +71,7 @@ func (e *NoCredentialError) Error() string {
   ANTHROPIC_PROFILE: the name of a profile of the Anthropic tools
   ANTHROPIC_FEDERATION_RULE_ID, ANTHROPIC_ORGANIZATION_ID and ANTHROPIC_IDENTITY_TOKEN_FILE (or ANTHROPIC_IDENTITY_TOKEN): workload identity
   upstream.api_key_file in worker.yaml: a file that holds an API key
+  $CREDENTIALS_DIRECTORY/api_key: a credential of systemd (LoadCredential=api_key:FILE)
   the active profile of the Anthropic tools (ant auth login)`)
 	for _, hint := range e.Hints {
 		b.WriteString("\n" + hint)
@@ -80,10 +81,10 @@ func (e *NoCredentialError) Error() string {
 
 // FindCredential chooses the one credential that is used: the environment's, as
 // the official SDK reads it (a key before a token, then a named profile, then a
-// federation), else that of upstream.api_key_file, else the SDK's fallback, the
-// active profile of this user. The key file stands before the last, since what
-// this worker was given comes before what happens to lie in a home directory.
-// It may be called again, to read the key file anew.
+// federation), else that of upstream.api_key_file, else systemd's credential
+// api_key, else the SDK's fallback, the active profile of this user. The files
+// stand before the last, since what this worker was given comes before what
+// happens to lie in a home directory. It may be called again, to read them anew.
 func FindCredential(c *Config, lookupEnv func(string) (string, bool)) (Credential, error) {
 	env := func(name string) string {
 		value, _ := lookupEnv(name)
@@ -106,12 +107,16 @@ func FindCredential(c *Config, lookupEnv func(string) (string, bool)) (Credentia
 	if len(missing) == 0 {
 		return Credential{Kind: KindSDK, Source: "workload identity (ANTHROPIC_FEDERATION_RULE_ID)"}, nil
 	}
-	if c.Upstream.APIKeyFile != "" {
-		key, err := ReadKeyFile(c.Upstream.APIKeyFile)
+	keyFile := c.Upstream.APIKeyFile
+	if keyFile == "" {
+		keyFile = systemdKey(env("CREDENTIALS_DIRECTORY"))
+	}
+	if keyFile != "" {
+		key, err := ReadKeyFile(keyFile)
 		if err != nil {
 			return Credential{}, err
 		}
-		return Credential{Kind: KindAPIKey, Source: c.Upstream.APIKeyFile, secret: key}, nil
+		return Credential{Kind: KindAPIKey, Source: keyFile, secret: key}, nil
 	}
 	file, err := activeProfile(lookupEnv)
 	if err == nil {
@@ -125,6 +130,19 @@ func FindCredential(c *Config, lookupEnv func(string) (string, bool)) (Credentia
 		none.Hints = append(none.Hints, "the active profile can't be used: "+err.Error())
 	}
 	return Credential{}, none
+}
+
+// systemdKey gives the file of the credential api_key in the folder that systemd
+// made for this unit (systemd.exec, "Credentials"); empty where there is none.
+func systemdKey(dir string) string {
+	if dir == "" {
+		return ""
+	}
+	file := filepath.Join(dir, "api_key")
+	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
+		return ""
+	}
+	return file
 }
 
 // federation gives the variables that workload identity lacks, and whether any

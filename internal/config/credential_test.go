@@ -14,13 +14,13 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/anthropics/anthropic-sdk-go"
-	"github.com/anthropics/anthropic-sdk-go/option"
+	"github.com/anthropics/anthropic-sdk-go/v2"
+	"github.com/anthropics/anthropic-sdk-go/v2/option"
 )
 
 // credentialVars are all that the choice looks at, beside HOME.
 var credentialVars = []string{
-	"ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_PROFILE", "ANTHROPIC_CONFIG_DIR", "XDG_CONFIG_HOME",
+	"ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_PROFILE", "ANTHROPIC_CONFIG_DIR", "XDG_CONFIG_HOME", "CREDENTIALS_DIRECTORY",
 	"ANTHROPIC_FEDERATION_RULE_ID", "ANTHROPIC_ORGANIZATION_ID", "ANTHROPIC_IDENTITY_TOKEN_FILE", "ANTHROPIC_IDENTITY_TOKEN",
 }
 
@@ -72,6 +72,10 @@ func TestFindCredential(t *testing.T) {
 	profile(t, dir, "default")
 	profile(t, dir, "work")
 	file := keyFile(t, "file-key\n", 0o600)
+	creds := t.TempDir()
+	if err := os.WriteFile(filepath.Join(creds, "api_key"), []byte("systemd-key\n"), 0o400); err != nil {
+		t.Fatal(err)
+	}
 	fed := map[string]string{
 		"ANTHROPIC_FEDERATION_RULE_ID": "r", "ANTHROPIC_ORGANIZATION_ID": "o", "ANTHROPIC_IDENTITY_TOKEN": "t",
 		"ANTHROPIC_CONFIG_DIR": dir,
@@ -89,6 +93,9 @@ func TestFindCredential(t *testing.T) {
 		{"a named profile before the file", file, map[string]string{"ANTHROPIC_CONFIG_DIR": dir, "ANTHROPIC_PROFILE": "work"}, KindSDK, ""},
 		{"a federation before the file", file, fed, KindSDK, ""},
 		{"the file before the active profile", file, map[string]string{"ANTHROPIC_CONFIG_DIR": dir}, KindAPIKey, "file-key"},
+		{"systemd's credential before the active profile", "", map[string]string{"ANTHROPIC_CONFIG_DIR": dir, "CREDENTIALS_DIRECTORY": creds}, KindAPIKey, "systemd-key"},
+		{"the file before systemd's credential", file, map[string]string{"CREDENTIALS_DIRECTORY": creds}, KindAPIKey, "file-key"},
+		{"no api_key among systemd's credentials", "", map[string]string{"ANTHROPIC_CONFIG_DIR": dir, "CREDENTIALS_DIRECTORY": dir}, KindSDK, ""},
 		{"the active profile", "", map[string]string{"ANTHROPIC_CONFIG_DIR": dir}, KindSDK, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -137,9 +144,7 @@ func TestChoiceIsTheSDKs(t *testing.T) {
 			got, err := FindCredential(&Config{}, os.LookupEnv)
 			var want []string
 			switch got.Kind {
-			case KindAPIKey:
-				want = []string{got.Secret()}
-			case KindAuthToken:
+			case KindAPIKey, KindAuthToken:
 				want = []string{"Bearer " + got.Secret()}
 			case KindSDK:
 				want = []string{"Bearer profile-token"}

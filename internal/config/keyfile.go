@@ -21,7 +21,7 @@ func ReadKeyFile(path string) (string, error) {
 		return "", fmt.Errorf("key file: %w", err)
 	}
 	if mode := info.Mode(); mode.IsRegular() && mode.Perm()&0o026 != 0 {
-		return "", fmt.Errorf("key file %s: others can read or change it (mode %04o), expected 0600: run chmod 600 %[1]s and consider the key known", path, mode.Perm())
+		return "", fmt.Errorf("key file %s: others can read or change it (mode %04o), expected 0600: run chmod 600 %[1]s (in Kubernetes: defaultMode: 0440) and consider the key known", path, mode.Perm())
 	}
 	data, err := readBounded(path, maxKeyFile)
 	if err != nil {

@@ -22,10 +22,10 @@ func TestHeaders(t *testing.T) {
 		kind   string
 	}{
 		"key":        {nil, 200, ""},
-		"bearer":     {[]string{"X-Api-Key", "", "Authorization", "Bearer key"}, 200, ""},
-		"both":       {[]string{"Authorization", "Bearer key"}, 401, "authentication_error"},
-		"neither":    {[]string{"X-Api-Key", ""}, 401, "authentication_error"},
-		"wrong":      {[]string{"X-Api-Key", "other"}, 401, "authentication_error"},
+		"old header": {[]string{"Authorization", "", "X-Api-Key", "key"}, 200, ""},
+		"both":       {[]string{"X-Api-Key", "key"}, 401, "authentication_error"},
+		"neither":    {[]string{"Authorization", ""}, 401, "authentication_error"},
+		"wrong":      {[]string{"Authorization", "Bearer other"}, 401, "authentication_error"},
 		"no version": {[]string{"Anthropic-Version", ""}, 400, "invalid_request_error"},
 		"no beta":    {[]string{"Anthropic-Beta", "x"}, 400, "invalid_request_error"},
 		"betas":      {[]string{"Anthropic-Beta", "x, managed-agents-2026-04-01"}, 200, ""},

@@ -13,10 +13,10 @@ func (s *Server) authorize(h http.Header) *apiError {
 	key := h.Get("X-Api-Key")
 	bearer, isBearer := strings.CutPrefix(h.Get("Authorization"), "Bearer ")
 	switch {
-	case key != "" && h.Get("Authorization") != "":
-		return refuse(http.StatusUnauthorized, "x-api-key and Authorization were both sent: send one of them")
+	case len(h.Values("X-Api-Key"))+len(h.Values("Authorization")) > 1:
+		return refuse(http.StatusUnauthorized, "several of x-api-key and Authorization were sent: send one of them")
 	case key == "" && (!isBearer || bearer == ""):
-		return refuse(http.StatusUnauthorized, "x-api-key header is required")
+		return refuse(http.StatusUnauthorized, "an Authorization header is required")
 	}
 	if want := *s.key.Load(); want != "" && key+bearer != want {
 		return refuse(http.StatusUnauthorized, "invalid credentials")

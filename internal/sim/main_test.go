@@ -63,7 +63,7 @@ func (b *bed) requestTo(base, method, path, body string, header ...string) *http
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	r.Header.Set("X-Api-Key", "key")
+	r.Header.Set("Authorization", "Bearer key")
 	r.Header.Set("Anthropic-Version", "2023-06-01")
 	r.Header.Set("Anthropic-Beta", "managed-agents-2026-04-01")
 	for i := 0; i+1 < len(header); i += 2 {

@@ -35,7 +35,7 @@ func (s sink) Write(p []byte) (int, error) {
 
 func direct(ctx context.Context, method, target string) *http.Request {
 	r := httptest.NewRequestWithContext(ctx, method, target, nil)
-	r.Header.Set("X-Api-Key", "k")
+	r.Header.Set("Authorization", "Bearer k")
 	r.Header.Set("Anthropic-Version", "2023-06-01")
 	r.Header.Set("Anthropic-Beta", "managed-agents-2026-04-01")
 	return r

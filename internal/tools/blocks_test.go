@@ -19,7 +19,7 @@ import (
 // blockSchema is the API's own schema of a block, out of the SDK's module.
 func blockSchema(t *testing.T) *jsonschema.Schema {
 	t.Helper()
-	dir, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/anthropics/anthropic-sdk-go").Output()
+	dir, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/anthropics/anthropic-sdk-go/v2").Output()
 	if err != nil {
 		t.Fatalf("find the SDK's module: %v", err)
 	}

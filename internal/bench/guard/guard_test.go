@@ -196,8 +196,8 @@ func TestCostOfATurn(t *testing.T) {
 	skipRaced(t)
 	turn, call, event := count(t, "off")
 	check(t, []limit{
-		{"allocations a turn of one call", turn.allocs, 313},
-		{"bytes a turn of one call", turn.bytes, 22700},
+		{"allocations a turn of one call", turn.allocs, 322},
+		{"bytes a turn of one call", turn.bytes, 22900},
 		{"system calls a turn of one call", turn.syscalls, 6.5},
 		{"requests a turn", turn.requests, 1.01},
 		{"allocations one more call", call.allocs, 155.6},
@@ -213,7 +213,7 @@ func TestCostOfATurnWithAJournal(t *testing.T) {
 	skipRaced(t)
 	turn, call, _ := count(t, "interval")
 	check(t, []limit{
-		{"allocations a turn of one call", turn.allocs, 447},
+		{"allocations a turn of one call", turn.allocs, 455},
 		{"bytes a turn of one call", turn.bytes, 35500},
 		{"allocations one more call", call.allocs, 271.5},
 		{"bytes one more call", call.bytes, 22500},

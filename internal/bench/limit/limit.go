@@ -45,7 +45,7 @@ func (c *Client) request(method, url string, body io.Reader) (*http.Request, err
 		return nil, err
 	}
 	req.Header = http.Header{
-		"X-Api-Key": {"any"}, "Anthropic-Version": {"2023-06-01"}, "Anthropic-Beta": {"managed-agents-2026-04-01"},
+		"Authorization": {"Bearer any"}, "Anthropic-Version": {"2023-06-01"}, "Anthropic-Beta": {"managed-agents-2026-04-01"},
 	}
 	if body != nil {
 		req.Header["Content-Type"] = []string{"application/json"}
