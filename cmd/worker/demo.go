@@ -40,6 +40,10 @@ const demoTimeout = 2 * time.Minute
 
 // Run plays the demo.
 func (c demoCmd) Run(p *process) error {
+	return underSignals(p, false, func(s *signals) error { return c.run(p, s) })
+}
+
+func (c demoCmd) run(p *process, signals *signals) error {
 	dir, remove, err := c.tools()
 	if err != nil {
 		return err
@@ -58,6 +62,7 @@ func (c demoCmd) Run(p *process) error {
 	var beside sync.WaitGroup
 	defer beside.Wait()
 	defer stop(nil)
+	defer context.AfterFunc(signals.stop, func() { stop(errDemoInterrupted) })()
 	show := newShow(p.stdout, func(err error) { stop(fmt.Errorf("the demo has nowhere to print: %w", err)) })
 	api := sim.New(sim.Options{OnEvent: show.event, OnRequest: show.request})
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -72,7 +77,10 @@ func (c demoCmd) Run(p *process) error {
 	cfg := config.Default()
 	cfg.Upstream.BaseURL, cfg.Tools.Dir, cfg.Admin.Listen = "http://"+ln.Addr().String(), dir, "127.0.0.1:0"
 	cfg.NATS.StoreDir, cfg.Sessions.IDs = store, []string{script.Session}
-	w, err := c.worker(p, &cfg)
+	w, err := startWorker(p.ctx, signals, func(ctx context.Context) (*worker, error) { return c.worker(ctx, p, &cfg) })
+	if errors.Is(err, errStopped) {
+		return errDemoInterrupted
+	}
 	if err != nil {
 		return err
 	}
@@ -83,7 +91,6 @@ func (c demoCmd) Run(p *process) error {
 		return err
 	}
 	beside.Go(func() { serveAdmin(ctx, server, w.log) })
-	beside.Go(func() { stopOnSignal(ctx, p, func() { stop(errDemoInterrupted) }) })
 	show.printf("toolhand demo: a coding agent's session, played by a simulated API at\n%s, served by the worker with %d tools of %s\n\n",
 		cfg.Upstream.BaseURL, len(w.registry.Set().Tools()), c.shown(dir))
 	err = c.play(ctx, w, api, script, show, server.Addr())
@@ -124,7 +131,7 @@ func (c demoCmd) play(ctx context.Context, w *worker, api *sim.Server, script *s
 }
 
 // worker puts a worker together that knows no credential of the user.
-func (c demoCmd) worker(p *process, cfg *config.Config) (*worker, error) {
+func (c demoCmd) worker(ctx context.Context, p *process, cfg *config.Config) (*worker, error) {
 	log := slog.New(slog.DiscardHandler)
 	if c.Verbose {
 		var err error
@@ -141,7 +148,7 @@ func (c demoCmd) worker(p *process, cfg *config.Config) (*worker, error) {
 		}
 		return p.lookupEnv(name)
 	}
-	return newWorker(p.ctx, cfg, log, &telemetry.Secrets{}, lookup)
+	return newWorker(ctx, cfg, log, &telemetry.Secrets{}, lookup)
 }
 
 // tools returns the folder of the tools: the one that was named, ./tools.d, or

@@ -43,9 +43,8 @@ type process struct {
 	stdout, stderr io.Writer
 	// lookupEnv finds a variable of the environment.
 	lookupEnv func(string) (string, bool)
-	// notify gives the signals to the process from now on, until release is
-	// called. Before and after, a signal ends the process.
-	notify func() (signals <-chan os.Signal, release func())
+	// notify is [notify].
+	notify func(reloads bool) *signals
 	ctx    context.Context
 }
 

@@ -26,7 +26,7 @@ type runCmd struct {
 
 // Help is the long help.
 func (runCmd) Help() string {
-	return `Signals: SIGTERM or SIGINT drains (no new calls, running ones finish, within shutdown.grace), a second one stops at once; SIGHUP reloads tools.d and the key file.
+	return `Signals: SIGTERM or SIGINT drains (no new calls, running ones finish, within shutdown.grace), a second one stops at once; SIGHUP reloads tools.d and the key file, or drains if the terminal is gone.
 
 Examples:
 
@@ -35,13 +35,13 @@ Examples:
 `
 }
 
-var errSecondSignal = errors.New("stopped by a second signal")
-
 // Run is the daemon.
 func (c runCmd) Run(p *process) error {
 	gcfloor.Set(gcfloor.Size)
-	signals, release := p.notify()
-	defer release()
+	return underSignals(p, true, func(s *signals) error { return c.run(p, s) })
+}
+
+func (c runCmd) run(p *process, signals *signals) error {
 	cfg, path, err := c.load(p)
 	if err != nil {
 		return err
@@ -108,44 +108,9 @@ func (w *worker) greet(path string) {
 	}
 }
 
-// errStopped says that a signal came before the worker had started.
-var errStopped = errors.New("stopped as asked")
-
-// startWorker puts a worker together, which may take as long as its NATS server
-// is away. A signal that asks to stop ends that.
-func startWorker[W interface{ close() }](ctx context.Context, signals <-chan os.Signal, start func(context.Context) (W, error)) (W, error) {
-	type outcome struct {
-		w   W
-		err error
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	done := make(chan outcome, 1)
-	go func() {
-		w, err := start(ctx)
-		done <- outcome{w, err}
-	}()
-	for {
-		select {
-		case o := <-done:
-			return o.w, o.err
-		case sig := <-signals:
-			if sig == syscall.SIGHUP {
-				continue // all is read now anyway
-			}
-			cancel()
-			if o := <-done; o.err == nil {
-				o.w.close()
-			}
-			var none W
-			return none, errStopped
-		}
-	}
-}
-
 // daemon serves until a signal says otherwise. The admin address and the watch
 // for signals are there from before the first session until after the last one.
-func (w *worker) daemon(ctx context.Context, signals <-chan os.Signal, server *admin.Server) error {
+func (w *worker) daemon(ctx context.Context, signals *signals, server *admin.Server) error {
 	drain, drained := context.WithCancel(ctx)
 	defer drained()
 	hard, stop := context.WithCancelCause(context.WithoutCancel(ctx))
@@ -154,12 +119,9 @@ func (w *worker) daemon(ctx context.Context, signals <-chan os.Signal, server *a
 	if server != nil {
 		wg.Go(func() { serveAdmin(beside, server, w.log) })
 	}
-	wg.Go(func() {
-		watchSignals(beside, signals, watched{
-			log: w.log, grace: w.cfg.Shutdown.Grace,
-			reload: w.reload, drain: drained, stop: func() { stop(errSecondSignal) },
-		})
-	})
+	acts := watched{log: w.log, grace: w.cfg.Shutdown.Grace, reload: w.reload, drain: drained, stop: stop}
+	wg.Go(func() { watchStops(beside, signals, acts) })
+	wg.Go(func() { watchReloads(beside, signals, acts) })
 	wg.Go(func() { w.registry.Follow(beside, func() { w.reloaded(beside) }) })
 	var broken error // owned by watchStore until wg is done
 	wg.Go(func() {
@@ -198,30 +160,44 @@ type watched struct {
 	log    *slog.Logger
 	grace  config.Duration
 	reload func(context.Context)
-	drain  func() // no new calls
-	stop   func() // everything at once
+	drain  func()            // no new calls
+	stop   func(cause error) // everything at once
 }
 
-// watchSignals acts on signals until ctx ends.
-func watchSignals(ctx context.Context, signals <-chan os.Signal, w watched) {
-	draining := false
+// watchStops acts on the signals to stop until ctx ends.
+func watchStops(ctx context.Context, s *signals, w watched) {
+	select {
+	case <-ctx.Done():
+		return
+	case <-s.stop.Done():
+	}
+	var first stopSignal
+	if errors.As(context.Cause(s.stop), &first) && first.Signal == syscall.SIGHUP {
+		w.log.Info("stopping: the terminal is gone", "signal", first.String(), "grace", w.grace)
+	} else {
+		w.log.Info("stopping", "signal", first.String(), "grace", w.grace)
+	}
+	w.drain()
+	select {
+	case <-ctx.Done():
+	case <-s.hard.Done():
+		w.log.Warn("second signal: stopping at once")
+		w.stop(context.Cause(s.hard))
+	}
+}
+
+// watchReloads reloads when a signal asks for it, until the command stops: what
+// is loaded then would serve nobody.
+func watchReloads(ctx context.Context, s *signals, w watched) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case sig := <-signals:
-			switch {
-			case sig == syscall.SIGHUP:
-				w.log.Info("reloading tools and key file")
-				w.reload(ctx)
-			case draining:
-				w.log.Warn("second signal: stopping at once", "signal", sig.String())
-				w.stop()
-			default:
-				draining = true
-				w.log.Info("stopping", "signal", sig.String(), "grace", w.grace)
-				w.drain()
-			}
+		case <-s.stop.Done():
+			return
+		case <-s.reload:
+			w.log.Info("reloading tools and key file")
+			w.reload(ctx)
 		}
 	}
 }

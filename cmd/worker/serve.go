@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"regexp"
 	"sync"
 	"time"
@@ -62,8 +61,10 @@ type server struct {
 // Run serves the tools until a signal says otherwise.
 func (c toolsServeCmd) Run(p *process) error {
 	gcfloor.Set(gcfloor.Size)
-	signals, release := p.notify()
-	defer release()
+	return underSignals(p, true, func(s *signals) error { return c.run(p, s) })
+}
+
+func (c toolsServeCmd) run(p *process, signals *signals) error {
 	cfg, path, err := c.load(p)
 	if err != nil {
 		return err
@@ -167,7 +168,7 @@ func semantic() string {
 }
 
 // daemon serves until a signal says otherwise.
-func (s *server) daemon(ctx context.Context, signals <-chan os.Signal, page *admin.Server) error {
+func (s *server) daemon(ctx context.Context, signals *signals, page *admin.Server) error {
 	drain, drained := context.WithCancel(ctx)
 	defer drained()
 	hard, stop := context.WithCancelCause(context.WithoutCancel(ctx))
@@ -177,12 +178,9 @@ func (s *server) daemon(ctx context.Context, signals <-chan os.Signal, page *adm
 	if page != nil {
 		wg.Go(func() { serveAdmin(beside, page, s.log) })
 	}
-	wg.Go(func() {
-		watchSignals(beside, signals, watched{
-			log: s.log, grace: s.cfg.Shutdown.Grace,
-			reload: s.reload, drain: drained, stop: func() { stop(errSecondSignal) },
-		})
-	})
+	acts := watched{log: s.log, grace: s.cfg.Shutdown.Grace, reload: s.reload, drain: drained, stop: stop}
+	wg.Go(func() { watchStops(beside, signals, acts) })
+	wg.Go(func() { watchReloads(beside, signals, acts) })
 	wg.Go(func() { s.registry.Follow(beside, s.reloaded) })
 	left, err := s.served.Serve(drain, hard, time.Duration(s.cfg.Shutdown.Grace))
 	end()

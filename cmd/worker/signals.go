@@ -2,28 +2,164 @@ package main
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
+	"time"
 )
 
-// notify collects the signals that commands act on, until release is called.
-func notify() (signals <-chan os.Signal, release func()) {
-	c := make(chan os.Signal, 8)
-	signal.Notify(c, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
-	return c, func() { signal.Stop(c) }
+// hardBound is how long a command may take to end once a second signal has come.
+const hardBound = 5 * time.Second
+
+var errSecondSignal = errors.New("stopped by a second signal")
+
+// stopSignal says which signal asked to stop; it is the cause of [signals.stop].
+type stopSignal struct{ os.Signal }
+
+func (s stopSignal) Error() string { return "stopped by signal: " + s.String() }
+
+// signals are those that a command acts on. Signals to stop have a channel of
+// their own in the runtime, and a goroutine that does nothing else: neither
+// reloads nor anything that the command waits for delays them.
+type signals struct {
+	// stop ends at the first signal to stop, with a [stopSignal] as its cause.
+	stop context.Context
+	// hard ends at the second one, with errSecondSignal as its cause.
+	hard context.Context
+	// reload has an element where a reload was asked for and is not taken yet.
+	reload chan struct{}
+
+	release func()
 }
 
-// stopOnSignal calls stop at the first signal, or returns at the end of ctx. The
-// second signal ends the process, whatever it waits for. It is for commands that
-// a person runs: there SIGHUP says that the terminal is gone.
-func stopOnSignal(ctx context.Context, p *process, stop func()) {
-	signals, release := p.notify()
-	defer release()
+// notify gives the signals to the command from now on, until release is called.
+// Before and after, a signal ends the process.
+//
+// SIGHUP asks for a reload. Where it comes because the terminal is gone that the
+// process was started on, it asks to stop instead, however often it comes; so it
+// does always where there is nothing to reload.
+func notify(reloads bool) *signals {
+	// Looked at first: later it may be gone. Who ignores SIGHUP (nohup) wants to
+	// outlive the terminal.
+	ignored := signal.Ignored(syscall.SIGHUP)
+	terminal := !ignored && !terminalGone()
+	stops, hangups := make(chan os.Signal, 8), make(chan os.Signal, 1)
+	signal.Notify(stops, syscall.SIGTERM, syscall.SIGINT)
+	if reloads || !ignored {
+		signal.Notify(hangups, syscall.SIGHUP)
+	}
+	s, beside := &signals{reload: make(chan struct{}, 1)}, sync.WaitGroup{}
+	stop, stopped := context.WithCancelCause(context.Background())
+	hard, hardened := context.WithCancelCause(context.Background())
+	s.stop, s.hard = stop, hard
+	over := make(chan struct{})
+	beside.Go(func() {
+		for {
+			select {
+			case <-over:
+				return
+			case sig := <-stops:
+				if stop.Err() != nil {
+					hardened(errSecondSignal)
+				}
+				stopped(stopSignal{sig})
+			}
+		}
+	})
+	beside.Go(func() {
+		for {
+			select {
+			case <-over:
+				return
+			case sig := <-hangups:
+				if !reloads || terminal && terminalGone() {
+					stopped(stopSignal{sig})
+					continue
+				}
+				select {
+				case s.reload <- struct{}{}:
+				default: // the one that waits will read all that is there by then
+				}
+			}
+		}
+	})
+	s.release = func() {
+		signal.Stop(stops)
+		signal.Stop(hangups)
+		close(over)
+		beside.Wait()
+	}
+	return s
+}
+
+// terminalGone reports whether the process has no controlling terminal (any more).
+func terminalGone() bool {
+	f, err := os.OpenFile("/dev/tty", os.O_RDONLY|syscall.O_NOCTTY|syscall.O_NONBLOCK, 0)
+	if err == nil {
+		_ = f.Close()
+	}
+	return errors.Is(err, syscall.ENXIO) || errors.Is(err, syscall.EIO)
+}
+
+// underSignals runs a command with its signals. Once a second one has come the
+// command has a bounded time to stop what it started: nothing that it waits for
+// keeps the process.
+func underSignals(p *process, reloads bool, run func(*signals) error) error {
+	s := p.notify(reloads)
+	defer s.release()
+	done := make(chan error, 1)
+	go func() { done <- run(s) }()
 	select {
-	case <-signals:
-		stop()
-	case <-ctx.Done():
+	case err := <-done:
+		return err
+	case <-s.hard.Done():
+	}
+	bound := time.NewTimer(hardBound)
+	defer bound.Stop()
+	select {
+	case err := <-done:
+		if err != nil && !errors.Is(err, errStopped) {
+			return err
+		}
+	case <-bound.C:
+	}
+	return errSecondSignal
+}
+
+// errStopped says that a signal came before the worker had started.
+var errStopped = errors.New("stopped as asked")
+
+// startWorker puts a worker together, which may take as long as its NATS server
+// is away. A signal that asks to stop ends that, and a second one the wait for
+// what can't be stopped.
+func startWorker[W interface{ close() }](ctx context.Context, s *signals, start func(context.Context) (W, error)) (W, error) {
+	var none W
+	type outcome struct {
+		w   W
+		err error
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(s.stop, cancel)()
+	done := make(chan outcome, 1)
+	go func() {
+		w, err := start(ctx)
+		if err == nil && s.stop.Err() != nil {
+			w.close()
+			err = errStopped
+		}
+		done <- outcome{w, err}
+	}()
+	select {
+	case o := <-done:
+		if o.err != nil && s.stop.Err() != nil {
+			return none, errStopped
+		}
+		return o.w, o.err
+	case <-s.hard.Done():
+		return none, errSecondSignal
 	}
 }
 

@@ -1,11 +1,9 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net"
-	"sync"
 
 	"toolhand/internal/config"
 	"toolhand/internal/sim"
@@ -55,10 +53,7 @@ func (c simCmd) Run(p *process) error {
 	if err != nil {
 		return fmt.Errorf("the address of the simulation can't be taken: %w", err)
 	}
-	ctx, stop := context.WithCancel(p.ctx)
-	var watch sync.WaitGroup
-	defer watch.Wait()
-	defer stop()
-	watch.Go(func() { stopOnSignal(ctx, p, stop) })
-	return sim.Serve(ctx, ln, script, sim.ServeOptions{Server: sim.Options{Key: c.Key}, Log: log, Exit: c.Exit})
+	return underSignals(p, false, func(s *signals) error {
+		return sim.Serve(s.stop, ln, script, sim.ServeOptions{Server: sim.Options{Key: c.Key}, Log: log, Exit: c.Exit})
+	})
 }

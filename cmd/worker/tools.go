@@ -2,14 +2,12 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
 	"strings"
-	"sync"
 	"text/tabwriter"
 	"time"
 	"unicode"
@@ -233,12 +231,15 @@ func (c toolsCallCmd) Run(p *process) error {
 	if _, ok := set.Lookup(c.Name); !ok {
 		return usageError{fmt.Errorf("unknown tool %q; there are: %s", c.Name, strings.Join(names(set), ", "))}
 	}
-	ctx, stop := context.WithCancelCause(p.ctx)
-	var watch sync.WaitGroup
-	defer watch.Wait()
-	defer stop(nil)
-	watch.Go(func() { stopOnSignal(ctx, p, func() { stop(errInterrupted) }) })
-	report, err := loop.CallOnce(ctx, set, c.Name, input)
+	var report loop.Report
+	err = underSignals(p, false, func(s *signals) error {
+		var err error
+		report, err = loop.CallOnce(s.stop, set, c.Name, input)
+		if errors.As(err, new(stopSignal)) {
+			err = errInterrupted
+		}
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("%s: %w", c.Name, err)
 	}
