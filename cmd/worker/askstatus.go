@@ -107,6 +107,9 @@ func (t told) print(out io.Writer) error {
 	if t.Journal.Problem != "" {
 		fmt.Fprintf(w, "\tcan't be written: %s\n", t.Journal.Problem)
 	}
+	if t.Journal.Damage != nil {
+		fmt.Fprintf(w, "\t%s\n", t.Journal.Damage)
+	}
 	for _, u := range t.Journal.Unserved {
 		fmt.Fprintf(w, "\t%d of them of %s, which is not served\n", u.Entries, u.Session)
 	}

@@ -18,8 +18,6 @@ const (
 	// syncInterval is how much an embedded journal may lose with its machine
 	// where journal.sync is interval.
 	syncInterval = time.Second
-	// clockSkew is by how much the API's clock may be ahead of this machine's.
-	clockSkew = 10 * time.Second
 	// closeBusTimeout bounds the end of the bus.
 	closeBusTimeout = 10 * time.Second
 	// wedged is how long an embedded journal may refuse writes before the worker
@@ -67,9 +65,8 @@ func (w *worker) openJournal(ctx context.Context) error {
 		return fmt.Errorf("the journal can't be opened: %w", err)
 	}
 	w.bus, w.store, w.journal = b, j, loop.NewDurable(j, w.stopLeft)
-	if at := b.DamagedAt(); !at.IsZero() {
-		w.doubted = at.Add(clockSkew)
-		w.log.Info("the journal was damaged: open calls from before are not run again where their tool is not idempotent", "damaged", at)
+	if d := damageOf(b); d != nil {
+		w.log.Warn("the journal was damaged: open calls from before are not run again where their tool is not idempotent; 'worker journal trust' ends that", "damaged", d.Found, "doubted_for", d.DoubtedFor)
 	}
 	if st, err := j.Status(ctx); err == nil {
 		w.log.Info("journal open", "server", b.Status().Server, "store", b.Status().StoreDir, "entries", st.Entries)

@@ -100,6 +100,8 @@ func (w *worker) workerStatus() workerStatus {
 type journalStatus struct {
 	Server bus.Status `json:"server"`
 	journal.Status
+	// Damage is there while the store is marked as damaged.
+	Damage *damageStatus `json:"damage,omitempty"`
 	// Unserved are sessions that have entries and are not served, as the last
 	// look of the day found them: the first twenty of UnservedSessions.
 	Unserved         []unserved `json:"unserved,omitempty"`
@@ -109,7 +111,7 @@ type journalStatus struct {
 func (w *worker) journalStatus() journalStatus {
 	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
 	defer cancel()
-	st := journalStatus{Server: w.bus.Status()}
+	st := journalStatus{Server: w.bus.Status(), Damage: damageOf(w.bus)}
 	var err error
 	if st.Status, err = w.store.Status(ctx); err != nil {
 		st.Problem = err.Error()

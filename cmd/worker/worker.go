@@ -40,7 +40,7 @@ type worker struct {
 	queue     *tools.Queue
 	store     *journal.Journal
 	journal   loop.Journal // store, as the loop wants it
-	doubted   time.Time    // calls of before may have been started, and the store not know; zero: none
+	doubts    doubts
 	sweeper   sweeper
 	fleet     *fleet.Fleet
 	stats     *stats
@@ -112,7 +112,7 @@ func (w *worker) newSession(id string, permanent bool) fleet.Session {
 		Eager:         w.cfg.Results.Flush == config.FlushEager,
 		Linger:        time.Duration(w.cfg.Results.Linger),
 		Reconcile:     time.Duration(w.cfg.Upstream.ReconcileInterval),
-		Doubted:       w.doubted,
+		Doubt:         w.doubts.of(w.bus, id),
 		Jitter: func(d time.Duration) time.Duration {
 			return d/2 + mathrand.N(d/2+1)
 		},
@@ -120,11 +120,15 @@ func (w *worker) newSession(id string, permanent bool) fleet.Session {
 	if !permanent {
 		set.MaxIdle = time.Duration(w.cfg.Sessions.MaxIdle)
 	}
-	return loop.New(loop.Config{
+	session := loop.New(loop.Config{
 		Settings: set, Client: w.client, Slots: w.slots, Circuits: w.circuits, Crew: w.crew,
 		Journal: w.journal, Log: w.log,
 		StreamIdle: time.Duration(w.cfg.Upstream.StreamIdleTimeout), Report: w.ended,
 	})
+	if set.Doubt {
+		return doubtedSession{session, id, &w.doubts}
+	}
+	return session
 }
 
 // ended counts a call that has ended.

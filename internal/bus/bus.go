@@ -95,8 +95,7 @@ type Bus struct {
 	store *store         // nil for an external server
 	srv   *server.Server // the same
 	// started is closed when the server's start has ended; nil before it.
-	started   chan struct{}
-	damagedAt time.Time // set by Open; zero: never
+	started chan struct{}
 
 	mu        sync.Mutex
 	closed    bool      // guarded by mu

@@ -16,15 +16,6 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 )
 
-// damagedName is the file that says when damage was found. It stays: the server
-// mends its files as it starts, so that only the first start can see it.
-const damagedName = "toolhand.damaged"
-
-// DamagedAt is when an embedded server last found its files damaged, at this start
-// or an earlier one: what was written before then may be missing from them. It is
-// zero where they never were, and for an external server.
-func (b *Bus) DamagedAt() time.Time { return b.damagedAt }
-
 // streamsDir is where the server keeps the streams of our account.
 func (s *store) streamsDir() string {
 	return filepath.Join(s.dir, "jetstream", ownAccount, "streams")
@@ -72,9 +63,7 @@ func (b *Bus) findDamage(ctx context.Context, before []string) error {
 		}
 		b.log.Error("the store is damaged: a stream can't be read and was set aside", "store", b.store.dir, "stream", name, "moved_to", aside)
 	}
-	var err error
-	b.damagedAt, err = b.store.damaged(found, now)
-	return err
+	return b.store.openMark(found, now)
 }
 
 // unread asks the server how much of a stream it could not read, and whether it knows
@@ -112,41 +101,4 @@ func (s *store) setAside(name, to string) error {
 		return fmt.Errorf("store of NATS: stream %s is damaged, and can't be set aside: %w", name, err)
 	}
 	return nil
-}
-
-// damaged reads when damage was found, and writes that down where it is now.
-func (s *store) damaged(found bool, now time.Time) (time.Time, error) {
-	path := filepath.Join(s.dir, damagedName)
-	if found {
-		if err := writeSynced(path, now.UTC().Format(time.RFC3339Nano)+"\n"); err != nil {
-			return time.Time{}, fmt.Errorf("store of NATS is damaged, and that can't be written down: %w", err)
-		}
-		return now, nil
-	}
-	text, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return time.Time{}, nil
-	}
-	if err != nil {
-		return time.Time{}, fmt.Errorf("store of NATS: %w", err)
-	}
-	at, err := time.Parse(time.RFC3339Nano, strings.TrimSpace(string(text)))
-	if err != nil {
-		// Damaged as well: its own time is what is left.
-		info, err := os.Stat(path)
-		if err != nil {
-			return time.Time{}, fmt.Errorf("store of NATS: %w", err)
-		}
-		return info.ModTime(), nil
-	}
-	return at, nil
-}
-
-func writeSynced(path, text string) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.WriteString(text)
-	return errors.Join(err, f.Sync(), f.Close())
 }

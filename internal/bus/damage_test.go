@@ -1,6 +1,8 @@
 package bus_test
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -122,5 +124,40 @@ func write(t *testing.T, path string, text []byte) {
 	t.Helper()
 	if err := os.WriteFile(path, text, 0o600); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestTrust: people who have looked clear the mark, while no process has the store.
+func TestTrust(t *testing.T) {
+	dir := t.TempDir()
+	opts := bus.Options{StoreDir: dir}
+	shut(t, open(t, opts))
+	if _, was, err := bus.Trust(opts); was || err != nil {
+		t.Errorf("a sound store: %t, %v", was, err)
+	}
+	write(t, filepath.Join(dir, "toolhand.damaged"), []byte("2026-11-01T12:00:00Z\n"))
+	b := open(t, opts)
+	if d, is := b.Damage(); !is || d.Left > bus.DoubtFor || d.Left < bus.DoubtFor-time.Minute || b.DamagedAt().Year() != 2026 {
+		t.Errorf("%t, %+v", is, d)
+	}
+	if _, _, err := bus.Trust(opts); !errors.Is(err, bus.ErrStoreHeld) {
+		t.Errorf("while it is held: %v", err)
+	}
+	shut(t, b)
+	if text, err := os.ReadFile(filepath.Join(dir, "toolhand.damaged")); err != nil || !strings.Contains(string(text), "\n23h59m") {
+		t.Errorf("at the end the time that has passed is not counted: %q, %v", text, err)
+	}
+	d, was, err := bus.Trust(opts)
+	if !was || err != nil || d.Found.Format(time.RFC3339) != "2026-11-01T12:00:00Z" {
+		t.Errorf("%t, %+v, %v", was, d, err)
+	}
+	if b := open(t, opts); !b.DamagedAt().IsZero() {
+		t.Error("it is marked yet")
+	}
+	if _, _, err := bus.Trust(bus.Options{StoreDir: filepath.Join(dir, "none")}); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("without a store: %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "none")); err == nil {
+		t.Error("a store was made")
 	}
 }

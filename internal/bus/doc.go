@@ -9,7 +9,8 @@
 // last interval wrote does not survive the machine.
 //
 // The server opens damaged files without a word, and what it can't read is gone:
-// [Bus.DamagedAt] is since when something may be missing.
+// the store is marked then, as one that something may be missing from. [Bus.Damage]
+// is that mark, which expires; [Trust] clears it.
 //
 // There are two accounts. The worker's own holds JetStream and with it the
 // journal; only the connection made here is in it, shown by a secret that lives

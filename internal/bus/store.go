@@ -45,6 +45,8 @@ type store struct {
 	stop chan struct{}
 	done sync.WaitGroup
 
+	mark mark
+
 	mu   sync.Mutex
 	free int64 // guarded by mu; bytes
 	err  error // guarded by mu; why nothing should be written
@@ -70,7 +72,8 @@ func openStore(opts Options) (*store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &store{dir: dir, lock: lock, minFree: opts.MinFree, log: opts.Log, stop: make(chan struct{})}, nil
+	return &store{dir: dir, lock: lock, minFree: opts.MinFree, log: opts.Log, stop: make(chan struct{}),
+		mark: mark{path: filepath.Join(dir, damagedName)}}, nil
 }
 
 // lockStore takes the lock that goes with the process, however that ends. The
@@ -117,9 +120,11 @@ func (s *store) watch(every time.Duration) {
 		for {
 			select {
 			case <-s.stop:
+				s.countDoubt(0)
 				return
 			case <-tick.C:
 				s.look()
+				s.countDoubt(markEvery)
 			}
 		}
 	})

@@ -59,6 +59,7 @@ type call struct {
 	received         time.Time
 	deadline         time.Time
 	state            state
+	doubted          bool // the journal may have lost that it was started
 
 	alive     bool                        // its goroutine exists
 	ready     bool                        // admitted: its slot is held and its input is valid

@@ -38,10 +38,10 @@ func (l *ledger) toolCall(c *call) tools.Call {
 }
 
 // receive takes in a call that is new to the ledger.
-func (l *ledger) receive(e upstream.Event) {
+func (l *ledger) receive(e upstream.Event, doubted bool) {
 	c := &call{
 		id: e.ID, name: e.Name, thread: e.Thread, input: e.Input,
-		processedAt: e.ProcessedAt, received: l.now,
+		processedAt: e.ProcessedAt, received: l.now, doubted: doubted,
 	}
 	l.byID[c.id] = c
 	l.calls = append(l.calls, c)
@@ -57,7 +57,7 @@ func (l *ledger) assign(c *call) {
 		if latest := l.set.Latest; !latest.IsZero() && latest.Before(c.deadline) {
 			c.deadline = latest
 		}
-		if !tool.Idempotent && c.processedAt.Before(l.set.Doubted) {
+		if c.doubted && !tool.Idempotent {
 			l.conclude(c, errorResult(restartText(c.name)), UnknownOutcome)
 		}
 	case l.set.IgnoreUnknown:
@@ -112,7 +112,7 @@ func (l *ledger) recover(entries []Entry) {
 			id: e.Call, name: e.Tool, thread: e.Thread, received: e.Received, deadline: e.Deadline,
 			revision: e.Revision, inJournal: true, unsettled: true, doubt: true,
 		}
-		if c.received.IsZero() {
+		if c.received.IsZero() || c.received.After(l.now) {
 			c.received = l.now
 		}
 		if e.Quarantined != "" {
@@ -120,7 +120,13 @@ func (l *ledger) recover(entries []Entry) {
 			l.keep(c)
 			continue
 		}
-		c.tool, _ = l.set.Lookup(e.Tool)
+		// The entry's times are by the clock of whoever wrote it: they may lie
+		// anywhere, and none of them bounds a wait alone.
+		limit := l.now.Add(unknownDeadline)
+		if c.tool, _ = l.set.Lookup(e.Tool); c.tool != nil {
+			limit = l.now.Add(c.tool.Deadline)
+		}
+		c.deadline = earlier(c.deadline, limit)
 		l.byID[c.id] = c
 		l.calls = append(l.calls, c)
 		switch {
@@ -129,9 +135,7 @@ func (l *ledger) recover(entries []Entry) {
 			c.finish.done = true
 		case c.resumable():
 			c.resume, c.start.done = true, true
-			if least := l.now.Add(resumeGrace); c.deadline.Before(least) {
-				c.deadline = least
-			}
+			c.deadline = earlier(later(c.deadline, l.now.Add(resumeGrace)), limit)
 		default:
 			// Its result may have been accepted before it could be written.
 			l.conclude(c, errorResult(restartText(c.name)), UnknownOutcome)

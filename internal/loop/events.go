@@ -42,11 +42,11 @@ func (l *ledger) newCall(e upstream.Event) {
 	if l.draining {
 		return
 	}
-	l.takeCall(e)
+	l.takeCall(e, false)
 }
 
 // takeCall takes a call in unless it is dead already.
-func (l *ledger) takeCall(e upstream.Event) {
+func (l *ledger) takeCall(e upstream.Event, doubted bool) {
 	if l.isKept(e.ID) {
 		return
 	}
@@ -55,7 +55,7 @@ func (l *ledger) takeCall(e upstream.Event) {
 		l.emit(dropped{Report{ID: e.ID, Tool: e.Name, Thread: e.Thread, Outcome: Interrupted}})
 		return
 	}
-	l.receive(e)
+	l.receive(e, doubted)
 }
 
 // complete adds to a recovered call what only its event says.

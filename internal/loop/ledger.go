@@ -25,10 +25,11 @@ type Settings struct {
 	// MaxIdle ends the session's service this long after its turn has ended;
 	// 0: never.
 	MaxIdle time.Duration
-	// Doubted is a time before which a journal that was damaged may have lost
-	// that a call was started; zero: none has. A call of then whose tool is not
-	// idempotent is not run.
-	Doubted time.Time
+	// Doubt says that the journal was damaged, and may have lost that a call was
+	// started: one that the first read of the history finds, without an entry, is
+	// not run where its tool is not idempotent. One that comes live is: it did not
+	// exist before. No clock has a say in it.
+	Doubt bool
 	// Latest is a time that no call's deadline lies behind; zero: there is none.
 	Latest time.Time
 	// Jitter spreads a wait; nil leaves it as it is.

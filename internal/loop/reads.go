@@ -70,6 +70,7 @@ func (l *ledger) unsettledCount() int {
 // read takes in a whole history read. Calls in it are decided on now, when all
 // that may kill or answer them is known.
 func (l *ledger) read(in history) {
+	doubted := l.set.Doubt && l.reading.last.IsZero()
 	l.reading.busy, l.reading.last = false, l.now
 	if in.session != nil && in.session.Over() {
 		l.finishSession(ReasonOver, "session is "+in.session.Status)
@@ -96,15 +97,7 @@ func (l *ledger) read(in history) {
 			return
 		}
 	}
-	found := 0
-	for _, e := range in.events {
-		if _, has := answered[e.ID]; e.Type == upstream.TypeCall && !has && l.oldCall(e) {
-			found++
-		}
-	}
-	if found > 0 {
-		l.emit(notice{text: "open calls found in the history; running them", args: []any{"calls", found}, warn: true})
-	}
+	l.oldCalls(in, answered, doubted)
 	for _, e := range in.events {
 		if e.Type == upstream.TypeIdle || e.Type == upstream.TypeThreadIdle {
 			l.name(e) // the calls it names are known only now
@@ -116,15 +109,28 @@ func (l *ledger) read(in history) {
 	l.settled(in.seq)
 }
 
-// oldCall takes in a call of the history that has no answer there, and reports
-// whether it is to be run.
-func (l *ledger) oldCall(e upstream.Event) bool {
-	if l.byID[e.ID] != nil || l.done.has(e.ID) || l.draining {
-		return false
+// oldCalls takes in the calls of the history that have no answer there.
+func (l *ledger) oldCalls(in history, answered map[string]struct{}, doubted bool) {
+	run, unknown := 0, 0
+	for _, e := range in.events {
+		if _, has := answered[e.ID]; e.Type != upstream.TypeCall || has || l.byID[e.ID] != nil || l.done.has(e.ID) || l.draining {
+			continue
+		}
+		l.takeCall(e, doubted)
+		switch c := l.byID[e.ID]; {
+		case c == nil:
+		case c.state == pending:
+			run++
+		case c.outcome == UnknownOutcome:
+			unknown++
+		}
 	}
-	l.takeCall(e)
-	c := l.byID[e.ID]
-	return c != nil && c.state == pending
+	if run > 0 {
+		l.emit(notice{text: "open calls found in the history; running them", args: []any{"calls", run}, warn: true})
+	}
+	if unknown > 0 {
+		l.emit(notice{text: "open calls found in the history that may have been started before the journal was damaged; not running them", args: []any{"calls", unknown}, warn: true})
+	}
 }
 
 // leftBehind notes the calls that an ended turn has left open.

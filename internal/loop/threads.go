@@ -81,6 +81,13 @@ func (t *threads) gone(thread string) bool {
 	return dead && thread != ""
 }
 
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
 func later(a, b time.Time) time.Time {
 	if b.After(a) {
 		return b
