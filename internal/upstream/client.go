@@ -65,6 +65,7 @@ type Client struct {
 	streams  *http.Client
 	requests *http.Client
 	counts   counts
+	accepted atomic.Int64 // sends
 }
 
 type counts struct{ streams, lists, gets, sends atomic.Int64 }
@@ -217,7 +218,9 @@ func (c *Client) failure(ctx context.Context, op string, res *http.Response, err
 	var apiErr *anthropic.Error
 	if errors.As(err, &apiErr) {
 		body := apiErr.RawJSON()
-		e.Type = gjson.Get(body, "error.type").String()
+		if gjson.Get(body, "type").String() == "error" {
+			e.Type = gjson.Get(body, "error.type").String()
+		}
 		e.Message = shorten(gjson.Get(body, "error.message").String(), maxEventError)
 	}
 	if res.StatusCode/100 == 3 {

@@ -180,14 +180,11 @@ func TestSendIsOneAttempt(t *testing.T) {
 }
 
 func TestBodyThatCannotBeDecoded(t *testing.T) {
-	for _, body := range []string{"", "<h1>hello</h1>", `[1]`, `"x"`, `{"data":[`, `{"data":{}}`, "\x00"} {
+	for _, body := range []string{"", "<h1>hello</h1>", `[1]`, `"x"`, `{"data":[`, `{"data":{}}`, "{}", `{"status":"blocked"}`, "\x00"} {
 		s := newServer(t, answerJSON(body))
 		c := s.client(t, nil)
 		if _, err := c.List(t.Context(), "sesn_1", Query{}, true); err == nil || KindOf(err) != KindUnknown {
 			t.Errorf("list %q: %v, %s", body, err, KindOf(err))
-		}
-		if body == `{"data":{}}` {
-			continue
 		}
 		if err := c.Send(t.Context(), "sesn_1", nil); err == nil || KindOf(err) != KindUnknown {
 			t.Errorf("send %q: %v, %s", body, err, KindOf(err))
@@ -290,5 +287,68 @@ func TestStreamEndsWhenItIsSilent(t *testing.T) {
 	}
 	if _, err := st.Next(); !errors.Is(err, ErrSilent) {
 		t.Errorf("error %v", err)
+	}
+}
+
+// An answer that does not carry the API's own error says nothing about what was
+// asked; its form is {"type":"error","error":{"type":…}}.
+func TestOnlyTheAPIsOwnErrorCounts(t *testing.T) {
+	own := `{"type":"error","error":{"type":"invalid_request_error","message":"no"}}`
+	for _, c := range []struct {
+		status     int
+		body       string
+		send, read Kind
+	}{
+		{400, own, KindRefused, KindRefused},
+		{403, `{"type":"error","error":{"type":"permission_error","message":"no"}}`, KindForbidden, KindForbidden},
+		{400, "<html>", KindUnknown, KindUnknown},
+		{403, "<html>", KindUnknown, KindUnknown},
+		{403, `{"error":{"type":"permission_error","message":"blocked"}}`, KindUnknown, KindUnknown},
+		{403, `{"error":"blocked"}`, KindUnknown, KindUnknown},
+		{400, `{"type":"error"}`, KindUnknown, KindUnknown},
+		{405, "", KindUnknown, KindUnknown},
+		{404, "<html>", KindUnknown, KindUnknown},
+		{413, "<html>", KindUnknown, KindUnknown},
+		{501, "<html>", KindUnknown, KindUnknown},
+	} {
+		s := newServer(t, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(c.status)
+			io.WriteString(w, c.body)
+		})
+		client := s.client(t, nil)
+		if err := client.Send(t.Context(), "sesn_1", nil); KindOf(err) != c.send {
+			t.Errorf("send: %d %s: %v is %s, want %s", c.status, c.body, err, KindOf(err), c.send)
+		}
+		if _, err := client.Get(t.Context(), "sesn_1", true); KindOf(err) != c.read {
+			t.Errorf("get: %d %s: %v is %s, want %s", c.status, c.body, err, KindOf(err), c.read)
+		}
+	}
+}
+
+// A redirect is not followed by any request: that would carry the credential, and
+// the results, to another host.
+func TestRedirectsAreNotFollowed(t *testing.T) {
+	for _, status := range []int{301, 302, 303, 307, 308} {
+		elsewhere := newServer(t, answerJSON(`{"data":[],"status":"idle"}`))
+		s := newServer(t, func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, elsewhere.URL+r.URL.Path, status)
+		})
+		c := s.client(t, nil)
+		for name, do := range map[string]func() error{
+			"send": func() error {
+				return c.Send(t.Context(), "sesn_1", []Answer{{CallID: "sevt_1", Content: []byte("[]")}})
+			},
+			"list":   func() error { _, err := c.List(t.Context(), "sesn_1", Query{}, true); return err },
+			"get":    func() error { _, err := c.Get(t.Context(), "sesn_1", true); return err },
+			"stream": func() error { _, err := c.Stream(t.Context(), "sesn_1", time.Minute, true); return err },
+		} {
+			if err := do(); err == nil || KindOf(err) != KindUnknown || !strings.Contains(err.Error(), "redirects are not followed") {
+				t.Errorf("%s, %d: %v, %s", name, status, err, KindOf(err))
+			}
+		}
+		if n := len(elsewhere.headers); n != 0 {
+			t.Errorf("%d: %d requests reached the other host", status, n)
+		}
 	}
 }

@@ -14,18 +14,19 @@ type Kind int
 // The kinds of errors. The zero value is KindUnknown, the careful reading.
 const (
 	// KindUnknown: the API may or may not have acted (timeout, reset, 5xx, an
-	// answer that can't be decoded). A read is simply tried again; a send is
-	// settled first.
+	// answer that can't be decoded or does not carry the API's own error, such as
+	// a proxy's page). A read is simply tried again; a send is settled first.
 	KindUnknown Kind = iota
 	// KindRetry: the API surely did not act, and may do so later (429, 409, a
-	// connection that was not made, a 404 that is not the API's own).
+	// connection that was not made, a 404 of another type than not_found_error).
 	KindRetry
-	// KindRefused: the API refused what was asked, for good (400, 412, 413,
-	// 422, 431, 501, a redirect).
+	// KindRefused: the API itself refused what was asked, for good (400, 412,
+	// 413, 422, 431, 501).
 	KindRefused
 	// KindCredential: the credential is not accepted (401).
 	KindCredential
-	// KindForbidden: the credential may not use this session (402, 403).
+	// KindForbidden: the API itself says that the credential may not use this
+	// session (402, 403).
 	KindForbidden
 	// KindGone: the session does not exist any more (404 or 410 with the API's
 	// own not_found_error).
@@ -43,9 +44,10 @@ type Error struct {
 	Op string
 	// Status is the HTTP status, 0 where no response came.
 	Status int
-	// Type is the API's own error type, such as not_found_error, or empty.
+	// Type is the API's own error type, such as not_found_error. It is empty where
+	// the response does not carry the API's own error.
 	Type string
-	// Message is the API's own message, shortened, or empty.
+	// Message is the message of the error, shortened, or empty.
 	Message string
 	// RetryAfter is the least wait that the API asks for, or 0.
 	RetryAfter time.Duration
@@ -87,6 +89,13 @@ func KindOf(err error) Kind {
 	return KindUnknown
 }
 
+// Overloaded reports whether err is the API's own word that it has too much to
+// do, which has nothing to do with what was asked.
+func Overloaded(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Type == "overloaded_error"
+}
+
 // RetryAfter returns the least wait that the API asked for with err, or 0.
 func RetryAfter(err error) time.Duration {
 	var e *Error
@@ -96,27 +105,33 @@ func RetryAfter(err error) time.Duration {
 	return 0
 }
 
-// kindOf classifies a response by its status and the API's error type.
+// kindOf classifies a response by its status and the API's error type, which is
+// empty where the response does not carry the API's own error: then somebody else
+// answered, and whether the API has acted is not known.
 func kindOf(status int, errorType string) Kind {
-	switch status {
-	case http.StatusUnauthorized:
+	switch {
+	case status == http.StatusUnauthorized:
 		return KindCredential
+	case status == http.StatusTooManyRequests:
+		return KindRetry
+	case errorType == "" || status < 300 || status == http.StatusRequestTimeout || status == 499:
+		return KindUnknown
+	}
+	switch status {
 	case http.StatusPaymentRequired, http.StatusForbidden:
 		return KindForbidden
 	case http.StatusNotFound, http.StatusGone:
 		if errorType == "not_found_error" {
 			return KindGone
 		}
-		// A wrong base path or a proxy: it may come right.
+		// A wrong base path: it may come right.
 		return KindRetry
-	case http.StatusConflict, http.StatusTooManyRequests:
+	case http.StatusConflict:
 		return KindRetry
-	case http.StatusRequestTimeout, 499:
-		return KindUnknown
 	case http.StatusNotImplemented:
 		return KindRefused
 	}
-	if status >= 300 && status < 500 {
+	if status < 500 {
 		return KindRefused
 	}
 	return KindUnknown

@@ -13,19 +13,23 @@ func TestKindOfStatus(t *testing.T) {
 		typ    string
 		want   Kind
 	}{
-		{301, "", KindRefused}, {304, "", KindRefused}, {307, "", KindRefused},
-		{400, "invalid_request_error", KindRefused}, {400, "not_found_error", KindRefused},
+		{301, "", KindUnknown}, {302, "", KindUnknown}, {304, "", KindUnknown}, {307, "", KindUnknown},
+		{400, "invalid_request_error", KindRefused}, {400, "not_found_error", KindRefused}, {400, "", KindUnknown},
 		{401, "", KindCredential}, {401, "authentication_error", KindCredential},
-		{402, "", KindForbidden}, {403, "permission_error", KindForbidden},
-		{404, "not_found_error", KindGone}, {404, "", KindRetry}, {404, "invalid_request_error", KindRetry},
-		{410, "not_found_error", KindGone}, {410, "", KindRetry},
-		{408, "", KindUnknown}, {499, "", KindUnknown},
-		{409, "", KindRetry}, {429, "rate_limit_error", KindRetry},
-		{405, "", KindRefused}, {412, "", KindRefused}, {413, "request_too_large", KindRefused},
-		{422, "", KindRefused}, {431, "", KindRefused}, {418, "", KindRefused},
-		{500, "api_error", KindUnknown}, {501, "", KindRefused}, {502, "", KindUnknown},
+		{402, "billing_error", KindForbidden}, {402, "", KindUnknown},
+		{403, "permission_error", KindForbidden}, {403, "", KindUnknown},
+		{404, "not_found_error", KindGone}, {404, "", KindUnknown}, {404, "invalid_request_error", KindRetry},
+		{410, "not_found_error", KindGone}, {410, "", KindUnknown},
+		{408, "", KindUnknown}, {408, "timeout_error", KindUnknown}, {499, "", KindUnknown},
+		{409, "invalid_request_error", KindRetry}, {409, "", KindUnknown},
+		{429, "rate_limit_error", KindRetry}, {429, "", KindRetry},
+		{405, "", KindUnknown}, {406, "", KindUnknown}, {412, "", KindUnknown},
+		{412, "invalid_request_error", KindRefused}, {413, "request_too_large", KindRefused}, {413, "", KindUnknown},
+		{422, "invalid_request_error", KindRefused}, {422, "", KindUnknown}, {431, "", KindUnknown},
+		{431, "invalid_request_error", KindRefused}, {418, "", KindUnknown}, {451, "", KindUnknown},
+		{500, "api_error", KindUnknown}, {501, "api_error", KindRefused}, {501, "", KindUnknown}, {502, "", KindUnknown},
 		{503, "", KindUnknown}, {504, "", KindUnknown}, {529, "overloaded_error", KindUnknown},
-		{201, "", KindUnknown}, {0, "", KindUnknown},
+		{200, "api_error", KindUnknown}, {201, "", KindUnknown}, {0, "", KindUnknown},
 	} {
 		if got := kindOf(c.status, c.typ); got != c.want {
 			t.Errorf("%d %s: %s, want %s", c.status, c.typ, got, c.want)

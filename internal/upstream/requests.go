@@ -58,8 +58,8 @@ func (c *Client) List(ctx context.Context, session string, q Query, urgent bool)
 	}
 	p := Page{Next: gjson.GetBytes(body, "next_page").String()}
 	data := gjson.GetBytes(body, "data")
-	if data.Exists() && !data.IsArray() {
-		return Page{}, &Error{Op: "list", Status: http.StatusOK, Err: errors.New("its data is not an array")}
+	if !data.IsArray() {
+		return Page{}, &Error{Op: "list", Status: http.StatusOK, Err: errNoData}
 	}
 	data.ForEach(func(_, v gjson.Result) bool {
 		p.Events = append(p.Events, decode([]byte(v.Raw)))
@@ -148,9 +148,23 @@ func (c *Client) Send(ctx context.Context, session string, answers []Answer) err
 	if err != nil {
 		return err
 	}
-	_, err = readAll(ctx, "send", res, maxBody)
-	return err
+	body, err := readAll(ctx, "send", res, maxBody)
+	if err != nil {
+		return err
+	}
+	if !gjson.GetBytes(body, "data").IsArray() {
+		return &Error{Op: "send", Status: res.StatusCode, Err: errNoData}
+	}
+	c.accepted.Add(1)
+	return nil
 }
+
+// Accepted is how many sends of all sessions the API has accepted so far.
+func (c *Client) Accepted() int64 { return c.accepted.Load() }
+
+// errNoData is a JSON object that is not what the API answers with: somebody
+// else's.
+var errNoData = errors.New("its data is not an array")
 
 // encode writes the body of a send. Contents are JSON already, and go out as
 // they are.
