@@ -89,7 +89,16 @@ type call struct {
 	settleAt  time.Time // until then an echo on the stream may settle it
 	settleSeq int       // the read that settles it; 0: not asked for yet
 	group     int       // calls whose batch was refused are sent apart from the others
-	replaced  bool      // result is the short error in the place of a refused one
+	tries     int       // sends of it in its group without a word of the API
+	silent    bool      // there was such a send
+	passed    int64     // how many sends the API had accepted then, of all sessions
+	replaced  bool      // result is the short error in the place of one that the journal does not take
+	instead   bool      // result is the short error in the place of original, which the journal keeps
+	refused   bool      // because the API itself refused original; else a proxy may be the reason
+	probed    bool      // a short error fared no better than original with a proxy
+	why       string    // the words of the refusal
+	passes    int       // how many batches of this session were accepted before result was replaced
+	intended  Outcome   // with original
 	original  tools.Result
 	setAside  string // why original is set aside for good; empty: it is not
 }
@@ -130,6 +139,9 @@ func (c *call) entry(session, owner string) Entry {
 		Session: session, Call: c.id, Tool: c.name, Thread: c.thread, Owner: owner,
 		Received: c.received, Deadline: c.deadline, Revision: c.revision,
 		Finished: c.state == finished, Result: c.result, Outcome: c.outcome,
+	}
+	if c.instead {
+		e.Result, e.Outcome = c.original, c.intended
 	}
 	if c.setAside != "" {
 		e.Finished, e.Result, e.Outcome, e.Quarantined = true, c.original, Quarantined, c.setAside

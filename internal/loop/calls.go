@@ -301,7 +301,7 @@ func (l *ledger) wrote(in finishDone) {
 	}
 	var large *TooLargeError
 	if errors.As(in.err, &large) && c.state == finished && !c.replaced {
-		c.replaced = true
+		c.replaced, c.instead = true, false
 		l.conclude(c, errorResult(tooLargeText(c.name, large)), Failed)
 		c.original = c.result // the whole one fits nowhere
 		return

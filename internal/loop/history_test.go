@@ -270,3 +270,64 @@ func TestPanicOfTheSessionLeavesNothingBehind(t *testing.T) {
 		}
 	})
 }
+
+// While an older call of ours is open, the read goes on behind an ended turn; what
+// that turn has left open is not run all the same.
+func TestReadBehindAnEndedTurnTakesNoCalls(t *testing.T) {
+	var ours, left string
+	before := func(o *options) {
+		o.lateStart = true
+		o.before = func(r *rig) {
+			ours = r.session.CallTool("a", `{"n":1}`)
+			left = r.session.CallTool("a", `{"n":2}`)
+			r.session.EndTurn()
+			if _, err := r.journal.Start(t.Context(), Entry{Session: sessionID, Call: ours, Tool: "a", Owner: "before"}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	scenario(t, before, func(t *testing.T, r *rig) {
+		n := r.counted("a")
+		r.start()
+		after(time.Minute)
+		r.ran(n, 0)
+		r.unanswered(left)
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if got := r.reports[left]; len(got) != 0 {
+			t.Errorf("reported %+v", got)
+		}
+	})
+}
+
+// The same of the reader alone: newest first, it hands on no call that lies behind
+// an ended turn but those it was asked for.
+func TestReaderHandsOnNoCallBehindAnEndedTurn(t *testing.T) {
+	rd := newReader([]string{"ours"})
+	page := upstream.Page{Next: "more", Events: []upstream.Event{
+		{Type: upstream.TypeCall, ID: "new"},
+		{Type: upstream.TypeIdle, StopReason: "end_turn"},
+		{Type: upstream.TypeCall, ID: "left"},
+		{Type: upstream.TypeResult, CallID: "left too"},
+	}}
+	if rd.take(page) {
+		t.Fatal("it ends before the open call was seen")
+	}
+	page = upstream.Page{Next: "more", Events: []upstream.Event{
+		{Type: upstream.TypeCall, ID: "left too"},
+		{Type: upstream.TypeCall, ID: "ours"},
+		{Type: upstream.TypeCall, ID: "older"},
+	}}
+	if !rd.take(page) {
+		t.Fatal("it goes on behind the open call")
+	}
+	var got []string
+	for _, e := range rd.events {
+		if e.Type == upstream.TypeCall {
+			got = append(got, e.ID)
+		}
+	}
+	if strings.Join(got, " ") != "new ours" {
+		t.Errorf("it hands on %q", got)
+	}
+}

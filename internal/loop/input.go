@@ -67,7 +67,10 @@ type (
 		err error
 	}
 	// sent: the send under way has ended.
-	sent struct{ err error }
+	sent struct {
+		err    error
+		passed int64 // how many sends the API has accepted so far, of all sessions
+	}
 	// reloaded: the set of tools has changed.
 	reloaded struct{}
 	// drain: no new calls; finish what runs.

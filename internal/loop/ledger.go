@@ -140,7 +140,7 @@ func (l *ledger) take(in Input) {
 	case forgotten:
 		l.forgotten(in)
 	case sent:
-		l.sent(in.err)
+		l.sent(in)
 	case reloaded:
 		l.reload()
 	case drain:

@@ -20,5 +20,13 @@ func (s *Session) sendBatch(answers []upstream.Answer) {
 	})
 	defer stop()
 	err := s.send(ctx, answers)
-	s.post(sent{err})
+	s.post(sent{err: err, passed: s.accepted()})
+}
+
+// accepted is how many sends the API has accepted, of all sessions.
+func (s *Session) accepted() int64 {
+	if s.cfg.Client == nil {
+		return 0 // a call of no session
+	}
+	return s.cfg.Client.Accepted()
 }

@@ -1,12 +1,9 @@
 package loop
 
 import (
-	"cmp"
-	"errors"
 	"slices"
 	"time"
 
-	"toolhand/internal/tools"
 	"toolhand/internal/upstream"
 )
 
@@ -26,8 +23,6 @@ const (
 	sendLogEvery = 10
 	// forbiddenWait is how long a session waits whose requests are forbidden.
 	forbiddenWait = time.Minute
-	// keptBodies is of how many results that were set aside the body is kept.
-	keptBodies = 16
 	// answerOverhead is what a result takes in a batch besides its content.
 	answerOverhead = 256
 )
@@ -40,15 +35,10 @@ type sending struct {
 	settling time.Time // until then a send waits for the fate of the last one
 	groups   int       // the last number given to a group
 	refusals []refusal
-}
-
-// refusal is a batch that the API refused, until fresh history says what is left
-// of it.
-type refusal struct {
-	seq   int // the read to wait for
-	calls []*call
-	size  int // how many results the batch held
-	why   string
+	passes   int    // how many batches the API has accepted
+	warned   bool   // that sends fail was said of what is still to be sent
+	whole    string // why the API refuses whatever is sent, while wholes is above 0
+	wholes   int    // refusals of that kind in a row
 }
 
 func (s *sending) busy() bool { return len(s.batch) > 0 }
@@ -60,8 +50,8 @@ func (s *sending) hold(until time.Time) { s.at = later(s.at, until) }
 // recover forgets the failures in a row where nothing is left of what they
 // concerned: the next turn goes in one send again.
 func (s *sending) recover(calls []*call) {
-	if s.fails > 0 && !s.busy() && !slices.ContainsFunc(calls, func(c *call) bool { return c.state == finished }) {
-		s.fails = 0
+	if (s.fails > 0 || s.warned) && !s.busy() && !slices.ContainsFunc(calls, func(c *call) bool { return c.state == finished }) {
+		s.fails, s.warned = 0, false
 	}
 }
 
@@ -202,13 +192,15 @@ func (l *ledger) sendWake() time.Time {
 }
 
 // sent takes in the outcome of the send under way.
-func (l *ledger) sent(err error) {
+func (l *ledger) sent(in sent) {
+	err := in.err
 	batch := l.sending.batch
 	l.sending.batch = nil
 	size := len(batch)
 	batch = slices.DeleteFunc(batch, func(c *call) bool { return c.state != finished })
 	if err == nil {
-		l.sending.fails, l.sending.at = 0, time.Time{}
+		l.sending.fails, l.sending.at, l.sending.wholes = 0, time.Time{}, 0
+		l.sending.passes++
 		for _, c := range batch {
 			l.accept(c)
 		}
@@ -220,141 +212,39 @@ func (l *ledger) sent(err error) {
 	case upstream.KindRefused:
 		l.refused(batch, size, err)
 	case upstream.KindForbidden:
-		l.fail(err)
-		l.sending.hold(l.now.Add(forbiddenWait))
+		l.fail(err, forbiddenWait)
 	case upstream.KindCredential:
 		// The client lets nobody through until it works, and has said so.
 		l.sending.hold(l.now.Add(sendBackoffMin))
 	case upstream.KindUnknown:
-		l.fail(err)
+		l.fail(err, echoWait)
 		for _, c := range batch {
 			c.unsettled, c.settleSeq, c.settleAt = true, 0, l.now.Add(echoWait)
 			c.doubt = true
 		}
 		l.sending.settling = l.now.Add(echoWait + settleWait)
+		l.unheard(batch, size, in)
 	default:
-		l.fail(err)
+		l.fail(err, 0)
 	}
 }
 
 // fail makes the next send wait: longer each time, and no shorter than the API
-// asks for.
-func (l *ledger) fail(err error) {
-	wait := sendBackoffMin << min(l.sending.fails, 10)
-	wait = max(l.set.Jitter(min(wait, sendBackoffMax)), upstream.RetryAfter(err))
+// asks for, or than least.
+func (l *ledger) fail(err error, least time.Duration) {
+	wait := min(sendBackoffMin<<min(l.sending.fails, 10), sendBackoffMax)
 	l.sending.fails++
-	l.sending.at = l.now.Add(wait)
-	if l.sending.fails > 1 && l.sending.fails%sendLogEvery != 0 {
+	l.sending.hold(l.now.Add(max(l.set.Jitter(wait), upstream.RetryAfter(err), least)))
+	if l.sending.warned && l.sending.fails%sendLogEvery != 0 {
 		return // it was said
 	}
-	l.emit(notice{text: "send failed; trying again", args: []any{"error", err.Error(), "wait", wait.String(), "fails", l.sending.fails}})
+	l.complain("send failed; trying again", "error", err.Error(), "fails", l.sending.fails)
 }
 
-// refused sets a batch aside until fresh history says what is left of it.
-// size is how many results it held: those that ended while it was under way may
-// be why it was refused.
-func (l *ledger) refused(batch []*call, size int, err error) {
-	if len(batch) == 0 {
-		return
-	}
-	why := reasonOf(err)
-	l.emit(notice{text: "the API refused a batch; looking at the history", args: []any{"error", err.Error(), "results", len(batch)}})
-	seq := l.wantRead(true)
-	for _, c := range batch {
-		c.unsettled, c.settleSeq, c.settleAt = true, seq, l.now
-	}
-	l.sending.refusals = append(l.sending.refusals, refusal{seq: seq, calls: batch, size: size, why: why})
-}
-
-// judge decides what becomes of refused batches whose history is known now:
-// without those that are dead it is tried again whole; else it is halved, until
-// the bad result stands alone.
-func (l *ledger) judge(seq int) {
-	kept := l.sending.refusals[:0]
-	for _, r := range l.sending.refusals {
-		if r.seq > seq {
-			kept = append(kept, r)
-			continue
-		}
-		for _, c := range r.calls {
-			if c.state == finished && c.behind {
-				l.drop(c, Over, errOver)
-			}
-		}
-		left := slices.DeleteFunc(slices.Clone(r.calls), func(c *call) bool { return c.state != finished })
-		switch {
-		case len(left) == 0:
-		case len(left) < r.size:
-			l.regroup(left)
-		case len(left) == 1:
-			l.condemn(left[0], r.why)
-		default:
-			l.regroup(left[:len(left)/2])
-			l.regroup(left[len(left)/2:])
-		}
-	}
-	l.sending.refusals = kept
-}
-
-func (l *ledger) regroup(calls []*call) {
-	l.sending.groups++
-	for _, c := range calls {
-		c.group = l.sending.groups
-	}
-}
-
-// condemn replaces a result that the API refuses on its own by a short error,
-// once; the second time it is set aside.
-func (l *ledger) condemn(c *call, why string) {
-	l.sending.groups++
-	if !c.replaced {
-		c.replaced, c.original = true, c.result
-		l.conclude(c, errorResult(refusedText(c.name, why)), Failed)
-		c.group = l.sending.groups
-		return
-	}
-	r := c.report(l.now, Quarantined)
-	r.Result, r.Bytes = c.original, len(c.original.Content)
-	l.emit(quarantine{report: r, why: why})
-	l.setAside(c, why)
-}
-
-// setAside keeps a call that can't be answered: it stays in the journal as such,
-// and is never run or sent again.
-func (l *ledger) setAside(c *call, why string) {
-	c.setAside = cmp.Or(why, "refused")
-	c.rewrite = c.finish.inFlight
-	c.finish = op{inFlight: c.finish.inFlight}
-	l.close(c)
-	l.keep(c)
-}
-
-func (l *ledger) keep(c *call) {
-	l.kept = append(l.kept, Kept{ID: c.id, Tool: c.name, At: l.now, Bytes: len(c.original.Content), Result: c.original})
-	if old := len(l.kept) - 1 - keptBodies; old >= 0 {
-		l.kept[old].Result = tools.Result{}
-	}
-}
-
-// Kept is a result that the API refused for good, and that is kept for people.
-type Kept struct {
-	ID     string
-	Tool   string
-	At     time.Time
-	Bytes  int
-	Result tools.Result // dropped of all but the last few
-}
-
-// isKept reports whether a call's result was set aside. The set of ended calls
-// forgets in time; this one must not, or the call would run again.
-func (l *ledger) isKept(id string) bool {
-	return slices.ContainsFunc(l.kept, func(k Kept) bool { return k.ID == id })
-}
-
-func reasonOf(err error) string {
-	var e *upstream.Error
-	if errors.As(err, &e) {
-		return e.Message
-	}
-	return ""
+// complain says how long sends wait now and why: as a warning the first time, until
+// all is sent.
+func (l *ledger) complain(text string, args ...any) {
+	args = append(args, "wait", l.sending.at.Sub(l.now).String())
+	l.emit(notice{text: text, args: args, warn: !l.sending.warned})
+	l.sending.warned = true
 }

@@ -78,6 +78,7 @@ type transcript struct {
 	held       map[string]bool
 	seq        int
 	todo       []Input
+	passed     int64 // sends accepted, of all sessions
 	out        []string
 	tools      map[string]*registry.Tool
 }
@@ -98,6 +99,14 @@ func (p *transcript) reset(set Settings) {
 	set.Session, set.Owner, set.Linger = "s", "w", 250*time.Millisecond
 	set.Lookup = func(name string) (*registry.Tool, bool) { t, ok := p.tools[name]; return t, ok }
 	p.ledger = newLedger(set)
+}
+
+// sentInput is the end of a send, of which no other session makes one.
+func (p *transcript) sentInput(err error) Input {
+	if err == nil {
+		p.passed++
+	}
+	return sent{err: err, passed: p.passed}
 }
 
 // line plays one line of a transcript.
@@ -242,7 +251,7 @@ func (p *transcript) input(verb string, args []string) (Input, error) {
 	case "finished":
 		return finishDone{id: arg(0), revision: 2, err: failureOf(arg(1))}, nil
 	case "sent":
-		return sent{failureOf(arg(0))}, nil
+		return p.sentInput(failureOf(arg(0))), nil
 	case "recovered":
 		e := Entry{Session: "s", Call: arg(1), Tool: arg(2), Received: p.now, Deadline: p.now.Add(time.Minute), Revision: 7}
 		if arg(0) == "quarantined" {

@@ -3,6 +3,7 @@ package loop
 import (
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"toolhand/internal/tools"
@@ -85,6 +86,9 @@ func (w *world) agentCalls() {
 	w.newEvent(e, w.choose(8) != 7)
 	if w.choose(12) == 11 {
 		w.poison[w.log[len(w.log)-1].ID] = 1 + w.choose(9)
+	}
+	if w.choose(12) == 11 {
+		w.firewall[w.log[len(w.log)-1].ID] = true
 	}
 	w.waiting = false
 }
@@ -248,7 +252,7 @@ func (w *world) endFinish(e Entry, how int) {
 	if old, there := w.journal[e.Call]; there && old.Revision != e.Revision && old.Owner != e.Owner {
 		w.problem("the fence of %s is %d, and its finish has %d", e.Call, old.Revision, e.Revision)
 	}
-	if old, there := w.journal[e.Call]; there && old.Finished && string(old.Result.Content) != string(e.Result.Content) && w.poison[e.Call] == 0 {
+	if old, there := w.journal[e.Call]; there && old.Finished && string(old.Result.Content) != string(e.Result.Content) {
 		w.problem("invariant 3: the journal's result of %s is replaced", e.Call)
 	}
 	rev := w.put(e)
@@ -285,6 +289,11 @@ func (w *world) endSend(choose func(int) int) {
 	}
 	batch := w.sends[0]
 	w.sends = nil
+	if w.blocked(batch) {
+		w.passed++ // of another session
+		w.unknown(batch)
+		return
+	}
 	switch choose(8) {
 	case 4: // lost on the way
 		w.unknown(batch)
@@ -294,11 +303,12 @@ func (w *world) endSend(choose func(int) int) {
 		w.unknown(batch)
 		return
 	case 6, 7:
-		w.step(sent{upstream.NewError("send", 429, "rate_limit_error")})
+		w.step(sent{err: upstream.NewError("send", 429, "rate_limit_error")})
 		return
 	}
 	if w.accept(batch) {
-		w.step(sent{})
+		w.passed++
+		w.step(sent{passed: w.passed})
 		return
 	}
 	// What is poisoned alone is refused a number of times.
@@ -308,7 +318,13 @@ func (w *world) endSend(choose func(int) int) {
 			w.poison[batch[0].CallID] = -1 // was poisoned once
 		}
 	}
-	w.step(sent{upstream.NewError("send", 400, "invalid_request_error")})
+	// The words are about the one that is named.
+	refusal := upstream.NewError("send", 400, "invalid_request_error")
+	refusal.Message = "can't be processed"
+	if len(batch) == 1 {
+		refusal.Message = batch[0].CallID + " can't be processed"
+	}
+	w.step(sent{err: refusal})
 }
 
 func (w *world) unknown(batch []upstream.Answer) {
@@ -316,8 +332,17 @@ func (w *world) unknown(batch []upstream.Answer) {
 		if c := w.ledger.byID[a.CallID]; c != nil && c.state == finished {
 			w.doubt[a.CallID] = true
 		}
+		w.silent[a.CallID]++
 	}
-	w.step(sent{errors.New("reset")})
+	w.passed += int64(w.choose(2)) // other sessions' sends may pass meanwhile
+	w.step(sent{err: errors.New("reset"), passed: w.passed})
+}
+
+// blocked reports whether a proxy refuses a batch for the content of a result.
+func (w *world) blocked(batch []upstream.Answer) bool {
+	return slices.ContainsFunc(batch, func(a upstream.Answer) bool {
+		return w.firewall[a.CallID] && strings.Contains(string(a.Content), "result of "+a.CallID)
+	})
 }
 
 // crash ends this life at once. What was under way is done or not.

@@ -1,0 +1,242 @@
+package loop
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"toolhand/internal/tools"
+	"toolhand/internal/upstream"
+)
+
+const (
+	// splitTries is how often a batch is sent that nobody answers in the API's
+	// name, before it is halved.
+	splitTries = 3
+	// loneTries is how often a result is sent alone like that, before its content
+	// is thought to be the reason, provided that others pass.
+	loneTries = 5
+	// The waits between sends while the API refuses whatever is sent.
+	wholeWaitMin = time.Minute
+	wholeWaitMax = 5 * time.Minute
+	// keptBodies is of how many results that were set aside the body is kept.
+	keptBodies = 16
+)
+
+// refusal is a batch that the API refused, until fresh history says what is left
+// of it.
+type refusal struct {
+	seq   int // the read to wait for
+	calls []*call
+	size  int // how many results the batch held
+	why   string
+}
+
+// refused sets a batch aside until fresh history says what is left of it.
+// size is how many results it held: those that ended while it was under way may
+// be why it was refused.
+func (l *ledger) refused(batch []*call, size int, err error) {
+	if len(batch) == 0 {
+		return
+	}
+	why := reasonOf(err)
+	l.emit(notice{text: "the API refused a batch; looking at the history", args: []any{"error", err.Error(), "results", len(batch)}})
+	seq := l.wantRead(true)
+	for _, c := range batch {
+		c.unsettled, c.settleSeq, c.settleAt = true, seq, l.now
+	}
+	l.sending.refusals = append(l.sending.refusals, refusal{seq: seq, calls: batch, size: size, why: why})
+}
+
+// judge decides what becomes of refused batches whose history is known now:
+// without those that are dead it is tried again whole; else it is halved, until
+// the bad result stands alone.
+func (l *ledger) judge(seq int) {
+	refusals := l.sending.refusals
+	l.sending.refusals = nil
+	for _, r := range refusals {
+		if r.seq > seq {
+			l.sending.refusals = append(l.sending.refusals, r)
+			continue
+		}
+		for _, c := range r.calls {
+			if c.state == finished && c.behind {
+				l.drop(c, Over, errOver)
+			}
+		}
+		left := slices.DeleteFunc(slices.Clone(r.calls), func(c *call) bool { return c.state != finished })
+		if l.sending.wholes > 0 && r.why != l.sending.whole {
+			l.sending.wholes = 0 // it is about something else now
+		}
+		switch {
+		case len(left) == 0:
+		case l.sending.wholes > 0:
+			l.holdAll(r.why)
+		case len(left) < r.size:
+			l.regroup(left)
+		case len(left) == 1:
+			l.condemn(left[0], r.why)
+		default:
+			l.halve(left)
+		}
+	}
+}
+
+func (l *ledger) regroup(calls []*call) {
+	l.sending.groups++
+	for _, c := range calls {
+		c.group = l.sending.groups
+	}
+}
+
+func (l *ledger) halve(calls []*call) {
+	l.regroup(calls[:len(calls)/2])
+	l.regroup(calls[len(calls)/2:])
+	for _, c := range calls {
+		c.tries = 0
+	}
+}
+
+// unheard takes in a failure of which the API itself said nothing: a proxy's page,
+// a reset, a timeout. It may be the content of one of the results, which must not
+// hold up the others; so the batch is halved in time. size is how many results it
+// held.
+func (l *ledger) unheard(batch []*call, size int, in sent) {
+	if len(batch) == 0 || upstream.Overloaded(in.err) {
+		return
+	}
+	tries := 0
+	for _, c := range batch {
+		if !c.silent {
+			c.silent, c.passed = true, in.passed
+		}
+		c.tries++
+		tries = max(tries, c.tries)
+	}
+	switch {
+	case size == 1:
+		l.unheardAlone(batch[0], in)
+	case len(batch) > 1 && tries >= splitTries:
+		l.halve(batch)
+	case batch[0].group != 0:
+		l.regroup(batch) // the other half is next
+	}
+}
+
+// unheardAlone takes in that a result failed alone. Where others pass meanwhile it
+// is its content, and a short error is tried in its place. Where that fares no
+// better it was not the content, and the result stands again.
+func (l *ledger) unheardAlone(c *call, in sent) {
+	l.regroup([]*call{c}) // the others go first
+	if c.tries < loneTries {
+		return
+	}
+	switch {
+	case c.instead && !c.refused:
+		l.restore(c)
+		c.probed = true
+	case !c.instead && !c.probed && in.passed > c.passed:
+		l.emit(notice{text: "others get through and this result does not: a short error is sent in its place",
+			args: []any{"tool", c.name, "call", c.id, "error", in.err.Error()}})
+		l.replace(c, fmt.Sprintf("something between the worker and the API did not let it through (%s)", in.err))
+	}
+}
+
+// replace puts a short error in the place of a result. The journal keeps the
+// result, until the API has accepted one of them.
+func (l *ledger) replace(c *call, why string) {
+	c.instead, c.original, c.intended = true, c.result, c.outcome
+	c.result, c.outcome = errorResult(refusedText(c.name, why)), Failed
+	c.tries, c.passes = 0, l.sending.passes
+	l.regroup([]*call{c})
+}
+
+// restore takes the short error back.
+func (l *ledger) restore(c *call) {
+	c.result, c.outcome = c.original, c.intended
+	c.instead, c.refused, c.tries = false, false, 0
+}
+
+// condemn replaces a result that the API refuses on its own by a short error,
+// once; the second time it is set aside. But where that is refused with the same
+// words, and nothing was accepted meanwhile, the result is not the reason.
+func (l *ledger) condemn(c *call, why string) {
+	switch {
+	case !c.instead:
+		l.replace(c, why)
+		c.refused, c.why = true, why
+	case !c.refused: // a proxy was the reason so far
+		c.refused, c.why, c.passes = true, why, l.sending.passes
+		l.regroup([]*call{c})
+	case c.why == why && c.passes == l.sending.passes && !strings.Contains(why, c.id):
+		l.holdAll(why)
+	default:
+		r := c.report(l.now, Quarantined)
+		r.Result, r.Bytes = c.original, len(c.original.Content)
+		l.emit(quarantine{report: r, why: why})
+		l.setAside(c, why)
+	}
+}
+
+// holdAll makes all results wait, each as its tool gave it, because the API refuses
+// whatever is sent.
+func (l *ledger) holdAll(why string) {
+	for _, c := range l.calls {
+		if c.state != finished {
+			continue
+		}
+		if c.instead && c.refused && c.why == why {
+			l.restore(c)
+		}
+		c.group = 0
+	}
+	wait := min(wholeWaitMin<<min(l.sending.wholes, 10), wholeWaitMax)
+	l.sending.whole, l.sending.wholes = why, l.sending.wholes+1
+	l.sending.hold(l.now.Add(l.set.Jitter(wait)))
+	if !l.sending.warned || l.sending.wholes%sendLogEvery == 1 {
+		l.complain("the API refuses whatever is sent; results are kept, and tried again", "error", why)
+	}
+}
+
+// setAside keeps a call that can't be answered: it stays in the journal as such,
+// and is never run or sent again.
+func (l *ledger) setAside(c *call, why string) {
+	c.setAside = cmp.Or(why, "refused")
+	c.rewrite = c.finish.inFlight
+	c.finish = op{inFlight: c.finish.inFlight}
+	l.close(c)
+	l.keep(c)
+}
+
+func (l *ledger) keep(c *call) {
+	l.kept = append(l.kept, Kept{ID: c.id, Tool: c.name, At: l.now, Bytes: len(c.original.Content), Result: c.original})
+	if old := len(l.kept) - 1 - keptBodies; old >= 0 {
+		l.kept[old].Result = tools.Result{}
+	}
+}
+
+// Kept is a result that the API refused for good, and that is kept for people.
+type Kept struct {
+	ID     string
+	Tool   string
+	At     time.Time
+	Bytes  int
+	Result tools.Result // dropped of all but the last few
+}
+
+// isKept reports whether a call's result was set aside. The set of ended calls
+// forgets in time; this one must not, or the call would run again.
+func (l *ledger) isKept(id string) bool {
+	return slices.ContainsFunc(l.kept, func(k Kept) bool { return k.ID == id })
+}
+
+func reasonOf(err error) string {
+	var e *upstream.Error
+	if errors.As(err, &e) {
+		return e.Message
+	}
+	return ""
+}
