@@ -88,6 +88,37 @@ func TestDeadlineHoldsAlthoughTheHandlerIgnoresItsContext(t *testing.T) {
 	})
 }
 
+// A handler that ignores its context keeps its tool's slot for the grace after the
+// deadline, in which a process tree can be killed, and not longer.
+func TestDeafHandlerFreesItsToolAfterTheGrace(t *testing.T) {
+	const grace = 15 * time.Second // what operators are told
+	scenario(t, nil, func(t *testing.T, r *rig) {
+		var starts []time.Duration
+		begun := time.Now()
+		r.tool(registry.Spec{Name: "deaf", Deadline: 2 * time.Minute, DeadlineText: "2m", Concurrency: 1,
+			Handler: handlerFunc(func(context.Context, tools.Call) (tools.Result, error) {
+				starts = append(starts, time.Since(begun))
+				if len(starts) == 1 {
+					time.Sleep(time.Hour)
+				}
+				return tools.Text("done"), nil
+			})})
+		first := r.session.CallTool("deaf", `{}`)
+		r.session.RequireAction()
+		after(time.Minute) // the second one has a minute more
+		second := r.session.CallTool("deaf", `{}`)
+		r.session.RequireAction()
+		r.answered(first, second)
+		if want := 2*time.Minute + grace; len(starts) != 2 || starts[1] != want {
+			t.Errorf("started at %v, want the second one at %s", starts, want)
+		}
+		if res := r.result(second); res.IsError {
+			t.Errorf("the second one was answered with %q", res.Text())
+		}
+		after(time.Hour)
+	})
+}
+
 // All waiting counts: a call whose slot never comes is answered at its deadline.
 func TestQueueingIsInsideTheDeadline(t *testing.T) {
 	scenario(t, func(o *options) { o.slots = 1 }, func(t *testing.T, r *rig) {
