@@ -65,6 +65,8 @@ type Fleet struct {
 	exits    chan exit
 	draining bool
 	hard     context.Context
+	intake   context.Context // ends with the drain: nothing is attached after
+	close    context.CancelFunc
 	wg       sync.WaitGroup
 }
 
@@ -197,6 +199,8 @@ func (f *Fleet) Serve(drain, hard context.Context, grace time.Duration) (left in
 	stop, cancel := context.WithCancel(hard)
 	defer cancel()
 	f.hard = stop
+	f.intake, f.close = context.WithCancel(stop)
+	defer f.close()
 	defer close(f.done)
 	draining, bound := drain.Done(), (<-chan time.Time)(nil)
 	for !f.draining || len(f.members) > 0 {
@@ -245,6 +249,7 @@ func (f *Fleet) join() (left int) {
 
 func (f *Fleet) drain() {
 	f.draining = true
+	f.close()
 	f.cfg.Log.Info("draining: no new calls; running ones finish", "sessions", len(f.members))
 	for _, m := range f.members {
 		f.wg.Go(m.session.Drain)
@@ -287,10 +292,11 @@ func (f *Fleet) reattach(e exit) {
 	defer t.Stop()
 	select {
 	case <-t.C:
-	case <-f.hard.Done():
+	case <-f.intake.Done():
 		return
 	}
-	if err := f.Attach(f.hard, e.id, e.member.permanent); err != nil {
+	// At the drain nobody takes commands any more, and its end waits for this one.
+	if err := f.Attach(f.intake, e.id, e.member.permanent); err != nil && f.intake.Err() == nil {
 		f.cfg.Log.Error("session can't be attached again", "session", e.id, "error", err)
 	}
 }

@@ -225,6 +225,35 @@ func TestPanicOfASessionIsItsOwn(t *testing.T) {
 	})
 }
 
+// A session that panicked comes back a second later, and a drain or a stop does not
+// wait for that: before, at and after that second.
+func TestDrainDoesNotWaitForWhatPanicked(t *testing.T) {
+	for _, wait := range []time.Duration{0, reattachWait / 2, reattachWait, 3 * reattachWait / 2} {
+		for _, hard := range []bool{false, true} {
+			synctest.Test(t, func(t *testing.T) {
+				s := newStage(0, time.Minute, func(f *fake) { f.panics = true })
+				s.Attach(t.Context(), "a", true)
+				time.Sleep(wait)
+				begun := time.Now()
+				if hard {
+					s.hard()
+				} else {
+					s.drain()
+				}
+				select {
+				case <-s.left:
+				case <-time.After(time.Hour):
+					t.Fatalf("the drain hangs, %s after a panic", wait)
+				}
+				if took := time.Since(begun); took != 0 {
+					t.Errorf("the drain took %s", took)
+				}
+				s.hard()
+			})
+		}
+	}
+}
+
 func TestEndedSessionsAreForgottenInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStage(0, time.Minute, nil)

@@ -246,11 +246,14 @@ func (l *ledger) again(c *call, why error, passing bool, attempts int) {
 			backoff.WithMaxInterval(max(wait, ceiling)), backoff.WithRandomizationFactor(0), backoff.WithMaxElapsedTime(0))
 	}
 	at := l.now.Add(l.set.Jitter(c.waits.NextBackOff()))
-	if c.attempts >= attempts || !at.Before(c.deadline) || l.draining {
+	if c.attempts >= attempts || !at.Before(c.deadline) {
 		l.conclude(c, errorResult(unavailableText(c.name, why)), Unavailable)
 		return
 	}
 	c.state, c.queueAt, c.away = pending, at, why
+	if l.draining {
+		l.unstart(c) // the next worker makes the next attempt
+	}
 }
 
 // expire answers for a call whose deadline has passed, and stops what runs.

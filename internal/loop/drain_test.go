@@ -1,9 +1,13 @@
 package loop
 
 import (
+	"context"
+	"errors"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"toolhand/internal/registry"
 	"toolhand/internal/sim"
 )
 
@@ -182,5 +186,120 @@ func TestDrainTriesUntilTheGraceIsOver(t *testing.T) {
 		r.served.Drain()
 		r.over(ReasonDrained)
 		r.result(id)
+	})
+}
+
+// broken is a journal whose bucket is gone, from when it is told so.
+type broken struct {
+	Memory
+	gone atomic.Bool
+}
+
+var errNoBucket = errors.New("the bucket is gone")
+
+func (b *broken) Start(ctx context.Context, e Entry) (uint64, error) {
+	if b.gone.Load() {
+		return 0, errNoBucket
+	}
+	return b.Memory.Start(ctx, e)
+}
+
+func (b *broken) Finish(ctx context.Context, e Entry) (uint64, error) {
+	if b.gone.Load() {
+		return 0, errNoBucket
+	}
+	return b.Memory.Finish(ctx, e)
+}
+
+func (b *broken) Forget(ctx context.Context, session string, calls []string) error {
+	if b.gone.Load() {
+		return errNoBucket
+	}
+	return b.Memory.Forget(ctx, session, calls)
+}
+
+func (b *broken) Recover(ctx context.Context, session string) ([]Entry, error) {
+	if b.gone.Load() {
+		return nil, errNoBucket
+	}
+	return b.Memory.Recover(ctx, session)
+}
+
+// A drain does not wait for a journal that is gone where nothing runs: neither
+// before the session is attached, nor for entries that can't be dropped, nor for
+// starts that can't be written.
+func TestDrainWithoutAJournal(t *testing.T) {
+	t.Run("not attached", func(t *testing.T) {
+		b := &broken{}
+		b.gone.Store(true)
+		scenario(t, func(o *options) { o.journal, o.lateStart = b, true }, func(t *testing.T, r *rig) {
+			r.start()
+			after(10 * time.Second)
+			begun := time.Now()
+			r.served.Reload()
+			r.served.Drain()
+			r.over(ReasonDrained)
+			if took := time.Since(begun); took > time.Second {
+				t.Errorf("drained after %s", took)
+			}
+		})
+	})
+	t.Run("entries stay", func(t *testing.T) {
+		b := &broken{}
+		scenario(t, func(o *options) { o.journal = b }, func(t *testing.T, r *rig) {
+			n := r.slow("slow", 10*time.Second)
+			id := r.session.CallTool("slow", `{}`)
+			r.session.RequireAction()
+			after(time.Second)
+			b.gone.Store(true)
+			r.answered(id)
+			after(time.Minute)
+			begun := time.Now()
+			r.served.Drain()
+			r.over(ReasonDrained)
+			if took := time.Since(begun); took > 3*time.Second {
+				t.Errorf("drained after %s", took)
+			}
+			r.ran(n, 1)
+		})
+	})
+	t.Run("not started", func(t *testing.T) {
+		b := &broken{}
+		scenario(t, func(o *options) { o.journal = b }, func(t *testing.T, r *rig) {
+			n := r.slow("slow", 10*time.Second)
+			b.gone.Store(true)
+			id := r.session.CallTool("slow", `{}`)
+			r.session.RequireAction()
+			after(5 * time.Second)
+			begun := time.Now()
+			r.served.Drain()
+			r.over(ReasonDrained)
+			if took := time.Since(begun); took > 3*time.Second {
+				t.Errorf("drained after %s", took)
+			}
+			r.ran(n, 0)
+			r.unanswered(id)
+		})
+	})
+}
+
+// A journal that fails for a moment is asked again while the worker drains: the
+// start of a call that did not run is taken back.
+func TestDrainAsksTheJournalAgain(t *testing.T) {
+	b := &broken{}
+	scenario(t, func(o *options) { o.journal = b }, func(t *testing.T, r *rig) {
+		a := r.away(&away{}, registry.Spec{Retry: registry.Retry{Attempts: 2, Backoff: 30 * time.Second}})
+		id := r.session.CallTool("a", `{}`)
+		r.session.RequireAction()
+		after(time.Second)
+		b.gone.Store(true)
+		r.served.Drain()
+		after(500 * time.Millisecond)
+		b.gone.Store(false)
+		r.over(ReasonDrained)
+		if b.Len() != 0 || a.tries.Load() != 1 {
+			t.Errorf("%d entries, %d tries", b.Len(), a.tries.Load())
+		}
+		r.unanswered(id)
 	})
 }

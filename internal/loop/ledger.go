@@ -59,6 +59,7 @@ type ledger struct {
 	forgets  []string // entries to be dropped with the next forget
 	unforgot bool     // a forget failed: wait for forgetAt
 	forgetAt time.Time
+	vain     int    // forgets that failed, one after the other
 	dropping int    // forgets under way
 	kept     []Kept // results that the API refuses for good
 
@@ -237,7 +238,10 @@ func (l *ledger) sweep() {
 
 func (l *ledger) forgotten(in forgotten) {
 	l.dropping--
-	if in.err != nil {
+	if in.err == nil {
+		l.vain = 0
+	} else {
+		l.vain++
 		l.forgets = append(l.forgets, in.ids...)
 		l.unforgot, l.forgetAt = true, l.now.Add(time.Second)
 	}
@@ -291,8 +295,13 @@ func (l *ledger) drained() bool {
 			return false
 		}
 	}
-	return !l.sending.busy() && l.dropping == 0 && len(l.forgets) == 0
+	// Entries that can't be dropped are asked about once more at the end. They do
+	// no harm: the history says what became of their calls.
+	return !l.sending.busy() && l.dropping == 0 && (len(l.forgets) == 0 || l.vain >= maxVain)
 }
+
+// maxVain is how many forgets in a row fail before a drain waits for no other.
+const maxVain = 2
 
 func (l *ledger) drain() {
 	if l.draining {

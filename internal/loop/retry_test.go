@@ -193,3 +193,56 @@ func TestDrainBetweenAttempts(t *testing.T) {
 		r.unanswered(id)
 	})
 }
+
+// absent is a handler that takes its time to find that its other end is away.
+type absent struct {
+	away
+	takes time.Duration
+}
+
+func (a *absent) Call(ctx context.Context, c tools.Call) (tools.Result, error) {
+	time.Sleep(a.takes)
+	return a.away.Call(ctx, c)
+}
+
+// An attempt that ends while the worker drains, and would be followed by another
+// one, is handed over: the next worker runs the call. The last attempt is answered.
+func TestDrainHandsAttemptsOver(t *testing.T) {
+	for _, c := range []struct {
+		attempts   int
+		idempotent bool
+		lost       bool
+	}{{2, false, false}, {2, true, false}, {2, true, true}, {1, false, false}} {
+		t.Run(fmt.Sprintf("%+v", c), func(t *testing.T) {
+			scenario(t, nil, func(t *testing.T, r *rig) {
+				a := &absent{away: away{begun: time.Now(), lost: c.lost}, takes: 10 * time.Second}
+				r.tool(registry.Spec{Name: "a", Handler: a, Idempotent: c.idempotent, Retry: registry.Retry{Attempts: c.attempts, Backoff: 5 * time.Second}})
+				id := r.session.CallTool("a", `{}`)
+				r.session.RequireAction()
+				after(time.Second)
+				r.served.Drain()
+				r.over(ReasonDrained)
+				if r.journal.Len() != 0 || a.tries.Load() != 1 {
+					t.Errorf("%d entries, %d tries", r.journal.Len(), a.tries.Load())
+				}
+				if c.attempts == 1 {
+					if got := r.result(id).Text(); !strings.Contains(got, "is unavailable") {
+						t.Errorf("the last attempt is answered with %q", got)
+					}
+					return
+				}
+				r.unanswered(id)
+
+				cfg := r.served.cfg
+				cfg.Owner = "another"
+				r.tool(registry.Spec{Name: "a", Handler: &away{begun: time.Now().Add(-time.Second), back: time.Second}, Idempotent: c.idempotent})
+				r.served = New(cfg)
+				r.start()
+				r.answered(id)
+				if got := r.result(id).Text(); got != "back" {
+					t.Errorf("the next worker answers %q", got)
+				}
+			})
+		})
+	}
+}

@@ -55,6 +55,8 @@ type Session struct {
 	inputs chan Input
 	asks   chan chan Status
 	closed chan struct{} // closed when Serve takes no more inputs
+	leave  chan struct{} // closed by the first Drain
+	left   sync.Once     // closes leave
 	urgent atomic.Bool   // a call of ours is open
 	last   atomic.Pointer[Status]
 	stream streamState
@@ -77,7 +79,7 @@ func New(cfg Config) *Session {
 	cfg.Log = cfg.Log.With("session", cfg.Session)
 	s := &Session{
 		cfg: cfg, inputs: make(chan Input, inputBuffer), asks: make(chan chan Status),
-		closed: make(chan struct{}), running: map[string]*attempt{},
+		closed: make(chan struct{}), leave: make(chan struct{}), running: map[string]*attempt{},
 	}
 	s.ledger = newLedger(cfg.Settings)
 	s.send = func(ctx context.Context, answers []upstream.Answer) error {
@@ -88,7 +90,10 @@ func New(cfg Config) *Session {
 
 // Drain lets the session take no new calls, finish what runs and send what is
 // finished; then Serve returns. It may be called at any time.
-func (s *Session) Drain() { s.post(drain{}) }
+func (s *Session) Drain() {
+	s.left.Do(func() { close(s.leave) })
+	s.post(drain{})
+}
 
 // Reload tells the session that the set of tools has changed.
 func (s *Session) Reload() { s.post(reloaded{}) }
@@ -115,9 +120,9 @@ func (s *Session) Serve(ctx context.Context) Reason {
 	defer cancel(errDrained)
 	s.ctx, s.lasting = work, context.WithoutCancel(work)
 	defer s.panicked(cancel)
-	if !s.recover(ctx) {
-		s.finish(cancel, ReasonStopped)
-		return ReasonStopped
+	if reason := s.recover(ctx); reason != "" {
+		s.finish(cancel, reason)
+		return reason
 	}
 	s.spawn(func() { s.follow(work) })
 	timer := time.NewTimer(time.Hour)
@@ -165,8 +170,9 @@ func untilWake(wake time.Time) time.Duration {
 
 // recover takes in the journal's entries before anything else. Until they are
 // known nothing is served: a call that the journal holds as started must not run
-// again. It reports false where ctx ends first.
-func (s *Session) recover(ctx context.Context) bool {
+// again. It reports why the session ends where ctx does first, or where it is
+// drained while the journal can't be read: nothing of it runs then.
+func (s *Session) recover(ctx context.Context) Reason {
 	wait := newBackoff()
 	for fails := 0; ; fails++ {
 		bound, cancel := context.WithTimeout(ctx, journalTimeout)
@@ -178,28 +184,30 @@ func (s *Session) recover(ctx context.Context) bool {
 				outs, _ := s.ledger.Step(time.Now(), recovered{entries})
 				s.perform(outs)
 			}
-			return true
+			return ""
 		}
 		if fails%10 == 0 {
 			s.cfg.Log.Error("the journal can't be read; nothing is served before it can", "error", err, "fails", fails+1)
 		}
-		if !s.sleepAsked(ctx, wait.NextBackOff()) {
-			return false
+		if reason := s.sleepAsked(ctx, wait.NextBackOff()); reason != "" {
+			return reason
 		}
 	}
 }
 
-// sleepAsked waits, and says meanwhile what the session is doing. It reports
-// false where ctx ends first.
-func (s *Session) sleepAsked(ctx context.Context, d time.Duration) bool {
+// sleepAsked waits, and says meanwhile what the session is doing. It reports why
+// the session ends where it is to end first.
+func (s *Session) sleepAsked(ctx context.Context, d time.Duration) Reason {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	for {
 		select {
 		case <-timer.C:
-			return true
+			return ""
 		case <-ctx.Done():
-			return false
+			return ReasonStopped
+		case <-s.leave:
+			return ReasonDrained
 		case ask := <-s.asks:
 			ask <- s.status()
 		}
