@@ -1,12 +1,9 @@
 package bus
 
 import (
-	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -38,24 +35,28 @@ func (s *store) streams() ([]string, error) {
 
 // findDamage compares what the server made of the store with what stood there. The
 // server itself goes on without a word: it cuts a file where a record can't be
-// read, and leaves a stream out whose description can't.
-func (b *Bus) findDamage(ctx context.Context, before []string) error {
-	var missing []string
+// read, and leaves a stream out whose description can't. Nothing here grows with
+// what was once written: neither the server's list of what was deleted is asked
+// for, nor what it says that it lost, which comes with that list only.
+func (b *Bus) findDamage(before []string, blocks []block) error {
+	streams, err := b.streamStates()
+	if err != nil {
+		return err
+	}
+	cuts, err := cuts(blocks)
+	if err != nil {
+		return err
+	}
 	found := false
-	for _, name := range before {
-		bytes, there, err := b.unread(ctx, name)
-		switch {
-		case err != nil:
-			return fmt.Errorf("stream %s of the embedded NATS server: %w", name, err)
-		case !there:
-			missing = append(missing, name)
-		case bytes > 0:
-			found = true
-			b.log.Error("the store is damaged: what could not be read was cut off", "store", b.store.dir, "stream", name, "bytes", bytes)
-		}
+	for _, c := range cuts {
+		found = true
+		b.log.Error("the store is damaged: what could not be read was cut off", "store", b.store.dir, "stream", c.stream, "bytes", c.bytes)
 	}
 	now := time.Now()
-	for _, name := range missing {
+	for _, name := range before {
+		if _, there := streams[name]; there {
+			continue
+		}
 		found = true
 		aside := filepath.Join(b.store.dir, "damaged-"+strconv.FormatInt(now.Unix(), 10), name)
 		if err := b.store.setAside(name, aside); err != nil {
@@ -66,30 +67,22 @@ func (b *Bus) findDamage(ctx context.Context, before []string) error {
 	return b.store.openMark(found, now)
 }
 
-// unread asks the server how much of a stream it could not read, and whether it knows
-// the stream. What the client makes of the answer has no place for it; the server
-// tells it with the details only.
-func (b *Bus) unread(ctx context.Context, name string) (bytes uint64, there bool, err error) {
-	reply, err := b.nc.RequestWithContext(ctx, "$JS.API.STREAM.INFO."+name, []byte(`{"deleted_details":true}`))
+// streamStates is how our streams in files are, by their names: their counts, no
+// list of anything.
+func (b *Bus) streamStates() (map[string]server.StreamState, error) {
+	info, err := b.srv.Jsz(&server.JSzOptions{Account: ownAccount, Streams: true, Config: true})
 	if err != nil {
-		return 0, false, err
+		return nil, fmt.Errorf("streams of the embedded NATS server: %w", err)
 	}
-	var info struct {
-		server.ApiResponse
-		State struct {
-			Lost server.LostStreamData `json:"lost"`
-		} `json:"state"`
-	}
-	if err := json.Unmarshal(reply.Data, &info); err != nil {
-		return 0, false, err
-	}
-	if info.Error != nil {
-		if info.Error.Code == http.StatusNotFound {
-			return 0, false, nil
+	states := map[string]server.StreamState{}
+	for _, account := range info.AccountDetails {
+		for _, s := range account.Streams {
+			if account.Name == ownAccount && s.Config != nil && s.Config.Storage == server.FileStorage {
+				states[s.Name] = s.State
+			}
 		}
-		return 0, false, info.Error
 	}
-	return max(info.State.Lost.Bytes, uint64(len(info.State.Lost.Msgs))), true, nil
+	return states, nil
 }
 
 func (s *store) setAside(name, to string) error {

@@ -80,9 +80,17 @@ func (b *Bus) openEmbedded(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	blocks, err := b.store.openFiles()
+	if err != nil {
+		return err
+	}
+	defer closeBlocks(blocks)
 	bridge := &serverLog{log: b.log}
 	if err := b.startServer(ctx, opts, auth, bridge); err != nil {
 		return err
+	}
+	if err := bridge.unreadableFile(); err != nil {
+		return fmt.Errorf("store of NATS can't be read, nothing in it was set aside: %w", err)
 	}
 	b.nc, err = nats.Connect("", append(b.connOptions(),
 		nats.InProcessServer(b.srv), nats.UserInfo(ownAccount, auth.secret))...)
@@ -92,7 +100,7 @@ func (b *Bus) openEmbedded(ctx context.Context) (err error) {
 	if b.js, err = jetstream.New(b.nc); err != nil {
 		return err
 	}
-	return b.findDamage(ctx, before)
+	return b.findDamage(before, blocks)
 }
 
 func (b *Bus) serverOptions() (*server.Options, *doorkeeper, error) {

@@ -1,6 +1,9 @@
 package bus
 
-import "time"
+import (
+	"log/slog"
+	"time"
+)
 
 // ReplyBound is how long a reply to a tool's request may take to pass the border of
 // the accounts.
@@ -10,4 +13,11 @@ func (b *Bus) ReplyBound() (time.Duration, error) {
 		return 0, err
 	}
 	return account.ServiceExportResponseThreshold("toolhand.tool.>")
+}
+
+// UnreadableFile is what a start makes of an error that the server logs.
+func UnreadableFile(logged error) error {
+	l := &serverLog{log: slog.New(slog.DiscardHandler)}
+	l.Warnf("  Error recreating stream %q: %v", "s", logged)
+	return l.unreadableFile()
 }

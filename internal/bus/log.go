@@ -1,10 +1,13 @@
 package bus
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"strings"
 	"sync"
+	"syscall"
 )
 
 // serverLog hands the server's log on: what it calls notice is debug here.
@@ -13,6 +16,37 @@ type serverLog struct {
 
 	mu    sync.Mutex
 	fatal string // guarded by mu
+	// unreadable is the first file that could not be opened or read for a reason
+	// that is not in it; guarded by mu.
+	unreadable *fs.PathError
+}
+
+// noteFiles keeps it where a line has it.
+func (l *serverLog) noteFiles(v []any) {
+	for _, arg := range v {
+		err, _ := arg.(error)
+		var file *fs.PathError
+		if err == nil || !errors.As(err, &file) {
+			continue
+		}
+		for _, why := range [...]error{syscall.EACCES, syscall.EPERM, syscall.EMFILE, syscall.ENFILE, syscall.EIO, syscall.ENOMEM} {
+			if errors.Is(file, why) {
+				l.mu.Lock()
+				l.unreadable = or(l.unreadable, file)
+				l.mu.Unlock()
+			}
+		}
+	}
+}
+
+// unreadableFile is that file; nil: there was none.
+func (l *serverLog) unreadableFile() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.unreadable == nil {
+		return nil
+	}
+	return l.unreadable
 }
 
 // benign are warnings about what we chose on purpose.
@@ -29,6 +63,7 @@ func (l *serverLog) Noticef(format string, v ...any) {
 
 // Warnf implements server.Logger.
 func (l *serverLog) Warnf(format string, v ...any) {
+	l.noteFiles(v)
 	text := l.line(format, v)
 	for _, b := range benign {
 		if strings.Contains(text, b) {
@@ -41,6 +76,7 @@ func (l *serverLog) Warnf(format string, v ...any) {
 
 // Errorf implements server.Logger.
 func (l *serverLog) Errorf(format string, v ...any) {
+	l.noteFiles(v)
 	l.log.Error("NATS server: " + l.line(format, v))
 }
 

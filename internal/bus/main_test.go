@@ -32,6 +32,10 @@ func TestMain(m *testing.M) {
 		os.Exit(hold(args, false))
 	case "write": // the same, which writes before
 		os.Exit(hold(args, true))
+	case "as": // the same as "hold", as another user
+		os.Exit(as(strings.Fields(args)))
+	case "few": // the same, with few files
+		os.Exit(few(strings.Fields(args)))
 	case "server": // an external nats-server
 		os.Exit(serve(strings.Fields(args)))
 	}
