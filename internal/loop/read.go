@@ -67,7 +67,7 @@ func newReader(open []string) *reader {
 func (s *Session) readPages(ctx context.Context, rd *reader) error {
 	for {
 		page, err := s.cfg.Client.List(ctx, s.cfg.Session,
-			upstream.Query{Types: historyTypes, Limit: rd.limit, Page: rd.page}, s.urgent.Load())
+			upstream.Query{Types: historyTypes, Limit: rd.limit, Page: rd.page, Counted: s.stream.counted.Swap(false)}, s.urgent.Load())
 		if err != nil {
 			rd.failed(err)
 			return err

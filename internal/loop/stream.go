@@ -23,6 +23,7 @@ type streamState struct {
 	open    atomic.Pointer[upstream.Stream]
 	opened  atomic.Int64 // how often it was opened
 	refused atomic.Bool  // the session is forbidden, for now
+	counted atomic.Bool  // the budget has let the next read of the history through
 }
 
 // follow keeps the event stream open until ctx ends or the session is gone. Each
@@ -104,6 +105,7 @@ func (s *Session) followOnce(ctx context.Context, idle time.Duration) (gave, err
 	}
 	defer st.Close()
 	s.stream.refused.Store(false)
+	s.stream.counted.Store(true)
 	s.stream.open.Store(st)
 	defer s.stream.open.Store(nil)
 	if s.stream.opened.Add(1) > 1 {

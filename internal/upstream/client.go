@@ -154,11 +154,19 @@ func (c *Client) enter(ctx context.Context, op string) error {
 func (c *Client) do(ctx context.Context, op string, count *atomic.Int64, method, path string, body any, opts ...option.RequestOption) (*http.Response, error) {
 	era := c.gate.current()
 	var connected atomic.Bool
+	var written atomic.Int64
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		// net/http tries another connection by itself where the first one was
 		// closed before anything was written.
 		GetConn: func(string) { connected.Store(false) },
 		GotConn: func(httptrace.GotConnInfo) { connected.Store(true) },
+		// A send counts when it is written; of the others the first was counted by
+		// its wait, and each further attempt counts here.
+		WroteHeaders: func() {
+			if written.Add(1) > 1 || op == "send" {
+				c.budget.Take()
+			}
+		},
 	})
 	// res and raw differ: res is set for an error status too, raw never closes
 	// over a body that the SDK has read.
@@ -177,14 +185,10 @@ func (c *Client) do(ctx context.Context, op string, count *atomic.Int64, method,
 	return nil, e
 }
 
-// counted counts each attempt. A retry by the SDK takes from the budget what
-// its first attempt has taken already.
+// counted counts each attempt.
 func (c *Client) counted(count *atomic.Int64) option.Middleware {
 	return func(req *http.Request, next option.MiddlewareNext) (*http.Response, error) {
 		count.Add(1)
-		if retry := req.Header.Get("X-Stainless-Retry-Count"); retry != "0" && retry != "" {
-			c.budget.Take()
-		}
 		res, err := next(req)
 		if res != nil && retryAfter(res.Header, time.Now()) > maxInnerWait {
 			// The SDK would sleep it off inside our wall clock, and what the API

@@ -27,6 +27,9 @@ type Query struct {
 	Limit  int      // events a page; 0: the API's default
 	Page   string   // the cursor of the page before, or empty
 	Oldest bool     // oldest first instead of newest first
+	// Counted says that the budget has let this read through already, together with
+	// the stream whose opening it follows.
+	Counted bool
 }
 
 // Page is a part of a session's history, in the order that was asked for.
@@ -52,7 +55,7 @@ func (c *Client) List(ctx context.Context, session string, q Query, urgent bool)
 	if len(q.Types) > 0 {
 		v["types[]"] = q.Types
 	}
-	body, err := c.read(ctx, "list", session, sessionPath(session, "/events?"+v.Encode()), urgent)
+	body, err := c.read(ctx, "list", session, sessionPath(session, "/events?"+v.Encode()), q.Counted, urgent)
 	if err != nil {
 		return Page{}, err
 	}
@@ -82,7 +85,7 @@ func (s Session) Over() bool { return s.Archived || s.Status == "terminated" }
 
 // Get reads a session's status.
 func (c *Client) Get(ctx context.Context, session string, urgent bool) (Session, error) {
-	body, err := c.read(ctx, "get", session, sessionPath(session, "?beta=true"), urgent)
+	body, err := c.read(ctx, "get", session, sessionPath(session, "?beta=true"), false, urgent)
 	if err != nil {
 		return Session{}, err
 	}
@@ -93,11 +96,14 @@ func (c *Client) Get(ctx context.Context, session string, urgent bool) (Session,
 }
 
 // read makes one list or get, with the SDK's retries, inside request_timeout.
-func (c *Client) read(ctx context.Context, op, session, path string, urgent bool) ([]byte, error) {
-	if err := c.budget.Wait(ctx, urgent); err != nil {
-		return nil, &Error{Op: op, Err: err}
+func (c *Client) read(ctx context.Context, op, session, path string, counted, urgent bool) ([]byte, error) {
+	if !counted {
+		if err := c.budget.Wait(ctx, 1, urgent); err != nil {
+			return nil, &Error{Op: op, Err: err}
+		}
 	}
 	if err := c.enter(ctx, op); err != nil {
+		c.budget.giveBack(1)
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, c.opts.RequestTimeout, timeoutError(op, c.opts.RequestTimeout))
@@ -131,9 +137,9 @@ type Answer struct {
 }
 
 // Send sends the results of a batch in one request, one attempt within
-// send_timeout. The API takes all or none of them. It waits for no budget.
+// send_timeout. The API takes all or none of them. It counts when it is written,
+// and waits for no budget.
 func (c *Client) Send(ctx context.Context, session string, answers []Answer) error {
-	c.budget.Take()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	// The clock starts behind the gate: a wait for a working credential is no

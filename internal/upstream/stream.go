@@ -33,13 +33,27 @@ type Stream struct {
 // Stream opens a session's event stream. There is no replay: it gives only what
 // happens from now on. Opening is bounded by request_timeout; a stream that
 // gives no byte for idle ends with [ErrSilent]. It ends with ctx.
+//
+// Its turn in the budget is that of two requests: the first read of the history
+// that follows an opening goes at once, with [Query.Counted]. Else all streams would
+// be open before any history is read.
 func (c *Client) Stream(ctx context.Context, session string, idle time.Duration, urgent bool) (*Stream, error) {
-	if err := c.budget.Wait(ctx, urgent); err != nil {
+	if err := c.budget.Wait(ctx, 2, urgent); err != nil {
 		return nil, &Error{Op: "stream", Err: err}
 	}
 	if err := c.enter(ctx, "stream"); err != nil {
+		c.budget.giveBack(2)
 		return nil, err
 	}
+	st, err := c.open(ctx, session, idle)
+	if err != nil {
+		c.budget.giveBack(1)
+	}
+	return st, err
+}
+
+// open makes the request for a stream.
+func (c *Client) open(ctx context.Context, session string, idle time.Duration) (*Stream, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	opening := time.AfterFunc(c.opts.RequestTimeout, func() { cancel(timeoutError("stream", c.opts.RequestTimeout)) })
 	res, err := c.do(ctx, "stream", &c.counts.streams, http.MethodGet, sessionPath(session, "/events/stream?beta=true"), nil,
