@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"toolhand/internal/registry"
 	"toolhand/internal/tools"
@@ -35,6 +36,9 @@ type puller struct {
 	s    *Server
 	name string
 
+	consumer   jetstream.Consumer
+	looked     time.Time     // when the server's clock was last looked at
+	clock      serverClock   // read by the callback too
 	next       string        // the subject on which a job is asked for
 	ackWait    time.Duration // how long it may be silent about a job
 	maxDeliver int           // how often a job is handed out; -1: any number
@@ -107,6 +111,8 @@ func (p *puller) find(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	p.consumer, p.looked = consumer, time.Now()
+	p.clock.learn(consumer.CachedInfo())
 	cfg := consumer.CachedInfo().Config
 	p.next = api + "CONSUMER.MSG.NEXT." + tools.JobStream + "." + p.name
 	p.ackWait, p.maxDeliver = cfg.AckWait, cfg.MaxDeliver
@@ -140,6 +146,7 @@ func (p *puller) pull(ctx context.Context) error {
 	back := nc.StatusChanged(nats.CONNECTED)
 	defer nc.RemoveStatusListener(back)
 	for p.waitRoom(ctx) {
+		p.lookAtClock(ctx)
 		if err := p.ask(sub.Subject, back); err != nil {
 			return err
 		}

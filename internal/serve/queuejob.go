@@ -68,7 +68,7 @@ func (p *puller) begin(m *nats.Msg) {
 	if err == nil {
 		j.again = meta.NumDelivered > 1
 		j.more = p.maxDeliver < 0 || meta.NumDelivered < uint64(p.maxDeliver)
-		j.call, err = parseCall(m.Header.Get, p.name, m.Data)
+		j.call, err = p.s.parseCall(m.Header.Get, p.name, m.Data, p.clock.since(meta.Timestamp))
 	}
 	if err != nil || m.Header.Get("Tool-Use-Id") == "" {
 		p.s.cfg.Log.Warn("a message in the queue is no job: it is dropped", "tool", p.name, "error", err)
@@ -125,7 +125,7 @@ func (j *job) claim(ctx context.Context) bool {
 	msg.Header.Set(jetstream.ExpectedLastSubjSeqHeader, expected)
 	msg.Header.Set(nats.MsgIdHdr, "claim."+rand.Text()) // said twice, it counts once
 	until := func() bool {
-		return ctx.Err() != nil || !j.call.Deadline.IsZero() && time.Now().After(j.call.Deadline)
+		return ctx.Err() != nil || time.Now().After(j.call.Deadline)
 	}
 	err := j.publish(msg, until)
 	var api *jetstream.APIError
@@ -173,7 +173,7 @@ func (j *job) handIn(r tools.Result, outcome string) error {
 	msg.Header.Set(nats.MsgIdHdr, j.msg.Header.Get(nats.MsgIdHdr))
 	begun := time.Now()
 	return j.publish(msg, func() bool {
-		return !j.call.Deadline.IsZero() && time.Since(j.call.Deadline) > handInLate ||
+		return time.Since(j.call.Deadline) > handInLate ||
 			j.s.ctx.Err() != nil && time.Since(begun) > handInStop
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -15,13 +16,19 @@ import (
 	"toolhand/internal/tools"
 )
 
-// localCall is the id of a call whose asker gave it none.
-const localCall = "sevt_unnamed"
+const (
+	// localCall is the id of a call whose asker gave it none.
+	localCall = "sevt_unnamed"
+	// unknownDeadline bounds a call whose tool is not known.
+	unknownDeadline = 120 * time.Second
+	// maxLeft bounds what a sender may say that a call has left.
+	maxLeft = 365 * 24 * time.Hour
+)
 
 // take takes one request in. The call runs beside: the subscription's goroutine
 // goes on to the next one.
 func (s *Server) take(req micro.Request) {
-	call, err := parse(req)
+	call, err := s.parse(req)
 	if err != nil {
 		s.respond(req, call, unavailable(call.Tool, err), tools.OutcomeUnavailable)
 		return
@@ -43,12 +50,13 @@ func (s *Server) take(req micro.Request) {
 
 // parse reads the call from the request. The tool is the one of the subject,
 // whatever the headers say.
-func parse(req micro.Request) (call tools.Call, err error) {
-	return parseCall(req.Headers().Get, strings.TrimPrefix(req.Subject(), "toolhand.tool."), req.Data())
+func (s *Server) parse(req micro.Request) (call tools.Call, err error) {
+	return s.parseCall(req.Headers().Get, strings.TrimPrefix(req.Subject(), "toolhand.tool."), req.Data(), 0)
 }
 
-// parseCall reads a call of tool from what came about it in headers.
-func parseCall(header func(string) string, tool string, data []byte) (call tools.Call, err error) {
+// parseCall reads a call of tool from what came about it in headers. It was on its way
+// for so long; below zero: nobody knows.
+func (s *Server) parseCall(header func(string) string, tool string, data []byte, underWay time.Duration) (call tools.Call, err error) {
 	call = tools.Call{
 		ID: header("Tool-Use-Id"), Tool: tool,
 		Session: header("Session-Id"), Thread: header("Session-Thread-Id"), Input: json.RawMessage(data),
@@ -59,12 +67,36 @@ func parseCall(header func(string) string, tool string, data []byte) (call tools
 	if len(call.Input) == 0 {
 		call.Input = json.RawMessage("{}")
 	}
+	call.Deadline, err = deadline(header, underWay)
+	// Whatever the sender's clock shows, nothing here waits longer than the tool may.
+	limit := time.Now().Add(unknownDeadline)
+	if t, ok := s.cfg.Once.Lookup(tool); ok {
+		limit = time.Now().Add(t.Deadline)
+	}
+	if call.Deadline.IsZero() || limit.Before(call.Deadline) {
+		call.Deadline = limit
+	}
+	return call, err
+}
+
+// deadline is when a call's time is over by this machine's clock: from what it had
+// left, where the sender says that, else what Tool-Deadline says by the sender's clock.
+// Zero: no header says anything.
+func deadline(header func(string) string, underWay time.Duration) (at time.Time, err error) {
 	if text := header("Tool-Deadline"); text != "" {
-		if call.Deadline, err = time.Parse(time.RFC3339Nano, text); err != nil {
-			return call, fmt.Errorf("the header Tool-Deadline is no time in RFC 3339: %q", text)
+		if at, err = time.Parse(time.RFC3339Nano, text); err != nil {
+			return time.Time{}, fmt.Errorf("the header Tool-Deadline is no time in RFC 3339: %q", text)
 		}
 	}
-	return call, nil
+	text := header(tools.TimeLeftHeader)
+	if text == "" || underWay < 0 {
+		return at, nil
+	}
+	left, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || left > maxLeft.Milliseconds() || left < -maxLeft.Milliseconds() {
+		return time.Time{}, fmt.Errorf("the header %s is no number of milliseconds: %q", tools.TimeLeftHeader, text)
+	}
+	return time.Now().Add(time.Duration(left)*time.Millisecond - underWay), nil
 }
 
 // run runs a call to its end. Its report has a result, whatever happens.

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go"
 )
@@ -65,6 +67,9 @@ func (h *natsHandler) message(call Call) *nats.Msg {
 	msg := nats.NewMsg(h.subject)
 	about(call, msg.Header.Set)
 	msg.Header.Set(nats.MsgIdHdr, call.ID)
+	if !call.Deadline.IsZero() {
+		msg.Header.Set(TimeLeftHeader, strconv.FormatInt(time.Until(call.Deadline).Milliseconds(), 10))
+	}
 	msg.Data = call.Input
 	return msg
 }

@@ -10,6 +10,11 @@ import (
 // came to: the asking worker decides by it whether the call may be tried again.
 const OutcomeHeader = "Toolhand-Outcome"
 
+// TimeLeftHeader of a request and of a job is how many milliseconds its call had left
+// when it was sent. Tool-Deadline says the same by the sender's clock, which may differ
+// from that of who receives it.
+const TimeLeftHeader = "Tool-Time-Left"
+
 // The outcomes in [OutcomeHeader] that are no result of the tool.
 const (
 	// OutcomeUnavailable: the tool behind the server surely did not run.
