@@ -28,32 +28,43 @@ type decoder struct {
 	// validator builds each of them, needed or not.
 	pointers int
 	path     []string
-	depth    int
+	cost     inputCost
+}
+
+// inputCost is what makes the check of an input dear.
+type inputCost struct {
+	bytes, values, depth int
+	// longest is the length of the longest string, names included, and pointer that
+	// of the longest JSON pointer.
+	longest, pointer int
+	// widest is the largest number of values that one of them holds.
+	widest int
 }
 
 func refuse(pointer, expected, found string) violation {
 	return violation{pointer: pointer, expected: expected, found: found}
 }
 
-// decodeInput gives the value with numbers kept as they are written, and its
-// levels. Its errors are violations.
-func decodeInput(input []byte) (value map[string]any, depth int, err error) {
+// decodeInput gives the value with numbers kept as they are written. Its errors
+// are violations.
+func decodeInput(input []byte) (value map[string]any, cost inputCost, err error) {
 	if len(input) > maxInputBytes {
-		return nil, 0, refuse("", fmt.Sprintf("at most %d bytes of JSON", maxInputBytes), fmt.Sprint(len(input)))
+		return nil, cost, refuse("", fmt.Sprintf("at most %d bytes of JSON", maxInputBytes), fmt.Sprint(len(input)))
 	}
 	d := &decoder{dec: tokensOf(input)}
 	v, err := d.value(0)
 	if err != nil {
-		return nil, 0, err
+		return nil, cost, err
 	}
 	if _, err := d.dec.Token(); !errors.Is(err, io.EOF) {
-		return nil, 0, refuse("", "one JSON object", fmt.Sprintf("more text behind it, at byte %d", d.dec.InputOffset()))
+		return nil, cost, refuse("", "one JSON object", fmt.Sprintf("more text behind it, at byte %d", d.dec.InputOffset()))
 	}
 	object, ok := v.(map[string]any)
 	if !ok {
-		return nil, 0, refuse("", "a JSON object", describe(v))
+		return nil, cost, refuse("", "a JSON object", describe(v))
 	}
-	return object, d.depth, nil
+	d.cost.bytes, d.cost.values = len(input), d.values
+	return object, d.cost, nil
 }
 
 func (d *decoder) syntax(err error) error {
@@ -87,7 +98,10 @@ func (d *decoder) value(pointerLength int) (any, error) {
 	if d.pointers += pointerLength; d.pointers > maxPointersBytes {
 		return nil, refuse("", "shorter keys or less nesting: the paths of all values together are too long to check", "")
 	}
+	d.cost.pointer = max(d.cost.pointer, pointerLength)
 	switch t := token.(type) {
+	case string:
+		d.cost.longest = max(d.cost.longest, len(t))
 	case json.Number:
 		if why := checkNumber(t.String()); why != "" {
 			return nil, refuse(d.pointer(), why, shorten(t.String()))
@@ -97,7 +111,7 @@ func (d *decoder) value(pointerLength int) (any, error) {
 		if len(d.path) >= maxInputDepth {
 			return nil, refuse("", fmt.Sprintf("at most %d levels of nesting", maxInputDepth), "more")
 		}
-		d.depth = max(d.depth, len(d.path)+1)
+		d.cost.depth = max(d.cost.depth, len(d.path)+1)
 		if t == '{' {
 			return d.object(pointerLength)
 		}
@@ -122,6 +136,7 @@ func (d *decoder) object(pointerLength int) (any, error) {
 			// the one that was checked.
 			return nil, refuse(d.pointer(), "each property once", quoteShort(key)+" twice")
 		}
+		d.cost.longest = max(d.cost.longest, len(key))
 		d.path = append(d.path, key)
 		v, err := d.value(pointerLength + len(key) + 1)
 		if err != nil {
@@ -130,6 +145,7 @@ func (d *decoder) object(pointerLength int) (any, error) {
 		d.path = d.path[:len(d.path)-1]
 		object[key] = v
 	}
+	d.cost.widest = max(d.cost.widest, len(object))
 	return object, d.end()
 }
 
@@ -145,6 +161,7 @@ func (d *decoder) array(pointerLength int) (any, error) {
 		d.path = d.path[:len(d.path)-1]
 		array = append(array, v)
 	}
+	d.cost.widest = max(d.cost.widest, len(array))
 	return array, d.end()
 }
 

@@ -39,7 +39,7 @@ var manifestSchema = sync.OnceValue(func() (both struct {
 		panic(errors.Join(err, &Errors{ps.list})) // it is part of the program, and a test compiles it
 	}
 	both.compiled = compiled
-	adopt(&both.schema)
+	adopt(&both.schema, nil)
 	return both
 })
 

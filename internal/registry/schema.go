@@ -20,8 +20,9 @@ type schema struct {
 	compiled *jsonschema.Schema
 	// byLocation finds the part of the schema that a violation names.
 	byLocation map[string]*jsonschema.Schema
-	// steps bounds the work on a schema that refers to itself; nil for others.
-	steps *steps
+	// work bounds the work on an input; nil for the schema of manifests, which is
+	// our own.
+	work *work
 	// fileRef is a $ref that leads to another file, if there is one.
 	fileRef string
 }
@@ -73,6 +74,9 @@ func (h schemaHome) load(target string) (io.ReadCloser, error) {
 	}
 	ps := &problems{file: rel}
 	n := parseFile(ps, rel, data)
+	if len(ps.list) == 0 {
+		checkSize(ps, n)
+	}
 	if len(ps.list) > 0 {
 		return refuse("the reference to a file that is broken: %s", ps.sorted()[0])
 	}
@@ -147,13 +151,16 @@ func compileSchema(ps *problems, n *node, home schemaHome) *schema {
 		ps.at(top, "input_schema: expected `type: object` at its top, found %s", top.describe())
 		return nil
 	}
-	if !checkReferences(ps, n, home) {
+	if !checkReferences(ps, n, home) || !checkSize(ps, n) {
 		return nil
 	}
-	s := &schema{byLocation: make(map[string]*jsonschema.Schema)}
+	s := &schema{byLocation: make(map[string]*jsonschema.Schema), work: &work{}}
+	weigher := &weigher{work: s.work}
 	c := jsonschema.NewCompiler()
+	c.RegisterExtension("work", nil, weigher)
 	c.Draft = jsonschema.Draft2020
 	c.AssertFormat = true
+	c.Formats["regex"] = isPattern
 	c.LoadURL = func(target string) (io.ReadCloser, error) {
 		r, err := home.load(target)
 		if err == nil && s.fileRef == "" {
@@ -167,7 +174,7 @@ func compileSchema(ps *problems, n *node, home schemaHome) *schema {
 		return nil
 	}
 	s.compiled = compiled
-	adopt(s)
+	adopt(s, weigher.anchors)
 	return s
 }
 

@@ -12,9 +12,11 @@ import (
 // uniqueItems takes the place of the validator's own check, whose hash does not
 // see how lists are nested: an array of differently nested lists makes it
 // quadratic. This one writes each item in a canonical form, once.
-type uniqueItems struct{}
+type uniqueItems struct {
+	work *work // nil: not counted
+}
 
-func (uniqueItems) Validate(ctx jsonschema.ValidationContext, v any) error {
+func (u uniqueItems) Validate(ctx jsonschema.ValidationContext, v any) error {
 	items, ok := v.([]any)
 	if !ok {
 		return nil
@@ -22,6 +24,9 @@ func (uniqueItems) Validate(ctx jsonschema.ValidationContext, v any) error {
 	seen := make(map[string]int, len(items))
 	for i, item := range items {
 		key := string(canonical(nil, item))
+		if u.work != nil {
+			u.work.spend(1 + len(key)/128)
+		}
 		if j, twice := seen[key]; twice {
 			return ctx.Error("uniqueItems", "items at index %d and %d are equal", j, i)
 		}

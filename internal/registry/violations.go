@@ -22,8 +22,8 @@ func (s *schema) validate(tool string, input []byte) (err error) {
 	defer func() {
 		switch r := recover().(type) {
 		case nil:
-		case tooManySteps:
-			err = &InvalidError{Tool: tool, Lines: []string{"(root): expected less nesting: checking this input against the recursive schema takes too long"}}
+		case tooMuchWork:
+			err = &InvalidError{Tool: tool, Lines: []string{"(root): expected a smaller input or less nesting: checking this one against the tool's schema takes too long"}}
 		default:
 			err = &InvalidError{
 				Tool: tool, Panic: r, Stack: debug.Stack(),
@@ -31,7 +31,7 @@ func (s *schema) validate(tool string, input []byte) (err error) {
 			}
 		}
 	}()
-	value, depth, err := decodeInput(input)
+	value, cost, err := decodeInput(input)
 	if err != nil {
 		var v violation
 		if errors.As(err, &v) {
@@ -39,12 +39,7 @@ func (s *schema) validate(tool string, input []byte) (err error) {
 		}
 		return &InvalidError{Tool: tool, Lines: []string{"(root): " + shorten(err.Error())}}
 	}
-	if s.steps != nil {
-		s.steps.mu.Lock()
-		defer s.steps.mu.Unlock()
-		s.steps.left = maxWork / (depth + 1)
-	}
-	err = s.compiled.Validate(value)
+	err = s.check(value, cost)
 	if err == nil {
 		return nil
 	}
@@ -56,6 +51,43 @@ func (s *schema) validate(tool string, input []byte) (err error) {
 	e := explainer{schema: s, root: value}
 	found, more := e.explain(invalid)
 	return &InvalidError{Tool: tool, Lines: lines(found, more)}
+}
+
+// heavy has one place: the errors of one large input may take half a gigabyte, so
+// that these inputs take turns in the whole process.
+var heavy = make(chan struct{}, 1)
+
+// check holds a value against the schema. It panics with tooMuchWork.
+func (s *schema) check(value any, cost inputCost) error {
+	if !s.work.possible(cost) {
+		panic(tooMuchWork{})
+	}
+	if err, done := s.checkLight(value, cost); done {
+		return err
+	}
+	heavy <- struct{}{}
+	defer func() { <-heavy }()
+	return s.counted(value, cost, s.work.grant(cost))
+}
+
+// checkLight checks a value that takes little, as nearly all do.
+func (s *schema) checkLight(value any, cost inputCost) (err error, done bool) {
+	defer func() {
+		if r := recover(); r != nil {
+			if _, ok := r.(tooMuchWork); !ok {
+				panic(r)
+			}
+			err, done = nil, false
+		}
+	}()
+	return s.counted(value, cost, lightWork), true
+}
+
+func (s *schema) counted(value any, cost inputCost, granted int) error {
+	s.work.mu.Lock()
+	defer s.work.mu.Unlock()
+	s.work.begin(cost, granted)
+	return s.compiled.Validate(value)
 }
 
 // lines sorts violations, drops repetitions and cuts the list. more is the

@@ -1,125 +1,127 @@
 package registry
 
 import (
-	"strings"
-	"sync"
-
 	"github.com/santhosh-tekuri/jsonschema/v5"
 )
-
-// maxWork bounds the parts of a recursive schema that one input is held against,
-// times the levels of the input: the validator writes out the way to each part,
-// so a step costs about a microsecond a level. Where two alternatives describe
-// the same property by themselves, the validator tries both, and each level of
-// nesting doubles the steps.
-const maxWork = 1_000_000
-
-// steps counts the work on one input. The validator hands extensions nothing
-// that belongs to the input, so the inputs of one such schema take turns.
-type steps struct {
-	mu   sync.Mutex
-	left int // guarded by mu
-}
-
-// tooManySteps is the panic that ends a validation.
-type tooManySteps struct{}
-
-func (s *steps) Validate(_ jsonschema.ValidationContext, v any) error {
-	s.left--
-	switch v := v.(type) {
-	case []any:
-		s.left -= len(v)
-	case map[string]any:
-		s.left -= len(v)
-	}
-	if s.left < 0 {
-		panic(tooManySteps{})
-	}
-	return nil
-}
 
 // walk visits every part of a compiled schema once.
 type walk struct {
 	schema *schema
-	// open tells the parts above the one that is visited from those behind.
-	open      map[*jsonschema.Schema]bool
+	// anchors are where a dynamic reference may lead besides its own target.
+	anchors []*jsonschema.Schema
+	// ways has the longest ways from each part that was left; a part that was only
+	// entered is above the one that is visited.
+	ways      map[*jsonschema.Schema]way
 	recursive bool
 }
 
-// adopt notes where each part of the schema stands, and exchanges the check of
-// uniqueItems. The drafts' own schemas are left alone, since all of the process
-// shares them; they are recursive, but try no part of an input in two ways.
-func adopt(s *schema) {
-	w := &walk{schema: s, open: make(map[*jsonschema.Schema]bool)}
-	w.visit(s.compiled)
-	for part := range w.open {
-		part.Extensions = make(map[string]jsonschema.ExtSchema)
+// way is how many parts may follow each other from a part on, itself included.
+type way struct {
+	// all leads on to other values, inPlace stays at one.
+	all, inPlace int
+	left         bool
+}
+
+// adopt notes where each part of the schema stands and how far the ways through it
+// lead, and exchanges the check of uniqueItems. The drafts' own schemas are left
+// alone, since all of the process shares them.
+func adopt(s *schema, anchors []*jsonschema.Schema) {
+	w := &walk{schema: s, anchors: anchors, ways: make(map[*jsonschema.Schema]way)}
+	longest := w.visit(s.compiled)
+	for _, anchor := range anchors {
+		w.visit(anchor)
+	}
+	for part, from := range w.ways {
 		if part.UniqueItems {
 			part.UniqueItems = false
-			part.Extensions["uniqueItems"] = uniqueItems{}
+			if part.Extensions == nil {
+				part.Extensions = make(map[string]jsonschema.ExtSchema)
+			}
+			part.Extensions["uniqueItems"] = uniqueItems{s.work}
+		}
+		if s.work != nil {
+			s.work.inPlace = max(s.work.inPlace, from.inPlace)
+			s.work.locationBytes = max(s.work.locationBytes, len(part.Location))
 		}
 	}
-	if !w.recursive {
-		return
-	}
-	s.steps = &steps{}
-	for part := range w.open {
-		part.Extensions["steps"] = s.steps
+	if s.work != nil && !w.recursive {
+		s.work.scope = longest.all
 	}
 }
 
-func (w *walk) visit(part *jsonschema.Schema) {
-	if part == nil || isDraft(part.Location) {
-		return
+// visit gives the longest ways from a part on.
+func (w *walk) visit(part *jsonschema.Schema) way {
+	if part == nil {
+		return way{}
 	}
-	if open, seen := w.open[part]; seen {
-		w.recursive = w.recursive || open
-		return
+	if isDraft(part.Location) {
+		return way{all: 1, inPlace: 1}
 	}
-	w.open[part] = true
+	if from, seen := w.ways[part]; seen {
+		w.recursive = w.recursive || !from.left
+		return from
+	}
+	w.ways[part] = way{}
 	w.schema.byLocation[part.Location] = part
+	from := way{}
+	stay := func(next *jsonschema.Schema) {
+		way := w.visit(next)
+		from.all, from.inPlace = max(from.all, way.all), max(from.inPlace, way.inPlace)
+	}
+	leave := func(next *jsonschema.Schema) { from.all = max(from.all, w.visit(next).all) }
 	if part.RecursiveRef != nil || part.DynamicRef != nil {
 		w.recursive = true
-	}
-	for _, one := range []*jsonschema.Schema{
-		part.Ref, part.RecursiveRef, part.DynamicRef, part.Not, part.If, part.Then, part.Else, part.PropertyNames,
-		part.UnevaluatedProperties, part.Items2020, part.Contains, part.UnevaluatedItems, part.ContentSchema,
-	} {
-		w.visit(one)
-	}
-	for _, many := range [][]*jsonschema.Schema{part.AllOf, part.AnyOf, part.OneOf, part.PrefixItems} {
-		for _, one := range many {
-			w.visit(one)
+		for _, anchor := range w.anchors {
+			stay(anchor)
 		}
 	}
-	for _, many := range []map[string]*jsonschema.Schema{part.Properties, part.DependentSchemas} {
+	w.follow(part, stay, leave)
+	from = way{from.all + 1, from.inPlace + 1, true}
+	w.ways[part] = from
+	return from
+}
+
+// follow visits what a part leads to: for the same value by stay, for those that
+// the value holds by leave.
+func (w *walk) follow(part *jsonschema.Schema, stay, leave func(*jsonschema.Schema)) {
+	for _, one := range []*jsonschema.Schema{part.Ref, part.RecursiveRef, part.DynamicRef, part.Not, part.If, part.Then, part.Else} {
+		stay(one)
+	}
+	for _, many := range [][]*jsonschema.Schema{part.AllOf, part.AnyOf, part.OneOf} {
 		for _, one := range many {
-			w.visit(one)
+			stay(one)
 		}
 	}
-	for _, one := range part.PatternProperties {
-		w.visit(one)
+	for _, one := range part.DependentSchemas {
+		stay(one)
 	}
 	for _, one := range part.Dependencies {
-		w.visitAny(one)
+		each(one, stay)
 	}
-	w.visitAny(part.AdditionalProperties)
-	w.visitAny(part.Items)
-	w.visitAny(part.AdditionalItems)
-	w.open[part] = false
+	for _, one := range []*jsonschema.Schema{part.PropertyNames, part.UnevaluatedProperties, part.Items2020, part.Contains, part.UnevaluatedItems, part.ContentSchema} {
+		leave(one)
+	}
+	for _, one := range part.PrefixItems {
+		leave(one)
+	}
+	for _, one := range part.Properties {
+		leave(one)
+	}
+	for _, one := range part.PatternProperties {
+		leave(one)
+	}
+	each(part.AdditionalProperties, leave)
+	each(part.Items, leave)
+	each(part.AdditionalItems, leave)
 }
 
-func isDraft(location string) bool {
-	return strings.HasPrefix(location, "http://json-schema.org/") || strings.HasPrefix(location, "https://json-schema.org/")
-}
-
-func (w *walk) visitAny(v any) {
+func each(v any, visit func(*jsonschema.Schema)) {
 	switch v := v.(type) {
 	case *jsonschema.Schema:
-		w.visit(v)
+		visit(v)
 	case []*jsonschema.Schema:
 		for _, one := range v {
-			w.visit(one)
+			visit(one)
 		}
 	}
 }

@@ -1,0 +1,176 @@
+package registry
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+)
+
+// doubling is a schema in which each level asks for the next one twice, by join.
+func doubling(levels int, join, last string) string {
+	var b strings.Builder
+	b.WriteString(`{"type":"object","$defs":{`)
+	for i := range levels {
+		fmt.Fprintf(&b, `"l%d":%s,`, i, strings.ReplaceAll(join, "@", fmt.Sprintf(`{"$ref":"#/$defs/l%d"}`, i+1)))
+	}
+	fmt.Fprintf(&b, `"l%d":%s},"allOf":[{"$ref":"#/$defs/l0"}]}`, levels, last)
+	return b.String()
+}
+
+// multiplying are schemas of a few kilobytes that ask for far more work than
+// there is time, each by other keywords, with an input that makes them.
+func multiplying() map[string][2]string {
+	const last = `{"type":"object","properties":{"a":{"type":"string"}}}`
+	const small = `{"a":"x"}`
+	wide := func(n int, part string) string {
+		return "[" + strings.TrimSuffix(strings.Repeat(part+",", n), ",") + "]"
+	}
+	list := func(n int, item string) string { return `{"a":` + wide(n, item) + `}` }
+	items := func(part string) string { return `{"type":"object","properties":{"a":{"items":` + part + `}}}` }
+	long := strings.Repeat("p", 2000)
+	return map[string][2]string{
+		"allOf":            {doubling(24, `{"allOf":[@,@]}`, last), small},
+		"anyOf":            {doubling(24, `{"anyOf":[@,@]}`, last), small},
+		"anyOf, wrong":     {doubling(24, `{"anyOf":[@,@]}`, `{"required":["b"]}`), small},
+		"anyOf, type":      {doubling(24, `{"anyOf":[@,@]}`, `{"type":"string"}`), small},
+		"anyOf, false":     {doubling(24, `{"anyOf":[@,@]}`, `false`), small},
+		"oneOf, wrong":     {doubling(24, `{"oneOf":[@,@]}`, `{"required":["b"]}`), small},
+		"not":              {doubling(24, `{"allOf":[{"not":@},{"not":@}]}`, last), small},
+		"if":               {doubling(24, `{"if":@,"then":@,"else":@}`, last), small},
+		"dependentSchemas": {doubling(24, `{"dependentSchemas":{"a":@},"$ref":"#/$defs/x","allOf":[@]}`, last+`,"x":{}`), small},
+		"draft 7":          {strings.Replace(doubling(24, `{"allOf":[@,@],"dependencies":{"a":@}}`, last), `{`, `{"$schema":"http://json-schema.org/draft-07/schema#",`, 1), small},
+		"properties": {doubling(40, `{"allOf":[{"properties":{"a":@}},{"properties":{"a":@}}]}`, `{}`),
+			strings.Repeat(`{"a":`, 40) + `1` + strings.Repeat(`}`, 40)},
+		"additionalProperties": {doubling(40, `{"allOf":[{"additionalProperties":@},{"patternProperties":{"a":@}}]}`, `{}`),
+			strings.Repeat(`{"a":`, 40) + `1` + strings.Repeat(`}`, 40)},
+		"unevaluatedProperties": {doubling(40, `{"allOf":[{"unevaluatedProperties":@},{"unevaluatedProperties":@}]}`, `{}`),
+			strings.Repeat(`{"a":`, 40) + `1` + strings.Repeat(`}`, 40)},
+		"items": {doubling(40, `{"allOf":[{"items":@},{"prefixItems":[@]},{"contains":@},{"unevaluatedItems":@}],"properties":{"a":@}}`, `{}`),
+			`{"a":` + strings.Repeat(`[`, 40) + strings.Repeat(`]`, 40) + `}`},
+		"dynamicRef": {`{"type":"object","$dynamicAnchor":"n","properties":{"a":{"$dynamicRef":"#n"}},"allOf":[{"properties":{"a":{"$dynamicRef":"#n"}}},{"properties":{"a":{"$dynamicRef":"#n"}}}]}`,
+			strings.Repeat(`{"a":`, 90) + `{}` + strings.Repeat(`}`, 90)},
+		"dynamicRef to a part that nothing else names": {`{"type":"object","$id":"http://a/root","$ref":"http://a/other","$defs":{"mine":{"$dynamicAnchor":"n","properties":{"a":{"$dynamicRef":"http://a/other#n"}},"allOf":[{"properties":{"a":{"$dynamicRef":"http://a/other#n"}}}]},"other":{"$id":"http://a/other","$dynamicRef":"#n","$defs":{"n":{"$dynamicAnchor":"n"}}}}}`,
+			strings.Repeat(`{"a":`, 90) + `{}` + strings.Repeat(`}`, 90)},
+		"recursiveRef": {`{"$schema":"https://json-schema.org/draft/2019-09/schema","type":"object","$recursiveAnchor":true,"allOf":[{"properties":{"a":{"$recursiveRef":"#"}}},{"properties":{"a":{"$recursiveRef":"#"}}}]}`,
+			strings.Repeat(`{"a":`, 90) + `{}` + strings.Repeat(`}`, 90)},
+		"width times items":          {items(`{"anyOf":` + wide(1000, `{"type":"string"}`) + `}`), list(40_000, `1`)},
+		"width times one list":       {`{"type":"object","properties":{"a":{"anyOf":` + wide(5000, `{"type":"string"}`) + `}}}`, list(40_000, `1`)},
+		"enum times items":           {items(`{"enum":` + wide(5000, `12345`) + `}`), list(40_000, `1`)},
+		"text of enum times items":   {items(`{"enum":["` + strings.Repeat("x", 900_000) + `"]}`), list(40_000, `1`)},
+		"required times items":       {items(`{"required":[` + names(5000) + `]}`), list(40_000, `{}`)},
+		"patterns times names":       {`{"type":"object","patternProperties":{` + patterns(2000) + `}}`, `{"a":1` + properties(40_000) + `}`},
+		"a pattern times a string":   {`{"type":"object","properties":{"a":{"pattern":"(x|y?){900}z"}}}`, `{"a":"` + strings.Repeat("x", 8<<20-10) + `"}`},
+		"long locations":             {doubling(24, `{"properties":{"`+long+`":@},"allOf":[@,@]}`, `{"required":["b"]}`), small},
+		"long pointers":              {doubling(12, `{"allOf":[@,@]}`, `{"additionalProperties":{"items":{"type":"string"}}}`), `{"` + strings.Repeat("k", 1<<20) + `":[1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20]}`},
+		"a long chain":               {doubling(1000, `{"allOf":[@]}`, `{"items":{"type":"string"},"required":["b"]}`), small},
+		"uniqueItems at each level":  {doubling(20, `{"allOf":[@,@]}`, `{"properties":{"a":{"uniqueItems":true}}}`), list(2000, `1`)},
+		"the draft's own schema":     {doubling(24, `{"allOf":[@,@]}`, `{"$ref":"https://json-schema.org/draft/2020-12/schema"}`), `{"properties":{"a":{"properties":{"a":{"type":"string"}}}}}`},
+		"a large value as a schema":  {`{"type":"object","$ref":"https://json-schema.org/draft/2020-12/schema"}`, `{"allOf":` + wide(40_000, `{}`) + `}`},
+		"strings as patterns":        {items(`{"format":"regex"}`), list(2000, `"`+strings.Repeat("a{900}", 500)+`"`)},
+		"long numbers, many schemas": {items(`{"allOf":` + wide(1000, `{"multipleOf":7}`) + `}`), list(4000, strings.Repeat("9", 1000))},
+	}
+}
+
+func names(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, `,"n%d"`, i)
+	}
+	return b.String()[1:]
+}
+
+func patterns(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, `,"^q%d":true`, i)
+	}
+	return b.String()[1:]
+}
+
+// No schema takes more than a bounded time, whatever it asks for; a small input
+// is answered at once.
+func TestWorkOfASchemaIsBounded(t *testing.T) {
+	for name, c := range multiplying() {
+		t.Run(name, func(t *testing.T) {
+			began := time.Now()
+			tool := mustTool(t, c[0])
+			compiled := time.Since(began)
+			began = time.Now()
+			err := tool.Validate(json.RawMessage(c[1]))
+			took := time.Since(began)
+			t.Logf("compiled in %v, checked in %v: %.200v", compiled, took, err)
+			var invalid *InvalidError
+			if err != nil && !errors.As(err, &invalid) || invalid != nil && invalid.Panic != nil {
+				t.Errorf("not an answer: %v", err)
+			}
+			if took > 10*time.Second || compiled > 10*time.Second {
+				t.Errorf("compiled in %v, checked in %v", compiled, took)
+			}
+		})
+	}
+}
+
+// A schema of 2 KB that doubles the work at each level once took a core for ever.
+func TestDoublingSchemaIsAnsweredAtOnce(t *testing.T) {
+	tool := mustTool(t, doubling(24, `{"allOf":[@,@]}`, `{"type":"object","properties":{"a":{"type":"string"}}}`))
+	best := time.Hour
+	for range 10 { // the machine may be busy
+		began := time.Now()
+		if err := tool.Validate(json.RawMessage(`{"a":"x"}`)); err == nil || !strings.Contains(err.Error(), "takes too long") {
+			t.Fatalf("got %v", err)
+		}
+		best = min(best, time.Since(began))
+	}
+	if best > 100*time.Millisecond {
+		t.Errorf("took %v", best)
+	}
+}
+
+// What people write is far below the bounds, with large inputs too.
+func TestWorkOfUsualSchemas(t *testing.T) {
+	item := `{"type":"object","required":["id","kind"],"properties":{"id":{"type":"string","pattern":"^[a-z0-9-]{1,64}$"},"kind":{"enum":["a","b","c","d","e","f","g","h"]},"n":{"type":["integer","null"],"minimum":0},"tags":{"type":"array","items":{"type":"string","maxLength":50}}},"additionalProperties":false}`
+	alternatives := strings.TrimSuffix(strings.Repeat(item+",", 12), ",")
+	tree := `{"type":"object","$defs":{"e":{"oneOf":[{"type":"object","properties":{"op":{"enum":["and","or"]},"of":{"type":"array","items":{"$ref":"#/$defs/e"}}},"required":["op","of"]},{"type":"object","properties":{"op":{"const":"not"},"arg":{"$ref":"#/$defs/e"}},"required":["op","arg"]},{"type":"object","properties":{"op":{"const":"eq"},"field":{"type":"string"},"value":{}},"required":["op","field","value"]}]}},"properties":{"where":{"$ref":"#/$defs/e"}}}`
+	one := `{"id":"abc-1","kind":"h","n":3,"tags":["x","y"]}`
+	list := func(n int) string { return `{"a":[` + strings.TrimSuffix(strings.Repeat(one+",", n), ",") + `]}` }
+	expression := `{"op":"eq","field":"a","value":1}`
+	for range 12 {
+		expression = `{"op":"and","of":[{"op":"eq","field":"b","value":"x"},{"op":"not","arg":` + expression + `}]}`
+	}
+	for name, c := range map[string][2]string{
+		"7,000 items":      {`{"type":"object","properties":{"a":{"type":"array","items":` + item + `}}}`, list(7000)},
+		"12 alternatives":  {`{"type":"object","properties":{"a":{"type":"array","items":{"anyOf":[` + alternatives + `]}}}}`, list(200)},
+		"a tree":           {tree, `{"where":` + expression + `}`},
+		"a string of 4 MB": {`{"type":"object","properties":{"a":{"type":"string","minLength":1,"pattern":"^[^<>]*$"},"b":{"pattern":"^x+$"}}}`, `{"a":"` + strings.Repeat("x", 4<<20) + `"}`},
+	} {
+		if err := mustTool(t, c[0]).Validate(json.RawMessage(c[1])); err != nil {
+			t.Errorf("%s: %.300v", name, err)
+		}
+	}
+}
+
+// What can't be compiled in a bounded time or memory is an error of the schema.
+func TestSchemasTooLargeToCompile(t *testing.T) {
+	var anchors strings.Builder
+	for i := range 3000 {
+		fmt.Fprintf(&anchors, `,"d%d":{"$anchor":"a%d","$ref":"#a%d"}`, i, i, (i+1)%3000)
+	}
+	for name, text := range map[string]string{
+		"parts":       `{"type":"object","properties":{"a":{}` + strings.ReplaceAll(properties(9000), ":1", ":{}") + `}}`,
+		"anchors":     `{"type":"object","$defs":{` + anchors.String()[1:] + `}}`,
+		"repetitions": `{"type":"object","properties":{"a":{"pattern":"` + strings.Repeat("x{1000}", 300) + `"}}}`,
+		"names":       `{"type":"object","patternProperties":{"` + strings.Repeat("x{1000}", 300) + `":true}}`,
+	} {
+		began := time.Now()
+		_, err := NewTool(Spec{Name: "x", InputSchema: json.RawMessage(text), Handler: &echo{}})
+		if err == nil || !strings.Contains(err.Error(), "expected fewer parts") && !strings.Contains(err.Error(), "expected patterns of at most") {
+			t.Errorf("%s: %v", name, err)
+		}
+		if took := time.Since(began); took > 5*time.Second {
+			t.Errorf("%s: took %v", name, took)
+		}
+	}
+}
