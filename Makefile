@@ -20,7 +20,7 @@ endif
 NODE_FOUND := $(and $(shell command -v node 2>/dev/null),$(shell command -v npm 2>/dev/null))
 TEST := $(CGO) $(GO) test $(RACE) -timeout 8m
 
-.PHONY: help demo test build lint gofmt vet staticcheck layers crash tidy fuzz cover bench bench-quick
+.PHONY: help demo test build lint gofmt vet staticcheck layers crash mutants tidy fuzz cover bench bench-quick
 
 help: ## show these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 16
@@ -68,6 +68,14 @@ tidy: ## check that go.mod and go.sum say what the code needs
 CRASHES ?= 400
 crash: ## kill a real worker, and what it works with, CRASHES (400) times at random moments, and look at what ran
 	CRASHES=$(CRASHES) $(GO) test -v -count 1 -timeout 60m -run 'TestKilledAtRandomMoments|HandlersKilled' ./cmd/worker
+
+# MUTANTS: the packages that gremlins changes; empty: none.
+MUTANTS ?= loop journal upstream admin
+mutants: ## put faults into the code, known ones and those of gremlins, and list what no test notices
+	$(GO) run ./internal/mutants
+	@for pkg in $(MUTANTS); do \
+	  $(GO) run github.com/go-gremlins/gremlins/cmd/gremlins@v0.6.0 unleash --workers 1 --timeout-coefficient 3 --output-statuses lt ./internal/$$pkg || exit 1; \
+	done
 
 FUZZTIME ?= 10s
 fuzz: ## run each fuzz test for FUZZTIME (10s)

@@ -10,13 +10,16 @@ import (
 // requests, which are short: a pool that streams fill would starve the others.
 // Neither follows a redirect, since that would carry the credential along.
 func httpClients(transport http.RoundTripper) (streams, requests *http.Client) {
-	stop := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	if transport != nil {
-		one := &http.Client{Transport: transport, CheckRedirect: stop}
+		one := httpClient(transport)
 		return one, one
 	}
-	return &http.Client{Transport: newTransport(), CheckRedirect: stop},
-		&http.Client{Transport: newTransport(), CheckRedirect: stop}
+	return httpClient(newTransport()), httpClient(newTransport())
+}
+
+func httpClient(transport http.RoundTripper) *http.Client {
+	stop := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return &http.Client{Transport: transport, CheckRedirect: stop}
 }
 
 func newTransport() *http.Transport {

@@ -1,0 +1,22 @@
+package main
+
+// fault is a change that a test must notice.
+type fault struct {
+	what     string
+	file     string
+	old, new string   // old stands once in the file
+	tests    []string // the arguments of go test
+}
+
+var faults = []fault{
+	{"a deaf handler keeps its tool's slot for hours", "internal/loop/session.go",
+		"const slotGrace = 15 * time.Second", "const slotGrace = 15000 * time.Second", []string{"-run", "TestDeafHandler", "./internal/loop"}},
+	{"a deaf handler frees its tool's slot at once", "internal/loop/session.go",
+		"const slotGrace = 15 * time.Second", "const slotGrace = 15 * time.Nanosecond", []string{"-run", "TestDeafHandler", "./internal/loop"}},
+	{"what a damaged journal may have lost is not doubted", "internal/loop/reads.go",
+		"doubted := l.set.Doubt && l.reading.last.IsZero()", "doubted := false", []string{"./internal/loop"}},
+	{"every later read is doubted too", "internal/loop/reads.go",
+		"doubted := l.set.Doubt && l.reading.last.IsZero()", "doubted := l.set.Doubt", []string{"./internal/loop"}},
+	{"redirects of the API are followed", "internal/upstream/transport.go",
+		"error { return http.ErrUseLastResponse }", "error { return nil }", []string{"./internal/upstream"}},
+}
