@@ -68,6 +68,11 @@ func (w *worker) openJournal(ctx context.Context) error {
 	if d := damageOf(b); d != nil {
 		w.log.Warn("the journal was damaged: open calls from before are not run again where their tool is not idempotent; 'worker journal trust' ends that", "damaged", d.Found, "doubted_for", d.DoubtedFor)
 	}
+	if b.Listening() != "" {
+		if err := w.queue.Admit(b.Conn(), bus.HandIn); err != nil {
+			return fmt.Errorf("results from outside can't be taken: %w", err)
+		}
+	}
 	if st, err := j.Status(ctx); err == nil {
 		w.log.Info("journal open", "server", b.Status().Server, "store", b.Status().StoreDir, "entries", st.Entries)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"toolhand/internal/bus"
 	"toolhand/internal/config"
 	"toolhand/internal/registry"
 )
@@ -57,6 +58,9 @@ func (l *natsLink) conn() (*nats.Conn, error) {
 	url, opts, err := l.where()
 	if err != nil {
 		return nil, err
+	}
+	if l.cfg.CredentialsFile == "" {
+		opts = append(opts, bus.OwnInbox(url)...)
 	}
 	nc, err := nats.Connect(url, opts...)
 	if err != nil && l.cfg.URL == "" {

@@ -41,9 +41,12 @@ func TestNATSExamples(t *testing.T) {
 	if _, err := r.until(regexp.MustCompile("worker started")); err != nil {
 		t.Fatal(err)
 	}
-	env := append(os.Environ(), "NATS_URL=nats://"+listen, "NATS_TOKEN=token-of-the-examples")
+	env := append(os.Environ(), "NATS_URL=nats://"+listen, "NATS_TOKEN=token-of-the-examples", "NATS_USER=examples")
 	finish(t, root, env, "go", "build", "-o", filepath.Join(dir, "countdown"), "./examples/nats-go")
 	handler(t, dir, env, filepath.Join(dir, "countdown"))
+	if log, err := os.ReadFile(filepath.Join(dir, "run.log")); err != nil || strings.Contains(string(log), "default inbox") {
+		t.Errorf("the example has the default inbox: %v\n%s", err, log)
+	}
 	if got := answered(t, session, "countdown", `{"seconds": 0.01}`); got != "lift-off after 0.01 s" {
 		t.Errorf("countdown: %q", got)
 	}

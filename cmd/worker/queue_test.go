@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -37,6 +38,9 @@ func TestQueueThroughListen(t *testing.T) {
 	}
 	if got := answered(t, session, "fail", `{}`); !strings.HasPrefix(got, `Invalid input for tool "fail":`) {
 		t.Errorf("fail without x: %q", got)
+	}
+	if log, err := os.ReadFile(filepath.Join(dir, "run.log")); err != nil || strings.Contains(string(log), "default inbox") {
+		t.Errorf("tools serve has the default inbox: %v\n%s", err, log)
 	}
 }
 

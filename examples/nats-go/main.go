@@ -5,7 +5,8 @@
 //	go run ./examples/nats-go
 //
 // NATS_URL names the server (127.0.0.1:4222 if it is empty), and NATS_TOKEN the
-// token that it wants.
+// token that it wants. NATS_USER is a name of its own where the server is a worker's
+// nats.listen: nobody else reads its inbox then.
 package main
 
 import (
@@ -30,8 +31,11 @@ func main() {
 }
 
 func serve() error {
-	nc, err := nats.Connect(cmp.Or(os.Getenv("NATS_URL"), nats.DefaultURL),
-		nats.Token(os.Getenv("NATS_TOKEN")), nats.MaxReconnects(-1))
+	opts := []nats.Option{nats.Token(os.Getenv("NATS_TOKEN")), nats.MaxReconnects(-1)}
+	if user := os.Getenv("NATS_USER"); user != "" {
+		opts = append(opts, nats.UserInfo(user, ""), nats.CustomInboxPrefix("_INBOX_"+user))
+	}
+	nc, err := nats.Connect(cmp.Or(os.Getenv("NATS_URL"), nats.DefaultURL), opts...)
 	if err != nil {
 		return err
 	}

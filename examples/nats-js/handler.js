@@ -3,12 +3,16 @@
 //
 //   npm install && node handler.js
 //
-// NATS_URL names the server (127.0.0.1:4222 if it is empty), NATS_TOKEN its token.
+// NATS_URL names the server (127.0.0.1:4222 if it is empty), NATS_TOKEN its token,
+// and NATS_USER is a name of its own where the server is a worker's nats.listen:
+// nobody else reads its inbox then.
 import { connect, headers } from "@nats-io/transport-node";
 
+const user = process.env.NATS_USER;
 const nc = await connect({
   servers: process.env.NATS_URL || "127.0.0.1:4222",
   token: process.env.NATS_TOKEN,
+  ...(user && { user, inboxPrefix: `_INBOX_${user}` }),
   maxReconnectAttempts: -1,
 });
 

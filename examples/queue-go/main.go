@@ -11,6 +11,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -39,14 +40,19 @@ func main() {
 }
 
 func work(ctx context.Context) error {
-	nc, err := nats.Connect(cmp.Or(os.Getenv("NATS_URL"), nats.DefaultURL),
-		nats.Token(os.Getenv("NATS_TOKEN")), nats.MaxReconnects(-1))
+	opts := []nats.Option{nats.Token(os.Getenv("NATS_TOKEN")), nats.MaxReconnects(-1)}
+	domain := os.Getenv("NATS_DOMAIN")
+	if domain != "" { // there an inbox is read by its user alone: a name that nobody can guess
+		name := rand.Text()
+		opts = append(opts, nats.UserInfo(name, ""), nats.CustomInboxPrefix("_INBOX_"+name))
+	}
+	nc, err := nats.Connect(cmp.Or(os.Getenv("NATS_URL"), nats.DefaultURL), opts...)
 	if err != nil {
 		return err
 	}
 	defer nc.Close()
 	js, err := jetstream.New(nc)
-	if domain := os.Getenv("NATS_DOMAIN"); domain != "" {
+	if domain != "" {
 		js, err = jetstream.NewWithDomain(nc, domain)
 	}
 	if err != nil {
@@ -166,7 +172,7 @@ func (w *worker) claim(ctx context.Context, m jetstream.Msg) error {
 	msg := nats.NewMsg(m.Headers().Get("Tool-Result-Subject"))
 	msg.Header.Set("Toolhand-Outcome", "begun")
 	msg.Header.Set("Nats-Expected-Last-Subject-Sequence", expected)
-	msg.Header.Set("Nats-Msg-Id", "claim."+nats.NewInbox()) // said twice, it counts once
+	msg.Header.Set("Nats-Msg-Id", "claim."+rand.Text()) // said twice, it counts once
 	_, err := w.js.PublishMsg(ctx, msg)
 	return err
 }

@@ -6,6 +6,7 @@
 // NATS_URL names the server (127.0.0.1:4222 if it is empty), NATS_TOKEN its token,
 // and NATS_DOMAIN is toolhand where it is a worker's nats.listen. docs/queue.md has
 // the protocol; its steps are numbered here.
+import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { jetstream } from "@nats-io/jetstream";
 import { connect, headers, nuid } from "@nats-io/transport-node";
@@ -13,9 +14,12 @@ import { connect, headers, nuid } from "@nats-io/transport-node";
 const tool = "render";
 const atOnce = 4; // so many calls run in this process
 
+// By nats.listen an inbox is read by its user alone: a name that nobody can guess.
+const user = process.env.NATS_DOMAIN && randomBytes(16).toString("hex");
 const nc = await connect({
   servers: process.env.NATS_URL || "127.0.0.1:4222",
   token: process.env.NATS_TOKEN,
+  ...(user && { user, inboxPrefix: `_INBOX_${user}` }),
   maxReconnectAttempts: -1,
 });
 const js = jetstream(nc, process.env.NATS_DOMAIN ? { domain: process.env.NATS_DOMAIN } : {});

@@ -68,6 +68,8 @@ type Options struct {
 	Listen string
 	// ListenToken is what they show. Empty is for loopback addresses only.
 	ListenToken string
+	// ListenTLS is what Listen shows them. Nil: no TLS.
+	ListenTLS *tls.Config
 	// MaxMemory bounds JetStream's memory streams, in bytes. Zero: 256 MiB.
 	MaxMemory int64
 	// MaxStore bounds JetStream's files, in bytes. Zero: 8 GiB.

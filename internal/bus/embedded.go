@@ -3,7 +3,6 @@ package bus
 import (
 	"context"
 	"crypto/rand"
-	"crypto/subtle"
 	"errors"
 	"fmt"
 	"net"
@@ -15,54 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-const (
-	ownAccount     = "toolhand"
-	outsideAccount = "outside"
-	maxConnections = 1024
-)
-
-// accounts keeps those from outside away from JetStream. They answer the
-// requests to tools and ask nothing of us but what the exports of our account
-// name: an attach, a result, and the job queue, whose API they
-// find in the domain toolhand (jetstream.NewWithDomain): on its own subjects the
-// server answers for each account by itself, and theirs has no JetStream. They are
-// told which calls are over. A reply passes the border for a day, not for the two
-// minutes that are the server's default: a call's deadline may be longer.
-const accounts = `
-accounts {
-  toolhand {
-    jetstream: enabled
-    exports: [
-      { stream: "toolhand.cancel.>", accounts: [outside] }
-      { service: "toolhand.attach", accounts: [outside] }
-      { service: "toolhand.results.>", accounts: [outside] }
-      { service: "$JS.API.STREAM.INFO.TOOLHAND_JOBS", accounts: [outside] }
-      { service: "$JS.API.CONSUMER.INFO.TOOLHAND_JOBS.*", accounts: [outside] }
-      { service: "$JS.API.CONSUMER.MSG.NEXT.TOOLHAND_JOBS.*", response_type: stream, accounts: [outside] }
-      { service: "$JS.ACK.TOOLHAND_JOBS.>", accounts: [outside] }
-    ]
-    imports: [
-      { service: { account: outside, subject: "toolhand.tool.>" } }
-      { service: { account: outside, subject: "$SRV.>" } }
-    ]
-  }
-  outside {
-    exports: [
-      { service: "toolhand.tool.>", threshold: "24h", accounts: [toolhand] }
-      { service: "$SRV.>", response_type: stream, accounts: [toolhand] }
-    ]
-    imports: [
-      { stream: { account: toolhand, subject: "toolhand.cancel.>" } }
-      { service: { account: toolhand, subject: "toolhand.attach" } }
-      { service: { account: toolhand, subject: "toolhand.results.>" } }
-      { service: { account: toolhand, subject: "$JS.API.STREAM.INFO.TOOLHAND_JOBS" }, to: "$JS.toolhand.API.STREAM.INFO.TOOLHAND_JOBS" }
-      { service: { account: toolhand, subject: "$JS.API.CONSUMER.INFO.TOOLHAND_JOBS.*" }, to: "$JS.toolhand.API.CONSUMER.INFO.TOOLHAND_JOBS.*" }
-      { service: { account: toolhand, subject: "$JS.API.CONSUMER.MSG.NEXT.TOOLHAND_JOBS.*" }, to: "$JS.toolhand.API.CONSUMER.MSG.NEXT.TOOLHAND_JOBS.*" }
-      { service: { account: toolhand, subject: "$JS.ACK.TOOLHAND_JOBS.>" } }
-    ]
-  }
-}
-`
+const maxConnections = 1024
 
 // openEmbedded reserves the store, starts the server and connects to it.
 func (b *Bus) openEmbedded(ctx context.Context) (err error) {
@@ -103,13 +55,13 @@ func (b *Bus) openEmbedded(ctx context.Context) (err error) {
 	return b.findDamage(before, blocks)
 }
 
-func (b *Bus) serverOptions() (*server.Options, *doorkeeper, error) {
+func (b *Bus) serverOptions() (*server.Options, *clients, error) {
 	opts := &server.Options{}
 	if err := opts.ProcessConfigString(accounts); err != nil {
 		return nil, nil, fmt.Errorf("accounts of the embedded NATS server: %w", err)
 	}
-	auth := &doorkeeper{secret: rand.Text(), token: b.opts.ListenToken}
-	opts.ServerName = "toolhand"
+	auth := &clients{secret: rand.Text(), token: b.opts.ListenToken, log: b.log}
+	opts.ServerName = serverName
 	opts.DontListen = true
 	opts.NoSigs = true
 	opts.DisableJetStreamBanner = true
@@ -129,6 +81,7 @@ func (b *Bus) serverOptions() (*server.Options, *doorkeeper, error) {
 		return nil, nil, err
 	}
 	opts.DontListen, opts.Host, opts.Port = false, host, port
+	opts.TLSConfig = b.opts.ListenTLS
 	return opts, auth, nil
 }
 
@@ -159,7 +112,7 @@ func listenAddress(listen, token string) (host string, port int, err error) {
 // startServer starts the server; files of a hundred thousand entries are read in
 // well under a second. A start that outlasts ctx is given up, and what is left
 // of it ends when the disk has answered.
-func (b *Bus) startServer(ctx context.Context, opts *server.Options, auth *doorkeeper, bridge *serverLog) error {
+func (b *Bus) startServer(ctx context.Context, opts *server.Options, auth *clients, bridge *serverLog) error {
 	srv, err := server.NewServer(opts)
 	if err != nil {
 		return fmt.Errorf("embedded NATS server: %w", err)
@@ -223,26 +176,3 @@ func (b *Bus) stopServer(ctx context.Context) error {
 		return fmt.Errorf("embedded NATS server did not stop in time: %w", context.Cause(ctx))
 	}
 }
-
-// doorkeeper tells who comes: this process by its secret, all others by the
-// token, where there is one.
-type doorkeeper struct {
-	secret, token string
-	own, outside  *server.Account // set before the server starts
-}
-
-// Check implements server.Authentication.
-func (d *doorkeeper) Check(c server.ClientAuthentication) bool {
-	shown := c.GetOpts()
-	if shown.Username == ownAccount && same(shown.Password, d.secret) {
-		c.RegisterUser(&server.User{Username: ownAccount, Account: d.own})
-		return true
-	}
-	if d.token != "" && !same(shown.Token, d.token) {
-		return false
-	}
-	c.RegisterUser(&server.User{Username: outsideAccount, Account: d.outside})
-	return true
-}
-
-func same(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }

@@ -77,7 +77,11 @@ func (b *Bus) dial(ctx context.Context) (*nats.Conn, error) {
 	}
 	done := make(chan outcome, 1)
 	go func() {
-		nc, err := nats.Connect(b.opts.URL, b.externalOptions()...)
+		opts := b.externalOptions()
+		if b.opts.CoreOnly && b.opts.CredentialsFile == "" {
+			opts = append(opts, OwnInbox(b.opts.URL)...)
+		}
+		nc, err := nats.Connect(b.opts.URL, opts...)
 		done <- outcome{nc, err}
 	}()
 	select {

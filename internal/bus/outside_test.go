@@ -204,6 +204,15 @@ func TestOutsideWorksOffTheQueue(t *testing.T) {
 	if info, err := cons.Info(ctx); err != nil || info.NumAckPending != 0 || info.AckFloor.Consumer != 1 {
 		t.Errorf("the job is not acknowledged: %+v, %v", info, err)
 	}
+	_, err = b.Conn().Subscribe(bus.HandIn+"*", func(m *nats.Msg) { // who checks results
+		says, err := b.Conn().Request(strings.Replace(m.Subject, bus.HandIn, "toolhand.results.", 1), m.Data, wait)
+		if err == nil {
+			_ = m.Respond(says.Data)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	if _, err := js.Publish(ctx, "toolhand.results.x", []byte("2")); err != nil {
 		t.Error(err)
 	}

@@ -127,7 +127,7 @@ func (p *puller) pull(ctx context.Context) error {
 	nc := p.s.cfg.Conn
 	p.answered = make(chan int, 16)
 	closed := make(chan struct{})
-	sub, err := nc.Subscribe(nats.NewInbox(), p.arrived)
+	sub, err := nc.Subscribe(nc.NewInbox(), p.arrived)
 	if err != nil {
 		return err
 	}

@@ -31,7 +31,7 @@ func (h *natsHandler) Live(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, traceTimeout)
 	defer cancel()
-	traces, err := nc.SubscribeSync(nats.NewInbox())
+	traces, err := nc.SubscribeSync(nc.NewInbox())
 	if err != nil {
 		return err
 	}

@@ -99,6 +99,7 @@ func (h *queueHandler) Call(ctx context.Context, call Call) (Result, error) {
 	if err := w.publish(ctx, msg); err != nil {
 		return Result{}, err
 	}
+	w.own = true
 	return w.wait(ctx, h.queue.look)
 }
 
@@ -157,13 +158,14 @@ type queueWait struct {
 	back chan nats.Status // the connection was made again
 
 	msgID string // of the job
+	own   bool   // only the job that is published here can have the result
 	stale string // the message id of a result that is not this job's; empty: there is none
 	seq   uint64 // of the job in its stream; 0: not known
 }
 
 // listen begins to take in what is published as the result of call.
 func (h *queueHandler) listen(j *jobQueue, call Call) (*queueWait, error) {
-	w := &queueWait{h: h, j: j, call: call, msgs: make(chan *nats.Msg, 4), msgID: call.ID}
+	w := &queueWait{h: h, j: j, call: call, msgs: make(chan *nats.Msg, 4), msgID: j.ids.of(plainToken(call.ID), 0)}
 	var err error
 	if w.sub, err = j.nc.ChanSubscribe(w.subject(), w.msgs); err != nil {
 		return nil, err
@@ -187,7 +189,7 @@ func (w *queueWait) earlier(old *lastResult) (r Result, err error, over bool) {
 	r, err, over = w.take(old.msg)
 	var unavailable *UnavailableError
 	if over && (errors.As(err, &unavailable) || err != nil && w.h.idempotent) {
-		w.msgID, w.stale = fmt.Sprintf("%s.%d", w.call.ID, old.seq), old.msg.Header.Get(nats.MsgIdHdr)
+		w.msgID, w.stale = w.j.ids.of(plainToken(w.call.ID), old.seq), old.msg.Header.Get(nats.MsgIdHdr)
 		return Result{}, nil, false
 	}
 	return r, err, over
@@ -281,9 +283,12 @@ func (w *queueWait) wait(ctx context.Context, first time.Duration) (Result, erro
 	}
 }
 
-// take reports whether m is the result of this job, and what it says.
+// take reports whether m is the result of this job, and what it says. One without
+// the job's own id is of somebody who did not take the job.
 func (w *queueWait) take(m *nats.Msg) (Result, error, bool) {
-	if id := m.Header.Get(nats.MsgIdHdr); id != "" && id == w.stale || begun(m) {
+	id := m.Header.Get(nats.MsgIdHdr)
+	theirs := id != w.msgID && (w.own || !w.j.ids.valid(plainToken(w.call.ID), id))
+	if theirs || id == w.stale || begun(m) {
 		return Result{}, nil, false
 	}
 	r, err := w.h.answer(m)

@@ -63,6 +63,8 @@ type Queue struct {
 	gate chan struct{} // held while streams and consumers are made
 	// now is what is made; guarded by gate.
 	now *jobQueue
+	// ids outlive streams that are deleted; guarded by gate.
+	ids *jobIDs
 
 	mu     sync.Mutex
 	closed bool
@@ -75,6 +77,7 @@ type jobQueue struct {
 	nc            *nats.Conn
 	js            jetstream.JetStream
 	jobs, results jetstream.Stream
+	ids           *jobIDs
 	reconnects    uint64
 	consumers     map[string]bool // guarded by Queue.gate; name to idempotent
 	silent        *nats.Subscription
@@ -136,15 +139,8 @@ func (q *Queue) open(ctx context.Context, name string, idempotent bool) (*jobQue
 	}
 	ctx, cancel := context.WithTimeout(ctx, queueTimeout)
 	defer cancel()
-	if q.now == nil || q.now.nc != nc || q.now.reconnects != nc.Stats().Reconnects {
-		fresh, err := q.make(ctx, nc)
-		if err != nil {
-			return nil, queueError(err)
-		}
-		if q.now != nil {
-			_ = q.now.silent.Unsubscribe() // it can only be gone already
-		}
-		q.now = fresh
+	if err := q.renew(ctx, nc); err != nil {
+		return nil, queueError(err)
 	}
 	if made, ok := q.now.consumers[name]; !ok || made != idempotent {
 		if err := q.consumer(ctx, q.now, name, idempotent); err != nil {
@@ -154,6 +150,22 @@ func (q *Queue) open(ctx context.Context, name string, idempotent bool) (*jobQue
 		q.now.consumers[name] = idempotent
 	}
 	return q.now, nil
+}
+
+// renew makes the streams, unless that is done on this connection; gate is held.
+func (q *Queue) renew(ctx context.Context, nc *nats.Conn) error {
+	if q.now != nil && q.now.nc == nc && q.now.reconnects == nc.Stats().Reconnects {
+		return nil
+	}
+	fresh, err := q.make(ctx, nc)
+	if err != nil {
+		return err
+	}
+	if q.now != nil {
+		_ = q.now.silent.Unsubscribe() // it can only be gone already
+	}
+	q.now = fresh
+	return nil
 }
 
 // queueError tells what passes from what stays until somebody mends it.
@@ -194,9 +206,10 @@ func (q *Queue) make(ctx context.Context, nc *nats.Conn) (*jobQueue, error) {
 	results := common
 	results.Name, results.Subjects, results.Description = ResultStream, []string{resultSubjects + ">"}, "what those calls came to"
 	results.MaxMsgsPerSubject = 1
-	if j.results, err = j.js.CreateOrUpdateStream(ctx, results); err != nil {
+	if j.results, j.ids, err = q.resultStream(ctx, j.js, results); err != nil {
 		return nil, err
 	}
+	q.ids = j.ids
 	j.silent, err = nc.Subscribe(exhausted, q.exhausted)
 	return j, err
 }
@@ -267,6 +280,9 @@ func (q *Queue) lapse(seq uint64) error {
 		return err
 	}
 	if m, expected := q.lapsed(job, subject, old); m != nil {
+		if token := strings.TrimPrefix(subject, resultSubjects); !j.ids.valid(token, m.Header.Get(nats.MsgIdHdr)) {
+			m.Header.Set(nats.MsgIdHdr, j.ids.of(token, 0)) // of a job that is not ours
+		}
 		if _, err := j.js.PublishMsg(ctx, m, jetstream.WithExpectLastSequencePerSubject(expected)); err != nil {
 			return err // also where somebody was faster
 		}

@@ -1,0 +1,256 @@
+package bus_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/micro"
+
+	"toolhand/internal/bus"
+)
+
+// user is a client with a user name and its own inbox. What the server refuses it
+// goes to refused.
+func user(t *testing.T, b *bus.Bus, name string, refused chan error, opts ...nats.Option) *nats.Conn {
+	t.Helper()
+	return dial(t, b, append(opts, nats.UserInfo(name, "secret"), nats.CustomInboxPrefix("_INBOX_"+name),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+			if refused != nil {
+				refused <- err
+			}
+		}))...)
+}
+
+func listening(t *testing.T) *bus.Bus {
+	return open(t, bus.Options{StoreDir: t.TempDir(), Listen: "127.0.0.1:0", ListenToken: "secret"})
+}
+
+// TestIntruderHearsNothing: who has the token hears neither what others ask for nor
+// what they are answered, in whatever way it asks for it.
+func TestIntruderHearsNothing(t *testing.T) {
+	b := listening(t)
+	refused := make(chan error, 64)
+	alice, mallory := user(t, b, "alice", nil), user(t, b, "mallory", refused)
+	subjects := []string{
+		">", "*.>", "*", "_INBOX_alice.>", "_INBOX_alice.*", "_INBOX_*.>", "_R_.>", "toolhand.>", "toolhand.jobs.>", "toolhand.jobs.render",
+		"toolhand.results.>", "toolhand.results.x", "toolhand.handin.>", "toolhand.*.x", "$KV.>", "$KV.toolhand_calls.>",
+		"$JS.>", "$JS.ACK.>", "$JS.API.>", "$JS.EVENT.ADVISORY.>", "$SYS.>", "toolhand.attach",
+	}
+	var subs []*nats.Subscription
+	for _, subject := range subjects {
+		sub, err := mallory.SubscribeSync(subject)
+		if err != nil {
+			t.Fatal(err)
+		}
+		subs = append(subs, sub)
+	}
+	if err := mallory.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	for range subjects {
+		select {
+		case err := <-refused:
+			if !errors.Is(err, nats.ErrPermissionViolation) {
+				t.Error(err)
+			}
+		case <-time.After(wait):
+			t.Fatal("a subscription is not refused")
+		}
+	}
+	// Requests of alice, of ours, and their answers go by.
+	if _, err := b.Conn().QueueSubscribe("toolhand.tool.never", "q", func(*nats.Msg) {}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := alice.Subscribe("toolhand.tool.echo", func(m *nats.Msg) { _ = m.Respond(m.Data) }); err != nil {
+		t.Fatal(err)
+	}
+	if err := alice.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	for _, nc := range []*nats.Conn{alice, b.Conn()} {
+		if m, err := nc.Request("toolhand.tool.echo", []byte("private"), wait); err != nil || string(m.Data) != "private" {
+			t.Errorf("%v, %v", m, err)
+		}
+	}
+	put(t, b, "s.c", "private")
+	if err := mallory.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	for _, sub := range subs {
+		if n, _, _ := sub.Pending(); n > 0 {
+			t.Errorf("%d messages on %s", n, sub.Subject)
+		}
+	}
+}
+
+// TestIntruderForgesNoAnswer: only the connection that got a request can answer it,
+// even where another one learns the subject of the answer.
+func TestIntruderForgesNoAnswer(t *testing.T) {
+	b := listening(t)
+	refused := make(chan error, 64)
+	alice, mallory := user(t, b, "alice", nil), user(t, b, "mallory", refused)
+	asked := make(chan *nats.Msg, 1)
+	if _, err := alice.ChanQueueSubscribe("toolhand.tool.echo", "q", asked); err != nil {
+		t.Fatal(err)
+	}
+	hears, err := mallory.SubscribeSync("toolhand.tool.mine")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(alice.Flush(), mallory.Flush()); err != nil {
+		t.Fatal(err)
+	}
+	for _, nc := range []*nats.Conn{b.Conn(), user(t, b, "bob", nil)} {
+		answers := make(chan string, 1)
+		go func() {
+			m, err := nc.Request("toolhand.tool.echo", nil, wait)
+			if err != nil {
+				answers <- err.Error()
+				return
+			}
+			answers <- string(m.Data)
+		}()
+		m := <-asked
+		if err := errors.Join(mallory.Publish(m.Reply, []byte("forged")), mallory.Flush()); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-refused; !errors.Is(err, nats.ErrPermissionViolation) {
+			t.Error(err)
+		}
+		if strings.HasPrefix(m.Reply, "_R_.") { // nor by a request of its own that names it
+			_ = mallory.PublishRequest("toolhand.tool.mine", m.Reply, nil)
+			_ = mallory.Flush()
+			<-refused
+			if n, _, _ := hears.Pending(); n > 0 {
+				t.Error("a request with a reply that belongs to another one is delivered")
+			}
+		}
+		if err := m.Respond([]byte("true")); err != nil {
+			t.Fatal(err)
+		}
+		if got := <-answers; got != "true" {
+			t.Errorf("the answer is %q", got)
+		}
+	}
+}
+
+// TestIntruderReachesNothingElse: what is not in the list is refused, the attach of
+// sessions too.
+func TestIntruderReachesNothingElse(t *testing.T) {
+	b := listening(t)
+	put(t, b, "s.c", "started")
+	ours, err := b.Conn().SubscribeSync(">")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Conn().Flush(); err != nil {
+		t.Fatal(err)
+	}
+	refused := make(chan error, 64)
+	mallory := user(t, b, "mallory", refused)
+	for _, subject := range []string{
+		"$KV.toolhand_calls.s.c", "$JS.API.STREAM.PURGE.KV_toolhand_calls", "$JS.toolhand.API.STREAM.MSG.GET.TOOLHAND_JOBS",
+		"$JS.toolhand.API.STREAM.PURGE.TOOLHAND_JOBS", "$JS.toolhand.API.CONSUMER.CREATE.TOOLHAND_JOBS", "$JS.toolhand.API.DIRECT.GET.TOOLHAND_JOBS",
+		"$JS.toolhand.API.STREAM.MSG.GET.TOOLHAND_RESULTS", "$JS.ACK.KV_toolhand_calls.x", "toolhand.jobs.render", "toolhand.handin.x", "toolhand.attach", "_INBOX_alice.x",
+		"toolhand.results.x.y", "_R_.x", "$SYS.REQ.SERVER.PING",
+	} {
+		if err := errors.Join(mallory.PublishRequest(subject, mallory.NewInbox(), []byte("{}")), mallory.Flush()); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case err := <-refused:
+			if !errors.Is(err, nats.ErrPermissionViolation) {
+				t.Error(subject, err)
+			}
+		case <-time.After(wait):
+			t.Errorf("%s can be published to", subject)
+		}
+	}
+	if n, _, _ := ours.Pending(); n > 0 {
+		m, _ := ours.NextMsg(wait)
+		t.Errorf("%d messages reach our account, the first on %s", n, m.Subject)
+	}
+	if get(t, b, "s.c") != "started" {
+		t.Error("the entry is not what it was")
+	}
+}
+
+// TestDefaultInboxWorksWithAWarning: a client of before goes on working, and one with
+// a user name that can be no part of a subject is one of those.
+func TestDefaultInboxWorksWithAWarning(t *testing.T) {
+	log := &lines{}
+	b := open(t, bus.Options{StoreDir: t.TempDir(), Listen: "127.0.0.1:0", ListenToken: "secret", Log: log.logger()})
+	named := user(t, b, "alice", nil)
+	if _, err := named.Subscribe("toolhand.tool.echo", func(m *nats.Msg) { _ = m.Respond(m.Data) }); err != nil {
+		t.Fatal(err)
+	}
+	if err := named.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(log.String(), "default inbox") {
+		t.Error("a client with a name of its own is warned of")
+	}
+	for _, opts := range [][]nats.Option{{nats.Token("secret")}, {nats.UserInfo("x.>", "secret")}, {nats.UserInfo("*", ""), nats.Token("secret")}} {
+		old := dial(t, b, opts...)
+		if m, err := old.Request("toolhand.tool.echo", []byte("1"), wait); err != nil || string(m.Data) != "1" {
+			t.Errorf("%v, %v", m, err)
+		}
+	}
+	if n := strings.Count(log.String(), "default inbox"); n != 1 {
+		t.Errorf("%d warnings, expected one for all\n%s", n, log)
+	}
+}
+
+// TestServicesOfOneConnectionAreFound: each of them answers the same request.
+func TestServicesOfOneConnectionAreFound(t *testing.T) {
+	b := listening(t)
+	out := user(t, b, "alice", nil)
+	for range 5 {
+		if _, err := micro.AddService(out, micro.Config{Name: "tools", Version: "1.0.0"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := out.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	for _, nc := range []*nats.Conn{b.Conn(), user(t, b, "bob", nil)} {
+		inbox, err := nc.SubscribeSync(nc.NewInbox())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := nc.PublishRequest("$SRV.INFO", inbox.Subject, nil); err != nil {
+			t.Fatal(err)
+		}
+		for range 5 {
+			if _, err := inbox.NextMsg(wait); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// TestOwnInbox: our own clients take an inbox of their own where the server is a
+// worker's, and nowhere else.
+func TestOwnInbox(t *testing.T) {
+	b := listening(t)
+	url := "nats://" + b.Listening()
+	if n := len(bus.OwnInbox(url)); n != 2 {
+		t.Errorf("%d options for a worker's server", n)
+	}
+	if n := len(bus.OwnInbox("nats://alice:secret@" + b.Listening())); n != 1 {
+		t.Errorf("%d options for a user in the URL", n)
+	}
+	theirs, _ := play(t, "server 0 none")
+	for _, url := range []string{theirs, "nats://127.0.0.1:1", "nats://secret@" + b.Listening(), ":"} {
+		if n := len(bus.OwnInbox(url)); n != 0 {
+			t.Errorf("%s: %d options", url, n)
+		}
+	}
+	served := open(t, bus.Options{URL: url, Token: "secret", CoreOnly: true})
+	if inbox := served.Conn().NewInbox(); !strings.HasPrefix(inbox, "_INBOX_") {
+		t.Errorf("its inbox is %s", inbox)
+	}
+}

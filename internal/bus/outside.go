@@ -1,0 +1,152 @@
+package bus
+
+import (
+	"crypto/subtle"
+	"log/slog"
+	"regexp"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+)
+
+const (
+	// serverName is what the embedded server calls itself.
+	serverName     = "toolhand"
+	ownAccount     = "toolhand"
+	outsideAccount = "outside"
+
+	defaultInbox = "_INBOX"
+	// replyWithin is how long a client may take to answer a request. The server's
+	// default is two minutes, and a call's deadline may be longer.
+	replyWithin = 24 * time.Hour
+	// warnEvery is how often clients with the default inbox are logged.
+	warnEvery = time.Minute
+)
+
+// HandIn is where results arrive in the worker's account that clients of Listen
+// publish as toolhand.results.ID. Nobody listens there but who checks them.
+const HandIn = "toolhand.handin."
+
+// accounts keeps those from outside away from JetStream. They answer the
+// requests to tools and ask nothing of us but what the exports of our account
+// name: to take a result, and the job queue, whose API they
+// find in the domain toolhand (jetstream.NewWithDomain): on its own subjects the
+// server answers for each account by itself, and theirs has no JetStream. They are
+// told which calls are over. A reply passes the border for replyWithin.
+const accounts = `
+accounts {
+  toolhand {
+    jetstream: enabled
+    exports: [
+      { stream: "toolhand.cancel.>", accounts: [outside] }
+      { service: "toolhand.handin.*", accounts: [outside] }
+      { service: "$JS.API.STREAM.INFO.TOOLHAND_JOBS", accounts: [outside] }
+      { service: "$JS.API.CONSUMER.INFO.TOOLHAND_JOBS.*", accounts: [outside] }
+      { service: "$JS.API.CONSUMER.MSG.NEXT.TOOLHAND_JOBS.*", response_type: stream, accounts: [outside] }
+      { service: "$JS.ACK.TOOLHAND_JOBS.>", accounts: [outside] }
+    ]
+    imports: [
+      { service: { account: outside, subject: "toolhand.tool.>" } }
+      { service: { account: outside, subject: "$SRV.>" } }
+    ]
+  }
+  outside {
+    exports: [
+      { service: "toolhand.tool.>", threshold: "24h", accounts: [toolhand] }
+      { service: "$SRV.>", response_type: stream, accounts: [toolhand] }
+    ]
+    imports: [
+      { stream: { account: toolhand, subject: "toolhand.cancel.>" } }
+      { service: { account: toolhand, subject: "toolhand.handin.*" }, to: "toolhand.results.*" }
+      { service: { account: toolhand, subject: "$JS.API.STREAM.INFO.TOOLHAND_JOBS" }, to: "$JS.toolhand.API.STREAM.INFO.TOOLHAND_JOBS" }
+      { service: { account: toolhand, subject: "$JS.API.CONSUMER.INFO.TOOLHAND_JOBS.*" }, to: "$JS.toolhand.API.CONSUMER.INFO.TOOLHAND_JOBS.*" }
+      { service: { account: toolhand, subject: "$JS.API.CONSUMER.MSG.NEXT.TOOLHAND_JOBS.*" }, to: "$JS.toolhand.API.CONSUMER.MSG.NEXT.TOOLHAND_JOBS.*" }
+      { service: { account: toolhand, subject: "$JS.ACK.TOOLHAND_JOBS.>" } }
+    ]
+  }
+}
+`
+
+// permissions are what a client of Listen reaches in its account, besides its
+// inboxes. An answer is only for the connection that got the request: its subject is
+// in no list, the server allows it with each request that it delivers. It has no
+// limit of messages: several services of one connection answer one request of $SRV.
+func permissions(inboxes ...string) *server.Permissions {
+	shared := []string{"toolhand.tool.>", "$SRV.>", "toolhand.cancel.>"}
+	for _, inbox := range inboxes {
+		shared = append(shared, inbox+".>")
+	}
+	queue := []string{
+		"toolhand.results.*",
+		"$JS.API.CONSUMER.INFO.TOOLHAND_JOBS.*", // answered: no JetStream here, and so the domain is asked
+		"$JS.toolhand.API.STREAM.INFO.TOOLHAND_JOBS",
+		"$JS.toolhand.API.CONSUMER.INFO.TOOLHAND_JOBS.*",
+		"$JS.toolhand.API.CONSUMER.MSG.NEXT.TOOLHAND_JOBS.*",
+		"$JS.ACK.TOOLHAND_JOBS.>",
+	}
+	return &server.Permissions{
+		Subscribe: &server.SubjectPermission{Allow: shared},
+		Publish:   &server.SubjectPermission{Allow: append(queue, shared...)},
+		Response:  &server.ResponsePermission{MaxMsgs: -1, Expires: replyWithin},
+	}
+}
+
+// clientName is a user name that an inbox may be called after: it is part of one
+// token of a subject.
+var clientName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+
+// clients tells who comes: this process by its secret, all others by the token,
+// where there is one.
+type clients struct {
+	secret, token string
+	own, outside  *server.Account // set before the server starts
+	log           *slog.Logger
+
+	mu     sync.Mutex
+	warned time.Time // guarded by mu; the last line about a default inbox
+}
+
+// Check implements server.Authentication.
+func (a *clients) Check(c server.ClientAuthentication) bool {
+	shown := c.GetOpts()
+	if shown.Username == ownAccount {
+		if !same(shown.Password, a.secret) {
+			return false
+		}
+		c.RegisterUser(&server.User{Username: ownAccount, Account: a.own})
+		return true
+	}
+	if a.token != "" && !same(shown.Token, a.token) && !same(shown.Password, a.token) {
+		return false
+	}
+	user := &server.User{Username: outsideAccount, Account: a.outside, Permissions: permissions(defaultInbox)}
+	if clientName.MatchString(shown.Username) {
+		user.Username = shown.Username
+		user.Permissions = permissions(defaultInbox, inboxOf(shown.Username))
+	} else {
+		a.warn(c)
+	}
+	c.RegisterUser(user)
+	return true
+}
+
+func (a *clients) warn(c server.ClientAuthentication) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !a.warned.IsZero() && time.Since(a.warned) < warnEvery {
+		return
+	}
+	a.warned = time.Now()
+	from := ""
+	if addr := c.RemoteAddress(); addr != nil {
+		from = addr.String()
+	}
+	a.log.Warn("a client of nats.listen has the default inbox, which others can read: give it a user name and the inbox prefix _INBOX_<user name>; a later version refuses it",
+		"client", from, "name", c.GetOpts().Name)
+}
+
+// inboxOf is the prefix of the inboxes of a user.
+func inboxOf(name string) string { return defaultInbox + "_" + name }
+
+func same(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
