@@ -115,6 +115,8 @@ func (c *Client) Renew(cred Credential) {
 	if c.opts.UserAgent != "" {
 		opts = append(opts, option.WithHeader("User-Agent", c.opts.UserAgent))
 	}
+	// A stream that is compressed may be held back by the compressor.
+	opts = append(opts, option.WithHeader("Accept-Encoding", "identity"))
 	opts = append(opts, option.WithHeader("anthropic-beta", Beta), option.WithHTTPClient(c.requests))
 	sdk := anthropic.NewClient(opts...)
 	c.sdk.Store(&sdk)
@@ -177,6 +179,10 @@ func (c *Client) do(ctx context.Context, op string, count *atomic.Int64, method,
 		err = errors.New("no response")
 	}
 	if err == nil && res.StatusCode/100 == 2 {
+		if err := encodingError(res); err != nil {
+			res.Body.Close()
+			return nil, &Error{Op: op, Status: res.StatusCode, Err: err}
+		}
 		c.gate.note(res.StatusCode, true, era)
 		return res, nil
 	}
@@ -185,11 +191,14 @@ func (c *Client) do(ctx context.Context, op string, count *atomic.Int64, method,
 	return nil, e
 }
 
-// counted counts each attempt.
+// counted counts each attempt, and undoes an encoding of its answer.
 func (c *Client) counted(count *atomic.Int64) option.Middleware {
 	return func(req *http.Request, next option.MiddlewareNext) (*http.Response, error) {
 		count.Add(1)
 		res, err := next(req)
+		if res != nil {
+			decodeBody(res)
+		}
 		if res != nil && retryAfter(res.Header, time.Now()) > maxInnerWait {
 			// The SDK would sleep it off inside our wall clock, and what the API
 			// said would be lost to a timeout.

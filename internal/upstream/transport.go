@@ -36,9 +36,8 @@ func newTransport() *http.Transport {
 		IdleConnTimeout:       90 * time.Second,
 		ExpectContinueTimeout: time.Second,
 		// A connection whose peer is gone must not hold a hundred streams.
-		HTTP2: &http.HTTP2Config{SendPingTimeout: 30 * time.Second, PingTimeout: 15 * time.Second},
-		// A stream that is compressed may be held back by the compressor.
-		DisableCompression: true,
+		HTTP2:              &http.HTTP2Config{SendPingTimeout: 30 * time.Second, PingTimeout: 15 * time.Second},
+		DisableCompression: true, // identity is what is asked for
 		ReadBufferSize:     4 << 10,
 		WriteBufferSize:    4 << 10,
 	}
