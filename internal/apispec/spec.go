@@ -130,6 +130,9 @@ func (s *Spec) prepare(raw []byte) error {
 	if err := dec.Decode(&doc); err != nil {
 		return err
 	}
+	if err := extend(doc); err != nil {
+		return err
+	}
 	discriminate(doc)
 	rewritten, err := json.Marshal(doc)
 	if err != nil {
@@ -142,6 +145,23 @@ func (s *Spec) prepare(raw []byte) error {
 		return nil, fmt.Errorf("%s is outside the document", url)
 	}
 	return s.compiler.AddResource(baseURL, bytes.NewReader(rewritten))
+}
+
+// extend adds the one field that the API has and the document lacks: the
+// permission of a custom tool's call, which is open to new values.
+func extend(doc any) error {
+	for _, name := range []string{"components", "schemas", "BetaManagedAgentsAgentCustomToolUseEvent", "properties"} {
+		m, _ := doc.(map[string]any)
+		doc = m[name]
+	}
+	properties, ok := doc.(map[string]any)
+	if !ok {
+		return errors.New("the document has no agent.custom_tool_use")
+	}
+	if _, listed := properties["evaluated_permission"]; !listed {
+		properties["evaluated_permission"] = map[string]any{"type": "string"}
+	}
+	return nil
 }
 
 // discriminate turns every oneOf with a discriminator's mapping into a choice

@@ -24,7 +24,7 @@ type call struct {
 	thread *Thread
 	at     time.Time
 	state  callState
-	asks   bool // evaluated_permission ask, and no confirmation yet
+	asks   bool // it waits for a confirmation, and there is none yet
 	result *Result
 }
 
@@ -43,7 +43,22 @@ type CallSpec struct {
 	// evaluated_permission (allow, ask, deny); with ask it waits for a
 	// user.tool_confirmation. Empty means a custom tool.
 	Permission string
+	// Evaluated is the evaluated_permission of a custom tool's call. Empty: it
+	// has none; allow: it may be answered; deny: nobody waits for it; anything
+	// else: it takes a result only after a user.tool_confirmation that allows it.
+	Evaluated string
 }
+
+// asks reports whether the call waits for a user's confirmation.
+func (c CallSpec) asks() bool {
+	if c.Permission != "" {
+		return c.Permission == "ask"
+	}
+	return c.Evaluated != "" && c.Evaluated != "allow" && c.Evaluated != "deny"
+}
+
+// custom reports whether a client gives the call's result.
+func (c *call) custom() bool { return c.kind == "agent.custom_tool_use" }
 
 // Result is a result that was accepted.
 type Result struct {
@@ -106,6 +121,8 @@ func (s *Session) callOn(t *Thread, spec CallSpec) string {
 	if spec.Permission != "" {
 		kind = "agent.tool_use"
 		pairs = append(pairs, "evaluated_permission", spec.Permission)
+	} else if spec.Evaluated != "" {
+		pairs = append(pairs, "evaluated_permission", spec.Evaluated)
 	}
 	if !t.primary {
 		pairs = append(pairs, "session_thread_id", t.id)
@@ -114,8 +131,8 @@ func (s *Session) callOn(t *Thread, spec CallSpec) string {
 	if id == "" {
 		id = s.srv.newID("sevt")
 	}
-	c := &call{id: id, kind: kind, thread: t, asks: spec.Permission == "ask"}
-	if spec.Permission == "" || c.asks {
+	c := &call{id: id, kind: kind, thread: t, asks: spec.asks()}
+	if spec.Permission == "" && spec.Evaluated != "deny" || c.asks {
 		s.calls[id] = c
 		s.open = append(s.open, c)
 		s.srv.mu.Lock()

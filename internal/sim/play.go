@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -158,8 +159,10 @@ func (p *player) expect(ctx context.Context, e expectation) error {
 	for _, t := range p.waiters() {
 		t.RequireAction()
 	}
-	if err := p.sess.WaitAnswered(ctx); err != nil {
-		return err
+	if ids := p.expected(e); len(ids) > 0 {
+		if err := p.sess.WaitAnswered(ctx, ids...); err != nil {
+			return err
+		}
 	}
 	for _, want := range e.results {
 		if err := p.verify(want); err != nil {
@@ -167,6 +170,33 @@ func (p *player) expect(ctx context.Context, e expectation) error {
 		}
 	}
 	return nil
+}
+
+// expected are the calls whose results are waited for: those that are open, but
+// of those that wait for a confirmation only the ones that are named.
+func (p *player) expected(e expectation) []string {
+	p.sess.mu.Lock()
+	defer p.sess.mu.Unlock()
+	var ids []string
+	for _, c := range p.sess.open {
+		named := slices.ContainsFunc(e.results, func(r expectedResult) bool { return p.ids[r.call] == c.id })
+		if !c.asks || !c.custom() || named {
+			ids = append(ids, c.id)
+		}
+	}
+	return ids
+}
+
+// confirm is a user's decision on a call of the session, made by this script or
+// before it.
+func (p *player) confirm(call, verdict, message string) error {
+	if id, known := p.ids[call]; known {
+		call = id
+	}
+	if message != "" {
+		return p.sess.Deny(call, message)
+	}
+	return p.sess.Confirm(call, verdict)
 }
 
 // waiters are the threads with open calls.

@@ -46,6 +46,11 @@ func (s *Session) Confirm(callID, verdict string) error {
 	return s.client(object("type", "user.tool_confirmation", "tool_use_id", callID, "result", verdict))
 }
 
+// Deny is Confirm with deny, and why.
+func (s *Session) Deny(callID, message string) error {
+	return s.client(object("type", "user.tool_confirmation", "tool_use_id", callID, "result", "deny", "deny_message", message))
+}
+
 // client takes one event as a send would. It is not among the requests.
 func (s *Session) client(event json.RawMessage) error {
 	if problem := byType(s.srv.events)("event", event); problem != "" {

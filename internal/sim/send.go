@@ -14,12 +14,19 @@ type clientEvent struct {
 	id     string
 	call   *call   // what a result or a confirmation is for
 	thread *Thread // what an interrupt is for; nil: all
-	pairs  []any   // the event's fields without id and processed_at
+
+	verdict string // of a confirmation
+	pairs   []any  // the event's fields without id and processed_at
 }
 
 // data renders the event; a zero time means queued.
 func (e *clientEvent) data(at time.Time) json.RawMessage {
 	return object(append([]any{"type", e.typ, "id", e.id, "processed_at", at}, e.pairs...)...)
+}
+
+// allows reports whether a user lets a custom tool's call run.
+func (e *clientEvent) allows() bool {
+	return e.typ == "user.tool_confirmation" && e.call.custom() && e.verdict == "allow"
 }
 
 // serveSend takes a batch of events whole, or refuses it whole.
@@ -135,6 +142,7 @@ func (s *Session) admitOne(path string, e sent) (*clientEvent, *apiError) {
 			return bad("%s %s", e.callID(), problem)
 		}
 		ev.call = c
+		ev.verdict, _ = stringOf(e.Result)
 		ev.pairs = answerPairs(c, e)
 	}
 	return ev, nil
@@ -145,7 +153,7 @@ func answerable(c *call, e sent) string {
 	confirms := e.Type == "user.tool_confirmation"
 	switch {
 	case c == nil,
-		(c.kind == "agent.custom_tool_use") != (e.Type == "user.custom_tool_result"):
+		!confirms && c.custom() != (e.Type == "user.custom_tool_result"):
 		return "is not a tool use event of this session that waits for " + e.Type
 	case c.thread.over:
 		return "belongs to a thread that has ended"
@@ -161,7 +169,7 @@ func answerable(c *call, e sent) string {
 
 func answerPairs(c *call, e sent) []any {
 	ref := "tool_use_id"
-	if c.kind == "agent.custom_tool_use" {
+	if e.Type == "user.custom_tool_result" {
 		ref = "custom_tool_use_id"
 	}
 	pairs := []any{ref, c.id}
@@ -259,7 +267,11 @@ func (s *Session) apply(ev *clientEvent, at time.Time) []*Thread {
 	case "user.interrupt":
 		s.interrupt(ev.thread, at)
 	case "user.tool_confirmation", "user.custom_tool_result", "user.tool_result":
-		s.settle(ev.call, callAnswered)
+		if ev.allows() {
+			ev.call.asks = false // its result is waited for now
+		} else {
+			s.settle(ev.call, callAnswered)
+		}
 		var waiting []*Thread
 		for _, t := range s.allThreads() {
 			if slices.Contains(t.waiting, ev.call.id) {

@@ -108,6 +108,7 @@ func (s *Script) stepReaders(src source) map[string]func(ast.Node) (action, erro
 		"message": func(n ast.Node) (action, error) { return readMessage(src, n) },
 		"call":    func(n ast.Node) (action, error) { return s.readCalls(src, n, false) },
 		"calls":   func(n ast.Node) (action, error) { return s.readCalls(src, n, true) },
+		"confirm": func(n ast.Node) (action, error) { return readConfirm(src, n) },
 		"expect":  func(n ast.Node) (action, error) { return readExpect(src, n) },
 		"thread":  func(n ast.Node) (action, error) { return s.readThread(src, n) },
 		"fail":    func(n ast.Node) (action, error) { return readFail(src, n) },
@@ -169,10 +170,13 @@ func (s *Script) readCall(src source, n ast.Node) (scriptCall, error) {
 	err := src.mapping(n, "a call", map[string]setter{
 		"name": src.str(&c.Name), "id": src.str(&c.ID), "thread": src.str(&c.thread),
 		"delay": src.duration(&c.delay), "input": src.json(&c.Input), "input_json": src.str(&verbatim),
-		"permission": src.choice(&c.Permission, "allow", "ask", "deny"),
+		"permission":           src.choice(&c.Permission, "allow", "ask", "deny"),
+		"evaluated_permission": src.str(&c.Evaluated),
 	}, "name")
 	switch {
 	case err != nil:
+	case c.Permission != "" && c.Evaluated != "":
+		err = src.errorf(n, "permission and evaluated_permission: one of them (the first makes it no custom tool)")
 	case verbatim != "" && c.Input != nil:
 		err = src.errorf(n, "input and input_json: one of them")
 	case verbatim != "":
@@ -184,6 +188,19 @@ func (s *Script) readCall(src source, n ast.Node) (scriptCall, error) {
 		err = src.errorf(n, "input must be a mapping")
 	}
 	return c, err
+}
+
+// readConfirm reads a user's decision on a call.
+func readConfirm(src source, n ast.Node) (action, error) {
+	verdict := "allow"
+	var call, message string
+	err := src.mapping(n, "confirm", map[string]setter{
+		"call": src.str(&call), "result": src.choice(&verdict, "allow", "deny"), "deny_message": src.str(&message),
+	}, "call")
+	if err == nil && message != "" && verdict != "deny" {
+		err = src.errorf(n, "deny_message goes with result: deny")
+	}
+	return func(_ context.Context, p *player) error { return p.confirm(call, verdict, message) }, err
 }
 
 func readExpect(src source, n ast.Node) (action, error) {
