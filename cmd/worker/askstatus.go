@@ -117,8 +117,11 @@ func (t told) print(out io.Writer) error {
 		fmt.Fprintf(w, "\tand of %d more sessions that are not served\n", more)
 	}
 	fmt.Fprintf(w, "calls\t%d open", t.Calls.Open)
+	if t.Calls.Held > 0 {
+		fmt.Fprintf(w, ", %d held", t.Calls.Held)
+	}
 	for _, o := range []loop.Outcome{loop.OK, loop.Failed, loop.Invalid, loop.UnknownTool, loop.Deadline, loop.Unavailable,
-		loop.UnknownOutcome, loop.Interrupted, loop.Elsewhere, loop.Quarantined} {
+		loop.UnknownOutcome, loop.Interrupted, loop.Denied, loop.Elsewhere, loop.Quarantined} {
 		if n := t.Calls.Outcomes[o]; n > 0 {
 			fmt.Fprintf(w, ", %d %s", n, o)
 		}

@@ -123,6 +123,7 @@ func (w *worker) journalStatus() journalStatus {
 
 type callsStatus struct {
 	Open     int                    `json:"open"`
+	Held     int                    `json:"held"` // wait for permission
 	Outcomes map[loop.Outcome]int64 `json:"outcomes"`
 }
 
@@ -130,8 +131,11 @@ func (w *worker) callsStatus() callsStatus {
 	st := callsStatus{Outcomes: w.stats.snapshot()}
 	for _, s := range w.statuses() {
 		for _, c := range s.Calls {
-			if c.Owed {
+			switch {
+			case c.Owed:
 				st.Open++
+			case c.Held:
+				st.Held++
 			}
 		}
 	}

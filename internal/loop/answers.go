@@ -21,6 +21,7 @@ const (
 	Unavailable    Outcome = "unavailable"
 	UnknownOutcome Outcome = "unknown_outcome"
 	Interrupted    Outcome = "interrupted"
+	Denied         Outcome = "denied"
 	Elsewhere      Outcome = "elsewhere"
 	Quarantined    Outcome = "quarantined"
 	// Over is a call whose session ended before it was answered; it is logged
@@ -32,6 +33,7 @@ const (
 var (
 	errDeadline    = errors.New("the call's deadline passed")
 	errInterrupted = errors.New("the call was interrupted")
+	errDenied      = errors.New("the call was denied")
 	errElsewhere   = errors.New("the call was answered by another client")
 	errOver        = errors.New("the session is over")
 	errDrained     = tools.ErrLeft

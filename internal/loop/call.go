@@ -20,14 +20,18 @@ const (
 	ignored               // no tool of ours has its name; left to another client
 	foreign               // another worker has started it
 	ended                 // sent or moot: stays until nothing of it is under way
+	held                  // waits for permission: nothing of it has begun
 )
 
-var stateNames = [...]string{"pending", "running", "finished", "ignored", "foreign", "ended"}
+var stateNames = [...]string{"pending", "running", "finished", "ignored", "foreign", "ended", "held"}
 
 func (s state) String() string { return stateNames[s] }
 
 // open reports whether a call in this state still owes an answer of ours.
 func (s state) open() bool { return s == pending || s == running || s == finished }
+
+// waits reports whether a call in this state is one of ours that has not ended.
+func (s state) waits() bool { return s.open() || s == held }
 
 // op is one operation of the journal on a call: none, under way, done, or to be
 // tried again.
@@ -57,9 +61,11 @@ type call struct {
 	tool             *registry.Tool  // in force when the call was received; nil where none
 	processedAt      time.Time       // zero where it is not known (recovered)
 	received         time.Time
-	deadline         time.Time
+	deadline         time.Time // zero where it has not begun
 	state            state
-	doubted          bool // the journal may have lost that it was started
+	doubted          bool   // the journal may have lost that it was started
+	permission       string // given, or with what it waits; empty where it is not known (recovered)
+	stale            bool   // a turn ended while it was held
 
 	alive     bool                        // its goroutine exists
 	ready     bool                        // admitted: its slot is held and its input is valid

@@ -38,10 +38,10 @@ func (l *ledger) toolCall(c *call) tools.Call {
 }
 
 // receive takes in a call that is new to the ledger.
-func (l *ledger) receive(e upstream.Event, doubted bool) {
+func (l *ledger) receive(e upstream.Event, permission string, doubted bool) {
 	c := &call{
 		id: e.ID, name: e.Name, thread: e.Thread, input: e.Input,
-		processedAt: e.ProcessedAt, received: l.now, doubted: doubted,
+		processedAt: e.ProcessedAt, received: l.now, permission: permission, doubted: doubted,
 	}
 	l.byID[c.id] = c
 	l.calls = append(l.calls, c)
@@ -50,24 +50,33 @@ func (l *ledger) receive(e upstream.Event, doubted bool) {
 
 // assign gives a call the tool that is in force for it now.
 func (l *ledger) assign(c *call) {
-	tool, ok := l.set.Lookup(c.name)
+	c.tool, _ = l.set.Lookup(c.name)
 	switch {
-	case ok:
-		c.state, c.tool, c.deadline = pending, tool, l.now.Add(tool.Deadline)
-		if latest := l.set.Latest; !latest.IsZero() && latest.Before(c.deadline) {
-			c.deadline = latest
-		}
-		if c.doubted && !tool.Idempotent {
-			l.conclude(c, errorResult(restartText(c.name)), UnknownOutcome)
-		}
-	case l.set.IgnoreUnknown:
+	case c.tool == nil && l.set.IgnoreUnknown:
 		if c.state != ignored {
 			l.emit(notice{text: "call of an unknown tool left to its owner", args: []any{"tool", c.name, "call", c.id}})
 		}
 		c.state = ignored
+	case c.permission != upstream.PermissionAllow:
+		l.hold(c)
 	default:
+		l.begin(c)
+	}
+}
+
+// begin lets a call that needs no permission, or has it, go its way from now on.
+func (l *ledger) begin(c *call) {
+	if c.tool == nil {
 		c.deadline = l.now.Add(unknownDeadline)
 		l.conclude(c, errorResult(unknownToolText(c.name)), UnknownTool)
+		return
+	}
+	c.state, c.deadline = pending, l.now.Add(c.tool.Deadline)
+	if latest := l.set.Latest; !latest.IsZero() && latest.Before(c.deadline) {
+		c.deadline = latest
+	}
+	if c.doubted && !c.tool.Idempotent {
+		l.conclude(c, errorResult(restartText(c.name)), UnknownOutcome)
 	}
 }
 
@@ -90,6 +99,8 @@ func (l *ledger) look(in history) {
 	}
 	for _, c := range l.calls {
 		switch {
+		case c.state == held && c.behind:
+			l.drop(c, Over, errOver) // its turn has ended: nobody waits for it
 		case c.state != ignored && c.state != foreign:
 		case !seen[c.id] && !in.complete || c.behind:
 			l.close(c)
@@ -327,7 +338,7 @@ func (l *ledger) accept(c *call) {
 
 // drop ends a call that will not be answered by us.
 func (l *ledger) drop(c *call, o Outcome, cause error) {
-	if c.state.open() {
+	if c.state.waits() {
 		l.emit(dropped{c.report(l.now, o)})
 	}
 	if c.alive {

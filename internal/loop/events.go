@@ -55,7 +55,13 @@ func (l *ledger) takeCall(e upstream.Event, doubted bool) {
 		l.emit(dropped{Report{ID: e.ID, Tool: e.Name, Thread: e.Thread, Outcome: Interrupted}})
 		return
 	}
-	l.receive(e, doubted)
+	permission := l.permission(e)
+	if permission == upstream.PermissionDeny {
+		l.done.add(e.ID)
+		l.emit(dropped{Report{ID: e.ID, Tool: e.Name, Thread: e.Thread, Outcome: Denied}})
+		return
+	}
+	l.receive(e, permission, doubted)
 }
 
 // complete adds to a recovered call what only its event says.
@@ -79,6 +85,8 @@ func (l *ledger) fact(e upstream.Event) {
 		l.threads.interrupt(e.Thread, e.ProcessedAt)
 		l.disambiguate(e.Thread)
 		l.recheck()
+	case upstream.TypeConfirmation:
+		l.confirm(e)
 	case upstream.TypeThreadCreated:
 		l.threads.child(e.Thread)
 	case upstream.TypeThreadTerminated:
@@ -137,8 +145,10 @@ func (l *ledger) setEnded(is bool) {
 		l.turn.since = l.now
 		clear(l.turn.foreign)
 		clear(l.turn.asked)
+		l.forgetHeld()
 		if !l.reading.busy {
 			l.done.rotate()
+			l.verdicts.rotate()
 		}
 		// What is still open, or not understood yet, may be dead by what is
 		// known of its thread.

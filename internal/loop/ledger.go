@@ -52,6 +52,8 @@ type ledger struct {
 	byID  map[string]*call // the same
 	done  idSet            // calls that must not be taken in again
 
+	verdicts verdicts
+
 	turn     turn
 	threads  threads
 	reading  reading
@@ -83,6 +85,7 @@ func newLedger(set Settings) *ledger {
 	l := &ledger{set: set, byID: map[string]*call{}, done: newIDSet()}
 	l.turn.foreign, l.turn.asked = map[string]struct{}{}, map[string]struct{}{}
 	l.threads.reset()
+	l.verdicts.reset()
 	if l.set.Jitter == nil {
 		l.set.Jitter = func(d time.Duration) time.Duration { return d }
 	}
@@ -354,7 +357,7 @@ func (l *ledger) finishSession(reason Reason, why string) {
 			}
 			continue // what is being sent may yet be accepted: afterEnd says
 		}
-		if c.state.open() {
+		if c.state.waits() {
 			l.emit(dropped{c.report(l.now, Over)})
 		}
 		if c.inJournal && c.setAside == "" {

@@ -17,7 +17,7 @@ const pageSize = 100
 // historyTypes are the events that a read asks for. session.deleted is no value
 // of the API's filter, and would be refused.
 var historyTypes = []string{
-	upstream.TypeCall, upstream.TypeResult, upstream.TypeInterrupt,
+	upstream.TypeCall, upstream.TypeResult, upstream.TypeInterrupt, upstream.TypeConfirmation,
 	upstream.TypeIdle, upstream.TypeRunning, upstream.TypeRescheduled, upstream.TypeTerminated,
 	upstream.TypeThreadCreated, upstream.TypeThreadIdle, upstream.TypeThreadRunning, upstream.TypeThreadTerminated,
 }

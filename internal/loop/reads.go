@@ -37,7 +37,7 @@ func (l *ledger) tendReads() {
 	r.busy, r.seq = true, r.wanted
 	var open []string
 	for _, c := range l.calls {
-		if c.state.open() || c.lookSeq != 0 {
+		if c.state.waits() || c.lookSeq != 0 {
 			open = append(open, c.id)
 		}
 	}

@@ -31,6 +31,8 @@ type CallStatus struct {
 	Deadline time.Time `json:"deadline,omitzero"`
 	// Owed reports that it waits for an answer of ours.
 	Owed bool `json:"-"`
+	// Held reports that it waits for permission.
+	Held bool `json:"-"`
 }
 
 // KeptStatus is a result that the API refused for good.
@@ -83,7 +85,7 @@ func (s *Session) status() Status {
 		}
 		st.Calls = append(st.Calls, CallStatus{
 			ID: c.id, Tool: c.name, Thread: c.thread, State: c.state.String(),
-			Received: c.received, Deadline: c.deadline, Owed: c.state.open(),
+			Received: c.received, Deadline: c.deadline, Owed: c.state.open(), Held: c.state == held,
 		})
 	}
 	for _, k := range l.kept {

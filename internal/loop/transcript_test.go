@@ -324,6 +324,10 @@ func (p *transcript) event(verb string, args []string) (upstream.Event, error) {
 			e.Thread = t
 			continue
 		}
+		if v, ok := strings.CutPrefix(a, "permission="); ok {
+			e.Permission = v
+			continue
+		}
 		rest = append(rest, a)
 	}
 	types := map[string]string{
@@ -331,7 +335,7 @@ func (p *transcript) event(verb string, args []string) (upstream.Event, error) {
 		"running": upstream.TypeRunning, "interrupt": upstream.TypeInterrupt, "result": upstream.TypeResult,
 		"terminated": upstream.TypeTerminated, "deleted": upstream.TypeDeleted, "thread_created": upstream.TypeThreadCreated,
 		"thread_terminated": upstream.TypeThreadTerminated, "tool_use": upstream.TypeToolUse, "undecodable": upstream.TypeUndecodable,
-		"error": upstream.TypeSessionError,
+		"error": upstream.TypeSessionError, "confirm": upstream.TypeConfirmation,
 	}
 	t, ok := types[verb]
 	if !ok {
@@ -349,7 +353,10 @@ func (p *transcript) event(verb string, args []string) (upstream.Event, error) {
 		e.CallID = rest[0]
 	case "tool_use":
 		e.ID = rest[0]
-	case "interrupt":
+	case "confirm":
+		e.CallID, e.Permission = rest[0], rest[1]
+	}
+	if verb == "confirm" || verb == "interrupt" {
 		if slices.Contains(rest, "queued") {
 			e.ProcessedAt = time.Time{}
 		}

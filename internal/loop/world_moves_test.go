@@ -83,6 +83,9 @@ func (w *world) agentCalls() {
 	if w.choose(4) == 3 {
 		e.Thread = "sthr_child"
 	}
+	if w.choose(4) == 3 {
+		e.Permission = []string{"ask", upstream.PermissionAllow, upstream.PermissionDeny, "perhaps"}[w.choose(4)]
+	}
 	w.newEvent(e, w.choose(8) != 7)
 	if w.choose(12) == 11 {
 		w.poison[w.log[len(w.log)-1].ID] = 1 + w.choose(9)
@@ -98,8 +101,8 @@ func (w *world) agentIdles() {
 		return
 	}
 	e := upstream.Event{Type: upstream.TypeIdle, StopReason: upstream.StopRequiresAction, EventIDs: w.open()}
-	if len(e.EventIDs) == 0 {
-		e.StopReason = "end_turn"
+	if len(e.EventIDs) == 0 || w.choose(32) == 31 && !slices.ContainsFunc(e.EventIDs, func(id string) bool { return w.api[id].allowed }) {
+		e.StopReason = "end_turn" // with calls that wait for permission, too
 	}
 	w.newEvent(e, w.choose(8) != 7)
 }
@@ -107,7 +110,7 @@ func (w *world) agentIdles() {
 // disturb is what others do: interrupts, other clients, the end.
 func (w *world) disturb() {
 	open := w.open()
-	switch w.choose(10) {
+	switch w.choose(12) {
 	case 0, 1, 2:
 		thread := ""
 		if w.choose(2) == 1 {
@@ -137,7 +140,29 @@ func (w *world) disturb() {
 		}
 	case 9:
 		w.step(reloaded{})
+	case 10, 11:
+		if len(open) > 0 {
+			w.confirm(open[w.choose(len(open))], w.choose(4) != 3)
+		}
 	}
+}
+
+// confirm is a user's decision on a call that waits for it. It is queued first.
+func (w *world) confirm(id string, allow bool) {
+	c := w.api[id]
+	if c.allowed || w.over {
+		return
+	}
+	e := upstream.Event{Type: upstream.TypeConfirmation, CallID: id, Permission: upstream.PermissionDeny}
+	if allow {
+		e.Permission = upstream.PermissionAllow
+	}
+	w.queued = append(w.queued, e)
+	for range w.choose(3) {
+		w.deliver()
+	}
+	c.allowed, c.denied, c.dead = allow, !allow, !allow
+	w.newEvent(e, w.choose(8) != 7)
 }
 
 // endAttemptStep moves one call's goroutine on.
@@ -238,7 +263,7 @@ func (w *world) endOp(choose func(int) int) {
 		}
 		w.step(forgotten{op.forget.ids, err})
 	case op.read != nil:
-		w.endRead(*op.read)
+		w.endRead(*op.read, op.seen, choose)
 	case op.find:
 		w.step(primary{})
 	}
@@ -263,10 +288,16 @@ func (w *world) endFinish(e Entry, how int) {
 	w.step(finishDone{id: e.Call, revision: rev})
 }
 
-// endRead answers a read as the API would, through the reader.
-func (w *world) endRead(r readHistory) {
+// endRead answers a read as the API would, through the reader: with the events
+// that were asked for, as of some time since it began.
+func (w *world) endRead(r readHistory, began int, choose func(int) int) {
 	rd := newReader(r.open)
-	page := upstream.Page{Events: slices.Clone(w.log)}
+	var page upstream.Page
+	for _, e := range w.log[:len(w.log)-choose(len(w.log)-began+1)] {
+		if slices.Contains(historyTypes, e.Type) {
+			page.Events = append(page.Events, e)
+		}
+	}
 	slices.Reverse(page.Events)
 	rd.take(page)
 	slices.Reverse(rd.events)
@@ -385,6 +416,11 @@ func (w *world) crash() {
 // every call has come to its end.
 func (w *world) calm() {
 	well := func(int) int { return 0 }
+	for _, id := range w.open() {
+		if w.choose(2) == 1 {
+			w.confirm(id, true)
+		}
+	}
 	w.choose = well
 	for i := range 3000 {
 		if w.reason != "" {
@@ -437,6 +473,7 @@ func (w *world) judge() {
 	for id, c := range w.api {
 		switch {
 		case c.dead || c.elsewise || w.over:
+		case !c.allowed && w.ledger.byID[id] != nil && w.ledger.byID[id].state == held:
 		case c.answered && c.accepts == 1:
 		case w.quarant[id] || w.ledger.isKept(id):
 		case w.ledger.byID[id] != nil && w.ledger.byID[id].state == foreign:

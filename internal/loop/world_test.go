@@ -61,7 +61,9 @@ type world struct {
 type apiCall struct {
 	event    upstream.Event
 	answered bool
-	dead     bool // interrupted
+	dead     bool // interrupted, or denied
+	denied   bool
+	allowed  bool // it needs no permission, or has it
 	elsewise bool // answered by another client
 	content  string
 	accepts  int
@@ -81,6 +83,7 @@ type pendingOp struct {
 	finish *finish
 	forget *forget
 	read   *readHistory
+	seen   int // of the log when the read began
 	find   bool
 }
 
@@ -170,6 +173,7 @@ func (w *world) perform(out Output) {
 		if w.attempts[out.call.ID] != nil {
 			w.problem("%s is queued twice", out.call.ID)
 		}
+		w.mayRun(out.call.ID)
 		w.attempts[out.call.ID] = &worldAttempt{q: out}
 	case start:
 		a := w.attempts[out.entry.Call]
@@ -177,6 +181,7 @@ func (w *world) perform(out Output) {
 			w.problem("start of %s out of turn", out.entry.Call)
 			return
 		}
+		w.mayRun(out.entry.Call)
 		a.starting = &out.entry
 	case run:
 		w.performRun(out.id)
@@ -194,7 +199,7 @@ func (w *world) perform(out Output) {
 	case forget:
 		w.ops = append(w.ops, pendingOp{forget: &out})
 	case readHistory:
-		w.ops = append(w.ops, pendingOp{read: &out})
+		w.ops = append(w.ops, pendingOp{read: &out, seen: len(w.log)})
 	case findPrimary:
 		w.ops = append(w.ops, pendingOp{find: true})
 	case send:
@@ -213,6 +218,13 @@ func (w *world) perform(out Output) {
 	}
 }
 
+// mayRun checks that the call has its permission.
+func (w *world) mayRun(id string) {
+	if c := w.api[id]; c != nil && !c.allowed {
+		w.problem("invariant 11: %s is started or answered without its permission", id)
+	}
+}
+
 func (w *world) performRun(id string) {
 	a := w.attempts[id]
 	switch {
@@ -223,6 +235,7 @@ func (w *world) performRun(id string) {
 		w.problem("%s is run while draining", id)
 	}
 	a.running = true
+	w.mayRun(id)
 	if a.stopped != nil {
 		return // the goroutine sees its context first
 	}
@@ -260,6 +273,7 @@ func (w *world) performSend(s send) {
 			w.problem("%s is twice in one batch", a.CallID)
 		}
 		seen[a.CallID] = true
+		w.mayRun(a.CallID)
 		if w.doubt[a.CallID] {
 			w.problem("%s is sent again while its fate is open", a.CallID)
 		}
@@ -284,6 +298,9 @@ func (w *world) check() {
 	for _, c := range w.ledger.calls {
 		if (c.state == pending || c.state == running) && !w.now.Before(c.deadline) && w.reason == "" {
 			w.problem("invariant 4: %s is %s at its deadline", c.id, c.state)
+		}
+		if a := w.api[c.id]; c.state == held && (a.allowed && a.event.Permission == "" || a.denied && a.event.Permission == upstream.PermissionDeny) {
+			w.problem("invariant 11: %s is held, and waits for nothing", c.id)
 		}
 		if c.alive != (w.attempts[c.id] != nil) {
 			w.problem("%s: alive is %t and it is not so", c.id, c.alive)
@@ -330,7 +347,10 @@ func (w *world) newEvent(e upstream.Event, wire bool) {
 	}
 	w.log = append(w.log, e)
 	if e.Type == upstream.TypeCall {
-		w.api[e.ID] = &apiCall{event: e}
+		c := &apiCall{event: e, allowed: e.Permission == "" || e.Permission == upstream.PermissionAllow}
+		c.denied = e.Permission == upstream.PermissionDeny
+		c.dead = c.denied
+		w.api[e.ID] = c
 	}
 	if wire {
 		w.queued = append(w.queued, e)
@@ -351,7 +371,7 @@ func (w *world) open() []string {
 func (w *world) accept(batch []upstream.Answer) bool {
 	for _, a := range batch {
 		c := w.api[a.CallID]
-		if w.over || c == nil || c.answered || c.dead {
+		if w.over || c == nil || c.answered || c.dead || !c.allowed {
 			return false
 		}
 		if w.poison[a.CallID] > 0 {

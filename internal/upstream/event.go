@@ -13,6 +13,7 @@ const (
 	TypeCall              = "agent.custom_tool_use"
 	TypeResult            = "user.custom_tool_result"
 	TypeInterrupt         = "user.interrupt"
+	TypeConfirmation      = "user.tool_confirmation"
 	TypeIdle              = "session.status_idle"
 	TypeRunning           = "session.status_running"
 	TypeRescheduled       = "session.status_rescheduled"
@@ -30,7 +31,10 @@ const (
 	TypeUserMessage       = "user.message"
 	TypeUndecodable       = "" // something came that could not be decoded
 	StopRequiresAction    = "requires_action"
+	PermissionAllow       = "allow" // of a call, and of a confirmation
+	PermissionDeny        = "deny"
 	maxEventError         = 300
+	maxPermission         = 100
 )
 
 // Event is what a worker needs of one event. Fields that its type does not have
@@ -48,21 +52,26 @@ type Event struct {
 	// Name and Input are a call's tool and input, the input byte for byte.
 	Name  string
 	Input json.RawMessage
-	// CallID is the call that a result answers.
+	// Permission is what the API decided on a call: empty or PermissionAllow
+	// where it may run, PermissionDeny where it may not; with anything else it
+	// waits for a confirmation. Of a confirmation it is what the user decided.
+	Permission string
+	// CallID is the call that a result answers, or a confirmation is for.
 	CallID string
 	// StopReason is why a session or thread is idle.
 	StopReason string
 	// EventIDs is what a session or thread waits for.
 	EventIDs []string
-	// Message is the text of a session.error, shortened.
-	Message string
+	// ErrorType is what a session.error is; Message is its text, shortened.
+	ErrorType string
+	Message   string
 }
 
 // wanted reports whether events of this type are decoded beyond their type and
 // id.
 func wanted(eventType string) bool {
 	switch eventType {
-	case TypeCall, TypeResult, TypeInterrupt, TypeIdle, TypeRunning, TypeRescheduled,
+	case TypeCall, TypeResult, TypeInterrupt, TypeConfirmation, TypeIdle, TypeRunning, TypeRescheduled,
 		TypeTerminated, TypeDeleted, TypeSessionError, TypeThreadCreated, TypeThreadIdle,
 		TypeThreadRunning, TypeThreadRescheduled, TypeThreadTerminated, TypeToolUse, TypeMCPToolUse:
 		return true
@@ -112,7 +121,11 @@ func decode(data []byte) Event {
 			e.Name = cloned(v)
 		case "input":
 			e.Input = bytes.Clone([]byte(v.Raw))
-		case "custom_tool_use_id":
+		case "evaluated_permission":
+			e.Permission = permissionOf(v)
+		case "result":
+			e.Permission = permissionOf(v)
+		case "custom_tool_use_id", "tool_use_id":
 			e.CallID = cloned(v)
 		case "stop_reason":
 			e.StopReason = cloned(v.Get("type"))
@@ -120,6 +133,7 @@ func decode(data []byte) Event {
 				e.EventIDs = append(e.EventIDs, cloned(id))
 			}
 		case "error":
+			e.ErrorType = shorten(cloned(v.Get("type")), maxEventError)
 			e.Message = shorten(v.Get("message").String(), maxEventError)
 		}
 		return true
@@ -128,6 +142,18 @@ func decode(data []byte) Event {
 		return Event{Type: TypeUndecodable}
 	}
 	return e
+}
+
+// permissionOf is a decision as it is told. What is no text stands for itself, so
+// that it is nothing that would let a call run.
+func permissionOf(v gjson.Result) string {
+	switch v.Type {
+	case gjson.Null:
+		return ""
+	case gjson.String:
+		return cloned(v)
+	}
+	return shorten(string([]byte(v.Raw)), maxPermission)
 }
 
 // cloned is a string that does not keep the event's bytes alive.
