@@ -58,7 +58,8 @@ func (w *worker) openJournal(ctx context.Context) error {
 		return fmt.Errorf("the journal at nats.url: %w", err)
 	}
 	j, err := journal.Open(ctx, b.JetStream(), journal.Options{
-		Replicas: w.cfg.NATS.Replicas, Sole: b.Embedded(), Writable: b.Healthy, Log: w.log,
+		Replicas: w.cfg.NATS.Replicas, Sole: b.Embedded(), Writable: b.Healthy,
+		Witness: b.Witness("KV_" + journal.Bucket), Log: w.log,
 	})
 	if err != nil {
 		w.closeBus(b)

@@ -183,7 +183,7 @@ func (b *Bus) Close(ctx context.Context) error {
 		}
 	}
 	if b.store != nil {
-		return b.store.release()
+		return errors.Join(b.store.closeWitnesses(), b.store.release())
 	}
 	return nil
 }

@@ -47,8 +47,22 @@ func (b *Bus) findDamage(before []string, blocks []block) error {
 	if err != nil {
 		return err
 	}
-	found := false
+	records, bad, err := b.store.readWitnesses()
+	if err != nil {
+		return err
+	}
+	boot := bootID()
+	found := len(bad) > 0
+	for _, name := range bad {
+		b.log.Error("the store is damaged: what was acknowledged of a stream can't be read", "store", b.store.dir, "stream", name)
+	}
 	for _, c := range cuts {
+		state, there := streams[c.stream]
+		if r, ok := records[c.stream]; ok && r.Entries >= 0 && c.last && r.missing(state, there, boot) == "" {
+			// A write that the process's end has torn: nobody was told of it.
+			b.log.Info("a write that was never acknowledged was cut off", "store", b.store.dir, "stream", c.stream, "bytes", c.bytes)
+			continue
+		}
 		found = true
 		b.log.Error("the store is damaged: what could not be read was cut off", "store", b.store.dir, "stream", c.stream, "bytes", c.bytes)
 	}
@@ -64,7 +78,17 @@ func (b *Bus) findDamage(before []string, blocks []block) error {
 		}
 		b.log.Error("the store is damaged: a stream can't be read and was set aside", "store", b.store.dir, "stream", name, "moved_to", aside)
 	}
-	return b.store.openMark(found, now)
+	for name, r := range records {
+		state, there := streams[name]
+		if lacks := r.missing(state, there, boot); lacks != "" {
+			found = true
+			b.log.Error("the store is damaged: it has less than was acknowledged", "store", b.store.dir, "stream", name, "missing", lacks)
+		}
+	}
+	if err := b.store.openMark(found, now); err != nil {
+		return err
+	}
+	return b.renewWitnesses(streams, records, bad)
 }
 
 // streamStates is how our streams in files are, by their names: their counts, no

@@ -10,7 +10,9 @@
 //
 // The server opens damaged files without a word, and what it can't read is gone:
 // the store is marked then, as one that something may be missing from. [Bus.Damage]
-// is that mark, which expires; [Trust] clears it.
+// is that mark, which expires; [Trust] clears it. Beside the server's files stands what
+// a stream must have at least ([Witness], in the folder toolhand.witness): less than
+// that at a start is damage. A file that can't be opened is none, and ends the start.
 //
 // There are two accounts. The worker's own holds JetStream and with it the
 // journal; only the connection made here is in it, shown by a secret that lives
@@ -24,6 +26,7 @@
 // so that what was reported as failed is not done later by a buffer.
 //
 // Goroutines: the server's and the connection's own, and for an embedded server
-// one that watches the store (space, and whether a file can be written). All are
+// one that watches the store (space, and whether a file can be written) and one that
+// keeps how far its streams are. All are
 // gone when [Bus.Close] has returned without an error.
 package bus

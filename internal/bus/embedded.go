@@ -52,7 +52,11 @@ func (b *Bus) openEmbedded(ctx context.Context) (err error) {
 	if b.js, err = jetstream.New(b.nc); err != nil {
 		return err
 	}
-	return b.findDamage(before, blocks)
+	if err := b.findDamage(before, blocks); err != nil {
+		return err
+	}
+	b.store.done.Go(func() { b.observe(b.opts.WatchInterval) })
+	return nil
 }
 
 func (b *Bus) serverOptions() (*server.Options, *clients, error) {

@@ -47,7 +47,9 @@ type store struct {
 
 	mark mark
 
-	mu   sync.Mutex
+	mu        sync.Mutex
+	witnesses map[string]*Witness // guarded by mu; by stream
+
 	free int64 // guarded by mu; bytes
 	err  error // guarded by mu; why nothing should be written
 }
@@ -65,7 +67,7 @@ func openStore(opts Options) (*store, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("store of NATS: %w", err)
 	}
-	if err := os.Chmod(dir, 0o700); err != nil {
+	if dir, err = closeStore(dir); err != nil {
 		return nil, fmt.Errorf("store of NATS can't be closed to other users: %w", err)
 	}
 	lock, err := lockStore(dir)
@@ -74,6 +76,31 @@ func openStore(opts Options) (*store, error) {
 	}
 	return &store{dir: dir, lock: lock, minFree: opts.MinFree, log: opts.Log, stop: make(chan struct{}),
 		mark: mark{path: filepath.Join(dir, damagedName)}}, nil
+}
+
+// ownFolder holds the store where the folder that was asked for is not ours, such as
+// the root of a volume.
+const ownFolder = "toolhand"
+
+// closeStore closes the directory to others and returns where the store is. In one
+// that is not ours that is a folder of ours, unless a store stands in it already.
+func closeStore(dir string) (string, error) {
+	err := os.Chmod(dir, 0o700)
+	if err == nil || !errors.Is(err, fs.ErrPermission) {
+		return dir, err
+	}
+	files := filepath.Join(dir, "jetstream")
+	switch _, err := os.Lstat(files); {
+	case err == nil:
+		return dir, os.Chmod(files, 0o700)
+	case !errors.Is(err, fs.ErrNotExist):
+		return "", err
+	}
+	dir = filepath.Join(dir, ownFolder)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", err
+	}
+	return dir, os.Chmod(dir, 0o700)
 }
 
 // lockStore takes the lock that goes with the process, however that ends. The

@@ -59,7 +59,7 @@ func writer(args []string) int {
 		fmt.Println("error", err)
 		return 1
 	}
-	j, err := journal.Open(ctx, b.JetStream(), journal.Options{Sole: true})
+	j, err := journal.Open(ctx, b.JetStream(), journal.Options{Sole: true, Witness: b.Witness(bucketStream)})
 	if err != nil {
 		fmt.Println("error", err)
 		return 1

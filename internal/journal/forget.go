@@ -86,6 +86,9 @@ func (j *Journal) forget(ctx context.Context, k string) error {
 // when its request is long given up: that bound keeps it off what was written
 // since.
 func (j *Journal) purge(ctx context.Context, subject string, last uint64, keys ...string) error {
+	if err := j.leave(keys...); err != nil {
+		return fmt.Errorf("journal: %w", err)
+	}
 	err := j.stream.Purge(ctx, jetstream.WithPurgeSubject(j.prefix+subject), jetstream.WithPurgeSequence(last+1))
 	err = because(ctx, err)
 	j.note(err)

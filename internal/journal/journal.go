@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"io"
 	"log/slog"
 	"net/http"
@@ -65,6 +66,9 @@ type Options struct {
 	// Writable says why nothing should be started now, such as a disk that is
 	// nearly full. It must return at once. Nil: never.
 	Writable func() error
+	// Witness is told what the bucket must have, where the journal is [Options.Sole].
+	// Nil: nobody.
+	Witness Witness
 	// Log receives what people should know. Nil discards.
 	Log *slog.Logger
 }
@@ -80,6 +84,7 @@ type Journal struct {
 	known  known
 
 	together together
+	standing standing
 
 	mu      sync.Mutex
 	failing time.Time // guarded by mu; since when writes fail; zero: they don't
@@ -114,6 +119,8 @@ func Open(ctx context.Context, js jetstream.JetStream, opts Options) (*Journal, 
 		for _, k := range keys {
 			j.known.before[sessionOf(k)] = true
 		}
+		j.standing.seed, j.standing.keys = maphash.MakeSeed(), map[uint64]struct{}{}
+		j.stand(j.stream.CachedInfo().State.LastSeq, keys...)
 	}
 	return j, nil
 }

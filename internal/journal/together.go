@@ -120,7 +120,10 @@ func (j *Journal) forgetBelow(waiting []*forgetting) (late []*forgetting) {
 func (j *Journal) purgeBelow(mark uint64, keys []string) error {
 	ctx, cancel := j.bound(context.Background())
 	defer cancel()
-	err := j.purge(ctx, "*.*", mark-1)
+	err := j.leave(keys...)
+	if err == nil {
+		err = j.purge(ctx, "*.*", mark-1)
+	}
 	if err == nil {
 		j.known.goneBelow(mark, keys...)
 	}

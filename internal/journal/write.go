@@ -95,6 +95,7 @@ func (j *Journal) write(ctx context.Context, e Entry, after uint64,
 		if err == nil {
 			j.note(nil)
 			j.known.wrote(k, ack.Sequence)
+			j.stand(ack.Sequence, k)
 			return ack.Sequence, nil
 		}
 		if !isConflict(err) {
@@ -117,6 +118,7 @@ func (j *Journal) write(ctx context.Context, e Entry, after uint64,
 		}
 		if done {
 			j.known.wrote(k, old.Revision)
+			j.stand(old.Revision, k)
 			return old.Revision, nil
 		}
 		after = over
