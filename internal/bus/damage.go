@@ -58,7 +58,7 @@ func (b *Bus) findDamage(before []string, blocks []block) error {
 	}
 	for _, c := range cuts {
 		state, there := streams[c.stream]
-		if r, ok := records[c.stream]; ok && r.Entries >= 0 && c.last && r.missing(state, there, boot) == "" {
+		if r, ok := records[c.stream]; ok && r.Entries >= 0 && c.last && r.missing(state, there, boot, b.store.before) == "" {
 			// A write that the process's end has torn: nobody was told of it.
 			b.log.Info("a write that was never acknowledged was cut off", "store", b.store.dir, "stream", c.stream, "bytes", c.bytes)
 			continue
@@ -80,7 +80,7 @@ func (b *Bus) findDamage(before []string, blocks []block) error {
 	}
 	for name, r := range records {
 		state, there := streams[name]
-		if lacks := r.missing(state, there, boot); lacks != "" {
+		if lacks := r.missing(state, there, boot, b.store.before); lacks != "" {
 			found = true
 			b.log.Error("the store is damaged: it has less than was acknowledged", "store", b.store.dir, "stream", name, "missing", lacks)
 		}

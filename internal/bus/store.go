@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -37,8 +38,12 @@ const (
 
 // store is the directory of an embedded server, reserved for this process.
 type store struct {
-	dir     string
-	lock    *os.File
+	dir  string
+	lock *os.File
+	// opening is what the lock's file has of this opening, before what it had of the
+	// one before: an older version writes none. Both are immutable.
+	opening, before string
+
 	minFree int64
 	log     *slog.Logger
 
@@ -70,11 +75,12 @@ func openStore(opts Options) (*store, error) {
 	if dir, err = closeStore(dir); err != nil {
 		return nil, fmt.Errorf("store of NATS can't be closed to other users: %w", err)
 	}
-	lock, err := lockStore(dir)
+	opening := rand.Text()[:8]
+	lock, before, err := lockStore(dir, opening)
 	if err != nil {
 		return nil, err
 	}
-	return &store{dir: dir, lock: lock, minFree: opts.MinFree, log: opts.Log, stop: make(chan struct{}),
+	return &store{dir: dir, lock: lock, opening: opening, before: before, minFree: opts.MinFree, log: opts.Log, stop: make(chan struct{}),
 		mark: mark{path: filepath.Join(dir, damagedName)}}, nil
 }
 
@@ -104,35 +110,37 @@ func closeStore(dir string) (string, error) {
 }
 
 // lockStore takes the lock that goes with the process, however that ends. The
-// file stays: whoever removed it could hold a lock that nobody sees.
-func lockStore(dir string) (*os.File, error) {
+// file stays: whoever removed it could hold a lock that nobody sees. It says who holds
+// it and which opening that is; before is the opening that it said until now.
+func lockStore(dir, opening string) (f *os.File, before string, err error) {
 	path := filepath.Join(dir, lockName)
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	f, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("store of NATS: %w", err)
+		return nil, "", fmt.Errorf("store of NATS: %w", err)
 	}
 	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	holder, _ := io.ReadAll(io.NewSectionReader(f, 0, 40))
+	pid, before, _ := strings.Cut(strings.TrimSpace(string(holder)), " ")
 	if err == nil {
 		// For people, and for the message below: the lock itself is what counts.
 		if err = f.Truncate(0); err == nil {
-			_, err = fmt.Fprintf(f, "%d\n", os.Getpid())
+			_, err = fmt.Fprintf(f, "%d %s\n", os.Getpid(), opening)
 		}
 		if err != nil && !errors.Is(err, syscall.ENOSPC) {
 			_ = f.Close()
-			return nil, fmt.Errorf("store of NATS: %w", err)
+			return nil, "", fmt.Errorf("store of NATS: %w", err)
 		}
-		return f, nil
+		return f, before, nil
 	}
-	holder, _ := io.ReadAll(io.LimitReader(f, 20))
 	_ = f.Close()
 	if !errors.Is(err, syscall.EWOULDBLOCK) {
-		return nil, fmt.Errorf("store of NATS can't be locked: %s: %w", path, err)
+		return nil, "", fmt.Errorf("store of NATS can't be locked: %s: %w", path, err)
 	}
 	who := ""
-	if pid := strings.TrimSpace(string(holder)); pid != "" {
+	if pid != "" {
 		who = " (pid " + pid + ")"
 	}
-	return nil, fmt.Errorf("%w%s: %s; stop it, or give this one another nats.store_dir", ErrStoreHeld, who, dir)
+	return nil, "", fmt.Errorf("%w%s: %s; stop it, or give this one another nats.store_dir", ErrStoreHeld, who, dir)
 }
 
 // release gives the store up.

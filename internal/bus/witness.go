@@ -35,6 +35,9 @@ type record struct {
 	// of power an older record may be on disk, from before what it counts was dropped.
 	Boot   string `json:"boot,omitempty"`
 	Closed bool   `json:"closed,omitempty"`
+	// Opening is the store's: after another one, of an older version that writes no
+	// witness, entries may have been dropped too.
+	Opening string `json:"opening,omitempty"`
 }
 
 // Witness keeps beside the store what a stream must have, so that the next start
@@ -148,9 +151,10 @@ func decode(text []byte) (r record, there bool, err error) {
 	return r, true, nil
 }
 
-// missing says what a stream lacks; empty: nothing.
-func (r record) missing(state server.StreamState, there bool, boot string) string {
-	counts := r.Closed || r.Boot == boot && boot != ""
+// missing says what a stream lacks; empty: nothing. The opening is the last one before
+// this.
+func (r record) missing(state server.StreamState, there bool, boot, opening string) string {
+	counts := r.Opening == opening && (r.Closed || r.Boot == boot && boot != "")
 	switch {
 	case !there:
 		return "the stream is gone"
@@ -195,7 +199,8 @@ func (s *store) witness(stream string) *Witness {
 		if s.witnesses == nil {
 			s.witnesses = map[string]*Witness{}
 		}
-		w = &Witness{path: filepath.Join(s.dir, witnessName, stream), log: s.log, record: record{Stream: stream, Entries: -1, Boot: bootID()}}
+		w = &Witness{path: filepath.Join(s.dir, witnessName, stream), log: s.log,
+			record: record{Stream: stream, Entries: -1, Boot: bootID(), Opening: s.opening}}
 		s.witnesses[stream] = w
 	}
 	return w

@@ -226,3 +226,31 @@ func TestKillIsNoDamage(t *testing.T) {
 		t.Errorf("only %d of the kills left entries that are counted: too few to show anything", counted)
 	}
 }
+
+// TestOlderVersionInBetween: it knows no witness, and drops what stands.
+func TestOlderVersionInBetween(t *testing.T) {
+	dir := t.TempDir()
+	b := embedded(t, bus.Options{StoreDir: dir, WatchInterval: time.Hour})
+	j := openJournal(t, b, journal.Options{Sole: true, Witness: b.Witness(bucketStream)})
+	mustStart(t, j, entry("s", "c"))
+	shut(t, b)
+	witness := filepath.Join(dir, "toolhand.witness", bucketStream)
+	said, err := os.ReadFile(witness)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b = embedded(t, bus.Options{StoreDir: dir, WatchInterval: time.Hour})
+	j = openJournal(t, b, journal.Options{Sole: true})
+	mustForget(t, j, "s", "c")
+	shut(t, b)
+	// What it leaves of both files.
+	if err := os.WriteFile(witness, said, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "toolhand.lock"), []byte("12345\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if marked, log := damagedNow(t, dir); marked {
+		t.Errorf("counts as damaged: %s", log)
+	}
+}
