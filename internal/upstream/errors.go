@@ -151,6 +151,10 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 		if s, err := strconv.ParseFloat(v, 64); err == nil {
 			d = time.Duration(min(s, maxRetryAfter.Seconds()) * float64(time.Second))
 		} else if t, err := http.ParseTime(v); err == nil {
+			// A date is by the sender's clock, which its Date shows; ours may differ.
+			if sent, err := http.ParseTime(h.Get("Date")); err == nil {
+				now = sent
+			}
 			d = t.Sub(now)
 		}
 	}

@@ -95,3 +95,15 @@ func TestErrorText(t *testing.T) {
 		}
 	}
 }
+
+// A date to wait until is by the clock of who names it.
+func TestRetryAfterByTheSendersClock(t *testing.T) {
+	here := time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
+	for _, ahead := range []time.Duration{0, time.Hour, -time.Hour, -50 * 365 * 24 * time.Hour} {
+		there := here.Add(ahead)
+		h := http.Header{"Date": {there.Format(http.TimeFormat)}, "Retry-After": {there.Add(7 * time.Second).Format(http.TimeFormat)}}
+		if got := retryAfter(h, here); got != 7*time.Second {
+			t.Errorf("%s ahead: %s, want 7s", ahead, got)
+		}
+	}
+}
