@@ -6,8 +6,8 @@ import "sort"
 // has changed anything; it reports whether. Options.Discover says what is taken. A
 // manifest's name is the manifest's. What is in force under a name stays until
 // nobody has announced it for two rounds; then whatever else is announced under it
-// is taken, or else its calls are answered as unavailable until the worker ends (of
-// more than MaxAnnounced names, those that went first are forgotten).
+// is taken, or else its calls are answered as unavailable for 720 rounds (of
+// more than MaxAnnounced names, those that went first are forgotten before).
 func (r *Registry) Announce(round Round) (changed bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -13,6 +13,8 @@ import (
 const (
 	// silentRounds is how many rounds of silence make a tool gone.
 	silentRounds = 2
+	// goneRounds is for how many rounds a tool that is gone is known: about an hour.
+	goneRounds = 720
 	// maxAnnouncements bounds what is looked at of one round.
 	maxAnnouncements = 20_000
 	// What schemas cost is bounded by their values: the compiler's time grows with
@@ -110,12 +112,12 @@ func (b *book) take(r Round, base *Set) (changed bool) {
 		}
 	}
 	b.overruled(names, base)
-	b.forget()
+	forgot := b.forget()
 	if len(came)+len(went) > 0 {
 		slices.Sort(went)
 		b.opts.Log.Info("announced tools have changed", "tools", b.inForce(), "came", some(came), "went", some(went))
 	}
-	return changed || len(went) > 0
+	return changed || forgot || len(went) > 0
 }
 
 // claims reads announcements, and has those that can be used by name, each claim
@@ -303,8 +305,15 @@ func (b *book) tell(level slog.Level, text string, args ...any) {
 	}
 }
 
-// forget drops what no round has repeated for a while.
-func (b *book) forget() {
+// forget drops what no round has repeated for a while. It reports whether a name
+// went with it.
+func (b *book) forget() (names bool) {
+	for name, l := range b.names {
+		if l.gone > 0 && b.round-l.gone >= goneRounds {
+			delete(b.names, name)
+			names = true
+		}
+	}
 	if b.untold > 0 {
 		b.opts.Log.Warn("more is wrong with what services announce than is told", "lines", b.untold)
 	}
@@ -318,6 +327,7 @@ func (b *book) forget() {
 			delete(b.readings, d)
 		}
 	}
+	return names
 }
 
 func (b *book) inForce() (n int) {

@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"log/slog"
 
 	"toolhand/internal/tools"
 )
@@ -59,16 +60,20 @@ func (r *Registry) regroup() bool {
 		}
 	}
 	set, wrong, forgiven := assemble(own, old.groups, old)
+	var lines []string
 	for _, p := range append(wrong, forgiven...) {
-		r.opts.Log.Error("a tool of an MCP server can't be used: what is in force stays", "error", p.String())
+		lines = append(lines, p.String())
 	}
+	r.tell(slog.LevelError, lines, func(line string) {
+		r.opts.Log.Error("a tool of an MCP server can't be used: what is in force stays", "error", line)
+	})
 	if len(set.sorted) > MaxTools {
 		return false
 	}
 	r.put(set)
 	r.opts.keep(set)
 	added, removed := difference(old, set)
-	r.opts.Log.Info("the tools of MCP servers were taken", "tools", len(set.sorted), "added", added, "removed", removed)
+	r.opts.Log.Info("the tools of MCP servers were taken", "tools", len(set.sorted), "added", some(added), "removed", some(removed))
 	r.warn(set)
 	return true
 }

@@ -306,3 +306,56 @@ func TestGroupChanges(t *testing.T) {
 		t.Errorf("log:\n%s", log.String())
 	}
 }
+
+// A server that lists new bad names at each turn fills neither the log nor memory.
+func TestGroupIsHostile(t *testing.T) {
+	f := newFar(t, "one")
+	dir := write(t, map[string]string{"gh.yaml": groupOf("gh", f.url, `tools: "*"`)})
+	opts, log := groupOptions(t, dir)
+	r, err := Open(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := func(round int) (lines []string) {
+		for i := range 500 {
+			lines = append(lines, fmt.Sprintf("the bad tool %d of round %d", i, round))
+		}
+		return lines
+	}
+	set := r.Set()
+	for round := range 10 {
+		set.warnings = names(round)
+		r.mu.Lock()
+		r.warn(set)
+		r.warn(set) // what holds is told once
+		kept := len(r.warned[slog.LevelWarn])
+		r.mu.Unlock()
+		if kept != 500 {
+			t.Fatalf("round %d: %d lines are kept, want those of the round, 500", round, kept)
+		}
+	}
+	if got := strings.Count(log.String(), "the bad tool"); got != 10*maxTellings {
+		t.Errorf("%d lines in the log, want %d", got, 10*maxTellings)
+	}
+	if got := strings.Count(log.String(), "lines=480"); got != 10 {
+		t.Errorf("%d lines count what is left out, want 10", got)
+	}
+}
+
+// Names that were announced once are not kept for ever.
+func TestAnnouncedNamesAreForgotten(t *testing.T) {
+	f := newFinder(t, Discover{All: true}, map[string]string{"own.yaml": manifestOf("own")})
+	f.Announce(Round{Announcements: []Announcement{says("s", "once")}})
+	for range silentRounds + goneRounds - 1 {
+		f.Announce(Round{})
+	}
+	if _, ok := f.Set().Lookup("once"); !ok || len(f.book.names) != 1 {
+		t.Error("the name is not known before its time is over")
+	}
+	if !f.Announce(Round{}) {
+		t.Error("the set was not swapped")
+	}
+	if _, ok := f.Set().Lookup("once"); ok || len(f.book.names) != 0 {
+		t.Error("the name is still known")
+	}
+}

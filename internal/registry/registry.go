@@ -184,8 +184,9 @@ type Registry struct {
 	set  atomic.Pointer[Set]
 
 	// mu lets one reload run at a time; it guards warned and book.
-	mu     sync.Mutex
-	warned map[string]bool
+	mu sync.Mutex
+	// warned has the lines that hold, by level.
+	warned map[slog.Level]map[string]bool
 	book   *book // of what is announced; nil: nothing is taken
 }
 
@@ -196,7 +197,7 @@ func Open(opts Options) (*Registry, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Registry{opts: opts, warned: make(map[string]bool)}
+	r := &Registry{opts: opts, warned: make(map[slog.Level]map[string]bool)}
 	if opts.Discover.On() {
 		r.book = newBook(&r.opts)
 	}
@@ -209,7 +210,7 @@ func Open(opts Options) (*Registry, error) {
 // Fixed makes a registry of a set that comes from no folder; only Swap changes
 // it, and Reload leaves it as it is.
 func Fixed(set *Set) *Registry {
-	r := &Registry{warned: make(map[string]bool)}
+	r := &Registry{warned: make(map[slog.Level]map[string]bool)}
 	r.opts.applyDefaults()
 	r.set.Store(set)
 	return r
@@ -248,12 +249,28 @@ func (r *Registry) Reload() error {
 
 // warn logs what was not logged before.
 func (r *Registry) warn(set *Set) {
-	for _, w := range set.warnings {
-		if !r.warned[w] {
-			r.warned[w] = true
-			r.opts.Log.Warn(w)
+	r.tell(slog.LevelWarn, set.warnings, func(line string) { r.opts.Log.Warn(line) })
+}
+
+// tell logs the lines that did not hold before, a few of them: a server may list
+// other tools at each turn. Lines that hold no more are forgotten.
+func (r *Registry) tell(level slog.Level, lines []string, say func(line string)) {
+	now, told, untold := make(map[string]bool, len(lines)), 0, 0
+	for _, line := range lines {
+		if now[line] = true; r.warned[level][line] {
+			continue
+		}
+		if told < maxTellings {
+			told++
+			say(line)
+		} else {
+			untold++
 		}
 	}
+	if untold > 0 {
+		r.opts.Log.Warn("more is wrong with the tools than is told", "lines", untold)
+	}
+	r.warned[level] = now
 }
 
 func difference(old, now *Set) (added, removed []string) {

@@ -153,6 +153,13 @@ func TestMCPServerIsRestless(t *testing.T) {
 	if took := time.Since(begin); took < time.Second {
 		t.Errorf("listed five times more within %v", took)
 	}
+	// It is never done: after a while it is listened to more seldom.
+	eventually(t, "the end of the burst", func() bool { return listed() > 20 })
+	before := listed()
+	<-time.After(2 * time.Second)
+	if more := listed() - before; more > 1 {
+		t.Errorf("listed %d times in 2 s after the burst, want at most 1", more)
+	}
 }
 
 // A server that dies, floods or says too much loses what it had of its own calls;

@@ -23,6 +23,11 @@ const (
 	// listPause lies between being told that the tools have changed, as a server may
 	// say without end, and listing them.
 	listPause = 250 * time.Millisecond
+	// listBurst is how many lists within listWindow have that pause alone; the next
+	// ones have listSlow.
+	listBurst  = 20
+	listWindow = time.Minute
+	listSlow   = 5 * time.Second
 	// maxListed and maxPages bound what a server may list.
 	maxListed = 2000
 	maxPages  = 200
@@ -111,6 +116,8 @@ func (s *server) listAgain() {
 func (s *server) followTools(ctx context.Context) {
 	var wait pauses
 	wait.reset()
+	var since time.Time // of the window
+	lists := 0          // in it
 	for ctx.Err() == nil {
 		bounded, cancel := context.WithTimeout(ctx, listBound)
 		p, err := s.listed(bounded)
@@ -131,10 +138,17 @@ func (s *server) followTools(ctx context.Context) {
 		case <-ctx.Done():
 		case <-p.wire.over:
 		case <-s.again:
+			if time.Since(since) > listWindow {
+				since, lists = time.Now(), 0
+			}
+			pause := listPause
+			if lists++; lists > listBurst {
+				pause = listSlow
+			}
 			// What follows within the pause is seen by the same list.
 			select {
 			case <-ctx.Done():
-			case <-time.After(listPause):
+			case <-time.After(pause):
 			}
 			select {
 			case <-s.again:
