@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -50,7 +51,7 @@ func (c statusCmd) Run(p *process) error {
 	if addr == "" {
 		return usageError{errors.New("admin.listen is off: name the worker's address with --admin")}
 	}
-	body, err := askStatus(p.ctx, addr, cfg.Admin.TokenFile)
+	body, err := askStatus(p.ctx, addr, cfg.Admin)
 	if err != nil {
 		return err
 	}
@@ -65,21 +66,32 @@ func (c statusCmd) Run(p *process) error {
 	return t.print(p.stdout)
 }
 
-func askStatus(ctx context.Context, addr, tokenFile string) ([]byte, error) {
+func askStatus(ctx context.Context, addr string, cfg config.Admin) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/api/v1/status", nil)
+	base, client := strings.TrimSuffix(addr, "/"), http.DefaultClient
+	if !strings.Contains(base, "://") {
+		base = "http://" + base
+		if cfg.TLSCertFile != "" {
+			base = "https://" + strings.TrimPrefix(base, "http://")
+		}
+	}
+	if cert := trusting(cfg.TLSCertFile); cert != nil {
+		client = &http.Client{Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: cert}}
+		defer client.CloseIdleConnections()
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/api/v1/status", nil)
 	if err != nil {
 		return nil, usageError{fmt.Errorf("the address %q: %w", addr, err)}
 	}
-	if tokenFile != "" {
-		token, err := config.ReadKeyFile(tokenFile)
+	if cfg.TokenFile != "" {
+		token, err := config.ReadKeyFile(cfg.TokenFile)
 		if err != nil {
 			return nil, usageError{fmt.Errorf("admin.token_file: %w", err)}
 		}
 		req.Header.Set("Authorization", "Bearer "+token)
 	}
-	res, err := http.DefaultClient.Do(req)
+	res, err := client.Do(req)
 	if err != nil {
 		return nil, fmt.Errorf("no worker answers at %s (admin.listen, or --admin): %w", addr, errors.Unwrap(err))
 	}

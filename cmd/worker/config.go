@@ -121,6 +121,14 @@ func (c configCheckCmd) Run(p *process) error {
 	if info, err := os.Stat(cfg.Tools.Dir); err != nil || !info.IsDir() {
 		fmt.Fprintf(p.stderr, "warning: tools.dir: %s is no folder: worker run will not start without it\n", cfg.Tools.Dir)
 	}
+	for section, pair := range map[string][2]string{"nats": {cfg.NATS.TLSCertFile, cfg.NATS.TLSKeyFile}, "admin": {cfg.Admin.TLSCertFile, cfg.Admin.TLSKeyFile}} {
+		if _, err := serverTLS(section, pair[0], pair[1]); err != nil {
+			return err
+		}
+	}
+	for _, text := range config.Exposed(cfg) {
+		fmt.Fprintln(p.stderr, "warning:", text)
+	}
 	for _, key := range config.Inert(cfg) {
 		fmt.Fprintf(p.stderr, "warning: %s has no effect in this version\n", key)
 	}

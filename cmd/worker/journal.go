@@ -33,6 +33,10 @@ func (w *worker) openJournal(ctx context.Context) error {
 		URL: w.cfg.NATS.URL, CredentialsFile: w.cfg.NATS.CredentialsFile, Listen: w.cfg.NATS.Listen,
 		StoreDir: bus.StoreDir(w.cfg.NATS.StoreDir, w.lookupEnv), Log: w.log,
 	}
+	var err error
+	if opts.ListenTLS, err = serverTLS("nats", w.cfg.NATS.TLSCertFile, w.cfg.NATS.TLSKeyFile); err != nil {
+		return err
+	}
 	if w.cfg.Journal.Sync == config.SyncInterval {
 		opts.SyncInterval = syncInterval
 	}

@@ -96,6 +96,9 @@ func (l *natsLink) where() (url string, opts []nats.Option, err error) {
 	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
 		host = "127.0.0.1"
 	}
+	if cert := trusting(l.cfg.TLSCertFile); cert != nil {
+		opts = append(opts, nats.Secure(cert))
+	}
 	return "nats://" + net.JoinHostPort(host, port), opts, nil
 }
 

@@ -96,6 +96,9 @@ func (w *worker) greet(path string) {
 	v, _ := versions()
 	w.log.Info("worker started", "version", v, "config", cmp.Or(path, "defaults"), "tools", len(w.registry.Set().Tools()),
 		"sessions", len(w.cfg.Sessions.IDs), "api", w.cfg.Upstream.BaseURL)
+	for _, text := range config.Exposed(w.cfg) {
+		w.log.Warn(text)
+	}
 	for _, key := range config.Inert(w.cfg) {
 		w.log.Warn("a key of the configuration has no effect in this version", "key", key)
 	}

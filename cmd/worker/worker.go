@@ -202,6 +202,11 @@ func listenAdmin(cfg *config.Config, secrets *telemetry.Secrets, log *slog.Logge
 	if err != nil {
 		return nil, err
 	}
+	cert, err := serverTLS("admin", cfg.Admin.TLSCertFile, cfg.Admin.TLSKeyFile)
+	if err != nil {
+		return nil, errors.Join(err, page.Close())
+	}
+	page.TLS(cert)
 	log.Info("admin address", "listen", page.Addr().String())
 	return page, nil
 }

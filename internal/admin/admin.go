@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -36,6 +37,7 @@ type Reason struct {
 type Server struct {
 	listener net.Listener
 	token    string
+	tls      *tls.Config // nil: plain HTTP
 	log      *slog.Logger
 	ready    *part[[]Reason] // nil means always ready
 	sections map[string]*part[any]
@@ -90,7 +92,14 @@ func (s *Server) Serve(ctx context.Context) error {
 		ErrorLog: log.New(io.Discard, "", 0),
 	}
 	served := make(chan error, 1)
-	go func() { served <- server.Serve(s.listener) }()
+	go func() {
+		if s.tls == nil {
+			served <- server.Serve(s.listener)
+			return
+		}
+		server.TLSConfig = s.tls
+		served <- server.ServeTLS(s.listener, "", "") // the certificate is in TLSConfig
+	}()
 	select {
 	case err := <-served:
 		return fmt.Errorf("admin address %s: %w", s.Addr(), err)
@@ -106,6 +115,9 @@ func (s *Server) Serve(ctx context.Context) error {
 	}
 	return nil
 }
+
+// TLS has the address answer by TLS alone. It is called before Serve.
+func (s *Server) TLS(cfg *tls.Config) { s.tls = cfg }
 
 // Close gives the address up without having served. After Serve it does nothing.
 func (s *Server) Close() error { return s.listener.Close() }

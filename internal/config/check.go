@@ -63,6 +63,14 @@ var rules = []rule{
 	{"sessions.webhook.path", func(c *Config) string { return checkURLPath(c.Sessions.Webhook.Path) }},
 	{"nats.url", func(c *Config) string { return checkNATSURL(c.NATS) }},
 	{"nats.listen", func(c *Config) string { return checkGuarded(c.NATS.Listen, c.NATS.TokenFile, "nats.token_file") }},
+	{"nats.tls_cert_file", func(c *Config) string { return checkPair(c.NATS.TLSCertFile, c.NATS.TLSKeyFile, "nats.tls_key_file") }},
+	{"nats.tls_key_file", func(c *Config) string { return checkPair(c.NATS.TLSKeyFile, c.NATS.TLSCertFile, "nats.tls_cert_file") }},
+	{"admin.tls_cert_file", func(c *Config) string {
+		return checkPair(c.Admin.TLSCertFile, c.Admin.TLSKeyFile, "admin.tls_key_file")
+	}},
+	{"admin.tls_key_file", func(c *Config) string {
+		return checkPair(c.Admin.TLSKeyFile, c.Admin.TLSCertFile, "admin.tls_cert_file")
+	}},
 	{"admin.listen", func(c *Config) string { return checkGuarded(c.Admin.Listen, c.Admin.TokenFile, "admin.token_file") }},
 }
 
@@ -134,6 +142,31 @@ func checkListen(addr string) string {
 		return fmt.Sprintf("is %s, expected host:port such as 127.0.0.1:9464, the port a number", quote(addr))
 	}
 	return ""
+}
+
+// checkPair wants a certificate and its key together.
+func checkPair(file, other, key string) string {
+	if file != "" && other == "" {
+		return "is set, expected " + key + " too"
+	}
+	return ""
+}
+
+// Exposed says of the addresses what others could read or do there, for the log.
+func Exposed(c *Config) []string {
+	var all []string
+	if listen := c.NATS.Listen; listen != "" {
+		if c.NATS.TokenFile == "" {
+			all = append(all, "nats.listen has no token: everybody on this machine can serve tools; set nats.token_file")
+		}
+		if c.NATS.TLSCertFile == "" && !Loopback(listen) {
+			all = append(all, "nats.listen is not loopback and has no TLS: the token, inputs and results can be read on the way; set nats.tls_cert_file and nats.tls_key_file")
+		}
+	}
+	if listen := c.Admin.Listen; listen != "" && c.Admin.TLSCertFile == "" && !Loopback(listen) {
+		all = append(all, "admin.listen is not loopback and has no TLS: the token can be read on the way; set admin.tls_cert_file and admin.tls_key_file")
+	}
+	return all
 }
 
 // checkGuarded wants a token where others than this machine can connect.

@@ -127,6 +127,9 @@ type NATS struct {
 	Listen string `yaml:"listen"`
 	// TokenFile holds the token that clients of Listen show.
 	TokenFile string `yaml:"token_file" config:"path"`
+	// TLSCertFile and TLSKeyFile are what Listen shows. Empty: no TLS.
+	TLSCertFile string `yaml:"tls_cert_file" config:"path"`
+	TLSKeyFile  string `yaml:"tls_key_file" config:"path"`
 	// StoreDir is where the embedded server keeps its files. Empty means
 	// $STATE_DIRECTORY, else ./data.
 	StoreDir string `yaml:"store_dir" config:"path"`
@@ -167,6 +170,9 @@ type Admin struct {
 	Listen string `yaml:"listen"`
 	// TokenFile holds the bearer token; required where Listen is not loopback.
 	TokenFile string `yaml:"token_file" config:"path"`
+	// TLSCertFile and TLSKeyFile are what Listen shows. Empty: no TLS.
+	TLSCertFile string `yaml:"tls_cert_file" config:"path"`
+	TLSKeyFile  string `yaml:"tls_key_file" config:"path"`
 }
 
 // Log is what is logged, and how it looks.

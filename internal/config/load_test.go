@@ -183,7 +183,7 @@ func TestProblems(t *testing.T) {
 	}{
 		{"unknown section", "tool: {}\n", []string{"1:1: tool: unknown key, expected one of " + sections}},
 		{"unknown key", "log:\n  levle: info\n", []string{"2:3: log.levle: unknown key, expected one of level, format"}},
-		{"merge key", "log: &a {level: info}\nadmin:\n  <<: *a\n", []string{"3:3: admin.<<: unknown key, expected one of listen, token_file"}},
+		{"merge key", "log: &a {level: info}\nadmin:\n  <<: *a\n", []string{"3:3: admin.<<: unknown key, expected one of listen, token_file, tls_cert_file, tls_key_file"}},
 		{"no unit", "shutdown: { grace: 90 }\n", []string{"1:20: shutdown.grace: 90 has no unit, expected a duration such as 90s, 5m or 250ms: write 90s for seconds"}},
 		{"fraction without a unit", "shutdown: { grace: 1.5 }\n", []string{"1:20: shutdown.grace: 1.5 has no unit, expected a duration such as 90s, 5m or 250ms: write 1.5s for seconds"}},
 		{"bad duration", "shutdown:\n  grace: 90 seconds\n", []string{`2:10: shutdown.grace: is "90 seconds", expected a duration such as 90s, 5m or 250ms`}},
@@ -197,7 +197,7 @@ func TestProblems(t *testing.T) {
 		{"number for a string", "upstream:\n  workspace_id: 12\n", []string{"2:17: upstream.workspace_id: is the number 12, expected a string; put quotes around it"}},
 		{"nothing for a string", "admin:\n  listen:\n", []string{`2:11: admin.listen: is empty, expected a string; leave the key out for its default, or write "" for none`}},
 		{"section for a string", "admin:\n  listen: {a: b}\n", []string{"2:11: admin.listen: is a section with keys, expected a string"}},
-		{"string for a section", "admin: off\n", []string{`1:8: admin: is "off", expected keys: listen, token_file`}},
+		{"string for a section", "admin: off\n", []string{`1:8: admin: is "off", expected keys: listen, token_file, tls_cert_file, tls_key_file`}},
 		{"string for a list", "sessions:\n  ids: sesn_1\n", []string{`2:8: sessions.ids: is "sesn_1", expected a list of strings, such as [a, b]`}},
 		{"number in a list", "sessions:\n  ids: [a, 7]\n", []string{"2:12: sessions.ids[1]: is the number 7, expected a string; put quotes around it"}},
 		{"list for a file", "- a\n", []string{"1:1: is a list, expected keys: " + sections}},

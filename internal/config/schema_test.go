@@ -122,6 +122,9 @@ var beyond = []struct {
 			k == "nats.url" && strings.Contains(v, `:/`) ||
 			k == "sessions.webhook.path" && slices.Contains([]string{`"/a?b"`, `"//h"`, `"/%2f"`}, v)
 	}},
+	{"a certificate without its key, or a key alone", func(k, v string) bool {
+		return (strings.HasSuffix(k, ".tls_cert_file") || strings.HasSuffix(k, ".tls_key_file")) && v != `""`
+	}},
 	{"a key in place of the path of its file", func(k, v string) bool { return k == "upstream.api_key_file" && v == `"sk-ant-x"` }},
 }
 
