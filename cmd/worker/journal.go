@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"toolhand/internal/bus"
@@ -69,7 +68,7 @@ func (w *worker) openJournal(ctx context.Context) error {
 		w.closeBus(b)
 		return fmt.Errorf("the journal can't be opened: %w", err)
 	}
-	w.bus, w.store, w.journal = b, j, loop.NewDurable(j, w.stopLeft)
+	w.bus, w.store, w.journal = b, j, loop.NewDurable(j, func(calls []tools.Call) { w.procs.StopLeft(calls) })
 	if d := damageOf(b); d != nil {
 		w.log.Warn("the journal was damaged: open calls from before are not run again where their tool is not idempotent; 'worker journal trust' ends that", "damaged", d.Found, "doubted_for", d.DoubtedFor)
 	}
@@ -124,18 +123,4 @@ func (w *worker) watchStore(ctx context.Context) error {
 			return fmt.Errorf("the journal can't be written since %s: %w", since.Format(time.RFC3339), err)
 		}
 	}
-}
-
-// stopLeft stops what a dead worker left running. Calls that outlive a worker are
-// not its own: who took their jobs may run them on this machine.
-func (w *worker) stopLeft(calls []tools.Call) {
-	set := w.registry.Set()
-	w.procs.StopLeft(slices.DeleteFunc(slices.Clone(calls), func(c tools.Call) bool {
-		t, ok := set.Lookup(c.Tool)
-		if !ok {
-			return false
-		}
-		_, outlives := t.Handler.(tools.Resumer)
-		return outlives
-	}))
 }

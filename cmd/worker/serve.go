@@ -122,7 +122,6 @@ func newServer(ctx context.Context, cfg *config.Config, queue bool, log *slog.Lo
 	if s.bus, err = bus.Open(ctx, opts); err != nil {
 		return nil, fmt.Errorf("nats.url: %w", err)
 	}
-	s.procs.StopLeft(nil)
 	s.served = serve.New(serve.Config{
 		Conn: s.bus.Conn(), Set: s.registry.Set, Version: semantic(), Log: log, Report: s.stats.count,
 		Queue: queue, Concurrency: cfg.Tools.Concurrency,

@@ -1,67 +1,101 @@
 package tools
 
 import (
+	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// StopLeft ends the process trees that a dead worker left of these calls, and
-// returns how many processes there were. What was in a dead worker's cgroup is
-// gone already (see [NewProcesses]); this finds the rest by its marks, wherever
-// it has been handed to. Call it before anything of these calls is run again. It
+// StopLeft ends the process trees that dead workers of this pid namespace have
+// left, whatever their calls were and whoever has started the workers, and returns
+// how many processes there were. [NewProcesses] does so too: this is for workers
+// that have died since. Call it before anything of these calls, which another
+// worker has started, is run again or answered; without any it does nothing. It
 // takes at most the time that a tree gets to end.
+//
+// What carries no mark of its owner is never stopped, for it may be another's: that
+// it carries the variables of one of the calls is logged.
 func (p *Processes) StopLeft(calls []Call) int {
 	if len(calls) == 0 {
 		return 0
 	}
-	trees := make([]*marked, len(calls))
-	for i, call := range calls {
-		trees[i] = newMarked(p, callVars(call))
+	found := p.stopLeft()
+	for _, s := range newTable().all {
+		vars, ok := environOf(s.pid)
+		if !ok || !hasVar(vars, "TOOL_USE_ID") || p.ownership(s) != unowned {
+			continue
+		}
+		for _, call := range calls {
+			if hasAll(vars, []string{"TOOL_USE_ID=" + call.ID, "SESSION_ID=" + call.Session}) {
+				p.log.Warn("a process of a call that another worker has started carries no mark of that worker: it is not stopped",
+					"session", call.Session, "call", call.ID, "tool", call.Tool, "pid", s.pid)
+			}
+		}
 	}
-	return p.stopTrees(trees)
+	return found
 }
 
-// stopTrees ends what lives of the trees of a dead worker.
-func (p *Processes) stopTrees(trees []*marked) int {
-	left := leftOf(trees)
+// stopLeft ends what dead workers have left.
+func (p *Processes) stopLeft() int {
+	if p.own == 0 {
+		return 0
+	}
+	left := p.leftByDead()
+	found := len(left)
 	for _, s := range left {
 		signalStat(s, unix.SIGTERM)
 	}
-	begun, found := time.Now(), len(left)
+	begun := time.Now()
 	for pause := time.Millisecond; len(left) > 0; pause = min(2*pause, 20*time.Millisecond) {
 		time.Sleep(pause)
-		if left = leftOf(trees); time.Since(begun) < termGrace {
+		if left = p.leftByDead(); time.Since(begun) < termGrace {
 			continue
 		}
 		for _, s := range left {
 			signalStat(s, unix.SIGKILL)
 		}
 		if time.Since(begun) > termGrace+killGrace {
-			p.log.Error("processes that a dead worker left survive SIGKILL", "count", len(left))
+			p.log.Error("processes that a dead worker left survive SIGKILL", "count", len(left), "pid", left[0].pid)
 			break
 		}
+		hunt(func(s stat) bool { return p.ownership(s) == ownedByDead })
 	}
 	p.reap(true)
+	if found > 0 {
+		p.log.Info("stopped what a dead worker left", "processes", found)
+	}
 	return found
 }
 
-// leftOf are the live processes that carry the marks of one of the trees, and
-// what descends from them.
-func leftOf(trees []*marked) []stat {
-	t := newTable()
-	children := map[int][]stat{}
-	for _, s := range t.all {
-		children[s.parent] = append(children[s.parent], s)
+// leftByDead are the live processes that carry the mark of a dead worker, and what
+// descends from them; but not this process, from what it descends, and what a
+// worker that lives has started. Where processes came and went meanwhile it looks
+// again before it says that there is none.
+func (p *Processes) leftByDead() []stat {
+	for range 3 {
+		t := newTable()
+		if found := p.leftIn(t); len(found) > 0 || !t.torn {
+			return found
+		}
 	}
-	found, seen := []stat(nil), map[int]bool{unix.Getpid(): true}
+	return nil
+}
+
+func (p *Processes) leftIn(t table) []stat {
+	children := t.byParent()
+	var found []stat
+	seen := map[int]bool{}
+	for s, ok := t.all[os.Getpid()]; ok && !seen[s.pid]; s, ok = t.all[s.parent] {
+		seen[s.pid] = true
+	}
 	var take func(stat)
 	take = func(s stat) {
-		if seen[s.pid] {
+		if seen[s.pid] || p.ownership(s) == ownedByLive {
 			return
 		}
 		seen[s.pid] = true
-		if !s.zombie {
+		if !s.zombie && p.maySignal(s.pid) {
 			found = append(found, s)
 		}
 		for _, child := range children[s.pid] {
@@ -69,33 +103,31 @@ func leftOf(trees []*marked) []stat {
 		}
 	}
 	for _, s := range t.all {
-		if !s.zombie && carries(s.pid, trees) {
+		if !s.zombie && p.ownership(s) == ownedByDead {
 			take(s)
 		}
 	}
 	return found
 }
 
-// carries reports whether a process has the marks of one of the trees.
-func carries(pid int, trees []*marked) bool {
-	if n, ok := lockLimit(pid); ok && n >= 1<<62 && n < 1<<63 {
-		for _, m := range trees {
-			if n == m.token {
-				return true
-			}
-		}
-		return false
+// maySignal reports whether a process is not beyond the rights of this one.
+func (p *Processes) maySignal(pid int) bool {
+	if unix.Kill(pid, 0) != unix.EPERM {
+		return true
 	}
-	vars, ok := environOf(pid)
-	if !ok || !hasVar(vars, "TOOL_USE_ID") && !hasVar(vars, serverVar) {
-		return false
-	}
-	for _, m := range trees {
-		if hasAll(vars, m.vars) {
-			return true
-		}
-	}
+	p.once(pid, "a process that a dead worker left runs as another user: it can't be stopped")
 	return false
+}
+
+// hunt kills what is ours of the newest processes. A chain of processes of which
+// each forks and exits may be faster than any look at all of them; but the newest
+// pid of all is most often its.
+func hunt(ours func(stat) bool) {
+	for range 500 {
+		if s, ok := statOf(newestPID()); ok && !s.zombie {
+			send(s.pid, unix.SIGKILL, func() bool { return ours(s) })
+		}
+	}
 }
 
 func signalStat(s stat, sig unix.Signal) {

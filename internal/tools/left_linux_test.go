@@ -1,65 +1,221 @@
 package tools_test
 
 import (
+	"bytes"
+	"context"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"toolhand/internal/tools"
 )
 
-// leftCall is a call that a dead worker has started.
-func leftCall(id, deadline string) tools.Call {
+// leftCall is a call that a dead worker has started, as the journal tells of it.
+func leftCall(deadline string) tools.Call {
 	at, err := time.Parse(time.RFC3339Nano, deadline)
 	if err != nil {
 		panic(err)
 	}
-	return tools.Call{ID: id, Tool: "family", Session: "sesn_left", Input: []byte(`{}`), Deadline: at}
+	return tools.Call{ID: "sevt_left", Tool: "family", Session: "sesn_left", Input: []byte(`{}`), Deadline: at}
 }
 
-// markedParent plays a worker without cgroups.
-func markedParent(dir, id, deadline string) int {
-	return parentOf(dir, "env -i daemon", leftCall(id, deadline), tools.NewMarkedProcesses)
+// markedParent plays a worker without cgroups. Its deadlines are in local time.
+func markedParent(dir, shape, deadline string) int {
+	call := leftCall(deadline)
+	call.Deadline = call.Deadline.Local()
+	return parentOf(dir, shape, call, tools.NewMarkedProcesses)
 }
 
-// TestStopLeft kills two workers, and stops what one of them has left.
+// A parent is a worker of a test that is another process, and runs one tool.
+type parentWorker struct {
+	cmd *exec.Cmd
+	dir string
+}
+
+// startParent starts a worker without cgroups, and waits for its tool.
+func startParent(t *testing.T, shape, deadline string) *parentWorker {
+	t.Helper()
+	p := &parentWorker{dir: publicDir(t)}
+	p.cmd = exec.Command(os.Args[0], childArg, "marked parent", p.dir, shape, deadline)
+	p.cmd.Stderr = os.Stderr
+	p.cmd.Env = append(os.Environ(), "TZ=Asia/Tokyo")
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = p.cmd.Process.Kill()
+		_ = p.cmd.Wait()
+		lines, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+		for _, name := range lines {
+			line, _ := os.ReadFile(name)
+			if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(name))); err == nil && bytes.Contains(line, []byte(p.dir)) {
+				_ = syscall.Kill(pid, syscall.SIGKILL)
+			}
+		}
+	})
+	eventually(t, "a tool", func() bool { return len(pids(p.dir)) == 1 })
+	return p
+}
+
+// kill kills the worker, and leaves its tool.
+func (p *parentWorker) kill(t *testing.T) {
+	t.Helper()
+	_ = p.cmd.Process.Kill()
+	_ = p.cmd.Wait()
+	if !lives(pids(p.dir)[0]) {
+		t.Skip("NOT TESTED: the tool is gone already: a worker outside this test was started in this moment")
+	}
+}
+
+// TestStopLeft kills a worker, and stops what it has left; the tool of one that
+// lives, and runs the same call, is left alone until that one is dead too.
 func TestStopLeft(t *testing.T) {
 	procs := newProcs(t, func() (*tools.Processes, error) { return tools.NewMarkedProcesses(nil) })
-	dir := publicDir(t)
-	deadline := time.Now().Add(time.Hour).Format(time.RFC3339Nano)
-	for _, id := range []string{"sevt_gone", "sevt_stays"} {
-		to := filepath.Join(dir, id)
-		if err := os.Mkdir(to, 0o777); err != nil {
-			t.Fatal(err)
-		}
-		cmd := exec.Command(os.Args[0], childArg, "marked parent", to, id, deadline)
-		cmd.Stderr = os.Stderr
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		eventually(t, "a tool", func() bool { return len(pids(to)) == 1 })
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-		if len(survivors(to)) != 1 {
-			t.Errorf("the tool of %s ended with its worker, so that this shows nothing", id)
-		}
+	deadline := time.Now().Add(time.Hour).UTC().Format(time.RFC3339Nano)
+	calls := []tools.Call{leftCall(deadline)}
+	alive := startParent(t, "env -i daemon", deadline)
+	dead := startParent(t, "env -i daemon", deadline)
+	dead.kill(t)
+	if n := procs.StopLeft(nil); n != 0 || !lives(pids(dead.dir)[0]) {
+		t.Errorf("%d processes of no call were stopped", n)
 	}
-	if n := procs.StopLeft(nil); n != 0 {
-		t.Errorf("%d processes of no call", n)
-	}
-	if n := procs.StopLeft([]tools.Call{leftCall("sevt_other", deadline), leftCall("sevt_gone", deadline)}); n < 1 {
+	if n := procs.StopLeft(calls); n < 1 {
 		t.Errorf("%d processes were left, want at least 1", n)
 	}
-	if left := survivors(filepath.Join(dir, "sevt_gone")); len(left) > 0 {
+	if left := survivors(dead.dir); len(left) > 0 {
 		t.Errorf("left of the call: %v", left)
 	}
-	if len(survivors(filepath.Join(dir, "sevt_stays"))) != 1 {
-		t.Error("another call's tool is gone")
+	if !lives(pids(alive.dir)[0]) {
+		t.Error("the tool of a worker that lives is gone")
 	}
-	procs.StopLeft([]tools.Call{leftCall("sevt_stays", deadline)})
-	if left := survivors(filepath.Join(dir, "sevt_stays")); len(left) > 0 {
+	alive.kill(t)
+	procs.StopLeft(calls)
+	if left := survivors(alive.dir); len(left) > 0 {
 		t.Errorf("left of the second: %v", left)
 	}
+}
+
+// TestStartStopsLeft kills workers: the start of any other one stops what they have
+// left, whichever way that one tells trees.
+func TestStartStopsLeft(t *testing.T) {
+	for name, start := range map[string]func(*slog.Logger) (*tools.Processes, error){"best": tools.NewProcesses, "marks": tools.NewMarkedProcesses} {
+		t.Run(name, func(t *testing.T) {
+			dead := startParent(t, "stubborn daemon", time.Now().Add(time.Hour).Format(time.RFC3339Nano))
+			dead.kill(t)
+			newProcs(t, func() (*tools.Processes, error) { return start(nil) })
+			if left := survivors(dead.dir); len(left) > 0 {
+				t.Errorf("left: %v", left)
+			}
+		})
+	}
+}
+
+// TestUnmarkedIsLeft kills a worker whose tool has changed the limit that holds the
+// mark. Its variables name the call, but nobody can tell that its owner is dead: it
+// is left alone, and logged.
+func TestUnmarkedIsLeft(t *testing.T) {
+	var log bytes.Buffer
+	procs := newProcs(t, func() (*tools.Processes, error) {
+		return tools.NewMarkedProcesses(slog.New(slog.NewTextHandler(&log, nil)))
+	})
+	deadline := time.Now().Add(time.Hour).Format(time.RFC3339Nano)
+	dead := startParent(t, "unlimited daemon", deadline)
+	dead.kill(t)
+	procs.StopLeft([]tools.Call{leftCall(deadline)})
+	if !lives(pids(dead.dir)[0]) {
+		t.Error("a process without the mark of its owner is gone")
+	}
+	if !strings.Contains(log.String(), "call=sevt_left") || !strings.Contains(log.String(), "it is not stopped") {
+		t.Errorf("the log tells nothing of it: %s", log.String())
+	}
+}
+
+// chain is a tool that is a chain of processes, each of which makes a session of its
+// own, leaves a byte in a file, forks and exits. It uses system calls alone: only one
+// thread of Go's is there after the first fork.
+func chain(file string) int {
+	fd, err := syscall.Open(file, syscall.O_WRONLY|syscall.O_CREAT|syscall.O_APPEND, 0o644)
+	if err != nil {
+		return 1
+	}
+	return links(fd)
+}
+
+// TestChainIsCaught stops chains of processes that fork and exit faster than all of
+// /proc can be looked at: one whose links make sessions, and one of a small program.
+func TestChainIsCaught(t *testing.T) {
+	chains := map[string][]string{
+		"sessions": {os.Args[0], childArg, "chain"},
+		"shell":    {"sh", "-c", `exec >>"$0"; link() { echo; link & exit; }; link`},
+	}
+	each(t, func(t *testing.T, procs *tools.Processes) {
+		for name, command := range chains {
+			t.Run(name, func(t *testing.T) {
+				file := filepath.Join(publicDir(t), "steps")
+				size := func() int64 {
+					info, err := os.Stat(file)
+					if err != nil {
+						return 0
+					}
+					return info.Size()
+				}
+				h, err := tools.NewExec(tools.ExecConfig{Command: append(command, file), Env: quickExit()}, tools.Common{Name: "chain", Dir: "/"}, procs)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if text, isError := run(t, h, `{}`); isError {
+					t.Fatal(text)
+				}
+				steps := size()
+				if steps < 20 {
+					t.Errorf("the chain had %d links only, so that this shows little", steps)
+				}
+				time.Sleep(200 * time.Millisecond)
+				if now := size(); now != steps {
+					t.Errorf("the chain runs on: it had %d links when the call ended, and has %d", steps, now)
+				}
+				t.Logf("%d links", steps)
+			})
+		}
+	})
+}
+
+// TestUnreadableIsNotEmpty stops a call while no file can be opened, /proc's neither:
+// its tree is not taken for empty.
+func TestUnreadableIsNotEmpty(t *testing.T) {
+	each(t, func(t *testing.T, procs *tools.Processes) {
+		dir := publicDir(t)
+		h := familyHandler(t, procs, "daemon", dir, "stay")
+		var before syscall.Rlimit
+		if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &before); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			_, _ = h.Call(ctx, newCall(`{}`))
+		}()
+		eventually(t, "a member", func() bool { return len(pids(dir)) == 1 })
+		none := before
+		none.Cur = 3
+		if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &none); err != nil {
+			t.Fatal(err)
+		}
+		cancel()
+		time.Sleep(300 * time.Millisecond)
+		if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &before); err != nil {
+			t.Fatal(err)
+		}
+		<-done
+		if left := survivors(dir); len(left) > 0 {
+			t.Errorf("left: %v", left)
+		}
+	})
 }

@@ -2,7 +2,7 @@ package tools
 
 import (
 	"bytes"
-	"hash/fnv"
+	"errors"
 	"os"
 	"os/exec"
 	"strconv"
@@ -13,66 +13,80 @@ import (
 
 // A marked tree is found again among the descendants of this process. Since it
 // is a subreaper, each process of each call is one of them, whatever session it
-// has made; and nobody else ever is, so that no stranger can be hit. Which call
-// a child of ours belongs to, with all below it, is told by
+// has made. Which call a child of ours belongs to, with all below it, is told by
 //   - its being the program that was started;
-//   - a number in its limit of file locks (RLIMIT_LOCKS), which is handed down
-//     through fork, exec, setsid, setuid and env -i, which no kernel since 2.4.25
-//     enforces, and which everybody may read;
-//   - where something has changed that, the variables of its environment;
+//   - its mark;
+//   - where a tool has changed that, the variables of its environment;
 //   - where those are gone too, its age: it belongs to none of the calls that
-//     still run if it is older than they are.
+//     still run if it is older than they are. That is no proof where this process
+//     has children that no tool left, as process 1 has: there what has no mark is
+//     left alone.
 type marked struct {
 	p     *Processes
 	vars  []string
-	token uint64
+	token mark
 	root  int    // pid; immutable once the tree is in p.marks
 	since uint64 // its start, in clock ticks since boot; immutable likewise
+	ended int    // orphans that may have been of this tree and were buried; guarded by p.mu
 }
 
-func newMarked(p *Processes, vars []string) *marked {
-	h := fnv.New64a()
-	for _, v := range vars {
-		h.Write(append([]byte(v), 0))
+// newMarked makes a tree with a number that no other has.
+func newMarked(p *Processes, vars []string) (*marked, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for range maxTrees {
+		p.made++
+		if token := p.own | p.made%maxTrees; !p.tokens[token] {
+			p.tokens[token] = true
+			return &marked{p: p, vars: vars, token: token}, nil
+		}
 	}
-	// From 2^62 to 2^63: above any limit that somebody means, and below infinity.
-	return &marked{p: p, vars: vars, token: h.Sum64()>>2 | 1<<62}
+	return nil, errors.New("too many programs run at once")
 }
 
 func (m *marked) prepare(cmd *exec.Cmd) { cmd.SysProcAttr.Setsid = true }
 
-// limit gives this process the tree's number, for the length of a fork, and
-// returns what takes it back. Where the limit can't be set the tree is told by
-// its environment alone.
-func (m *marked) limit() func() {
-	var before unix.Rlimit
-	if unix.Getrlimit(unix.RLIMIT_LOCKS, &before) != nil {
-		return func() {}
-	}
-	if unix.Setrlimit(unix.RLIMIT_LOCKS, &unix.Rlimit{Cur: m.token, Max: before.Max}) != nil {
-		return func() {}
-	}
-	return func() { _ = unix.Setrlimit(unix.RLIMIT_LOCKS, &before) }
-}
-
-// alive counts. Where this process has no child at all, one system call tells;
-// else /proc is read, and read again where it changed meanwhile.
+// alive counts. Where this process has no child at all, one system call tells; else
+// /proc is read. A look at it may miss processes that fork and exit: they leave
+// orphans that have ended, and as long as such are found the tree is not known to be
+// empty. Neither is it where /proc can't be read.
 func (m *marked) alive() int {
-	if _, err := endedChild(); err == unix.ECHILD {
-		return 0
-	}
-	for range 3 {
+	for range 4 {
+		if _, err := endedChild(); err == unix.ECHILD {
+			return 0
+		}
+		before := m.buried()
 		t := newTable()
-		if n := len(m.members(t)); n > 0 || !t.torn {
+		if n := len(m.members(t)); n > 0 {
 			return n
 		}
+		for _, s := range t.children(unix.Getpid()) {
+			if s.zombie {
+				m.p.bury(s.pid)
+			}
+		}
+		if !t.failed && m.buried() == before {
+			return 0
+		}
 	}
-	return 0
+	return 1
+}
+
+func (m *marked) buried() int {
+	m.p.mu.Lock()
+	defer m.p.mu.Unlock()
+	return m.ended
 }
 
 func (m *marked) signal(sig syscall.Signal) {
 	for _, s := range m.members(newTable()) {
 		signalStat(s, sig)
+	}
+	if sig == unix.SIGKILL {
+		hunt(func(s stat) bool {
+			n, ok := markOf(s.pid)
+			return ok && n == m.token || s.parent == unix.Getpid() && m.owns(s)
+		})
 	}
 }
 
@@ -80,14 +94,12 @@ func (m *marked) release(bool) {
 	m.p.mu.Lock()
 	defer m.p.mu.Unlock()
 	delete(m.p.marks, m)
+	delete(m.p.tokens, m.token)
 }
 
 // members are the live processes of the tree.
 func (m *marked) members(t table) []stat {
-	byParent := map[int][]stat{}
-	for _, s := range t.all {
-		byParent[s.parent] = append(byParent[s.parent], s)
-	}
+	byParent := t.byParent()
 	var found []stat
 	var take func(stat)
 	take = func(s stat) {
@@ -116,12 +128,28 @@ func (m *marked) owns(child stat) bool {
 	if child.zombie {
 		return false
 	}
-	if n, ok := lockLimit(child.pid); ok && n >= 1<<62 && n < 1<<63 {
-		return n == m.token
-	}
-	if vars, ok := environOf(child.pid); ok && (hasVar(vars, "TOOL_USE_ID") || hasVar(vars, serverVar)) {
+	certain := m.p.certain
+	if n, ok := markOf(child.pid); ok {
+		if n.sameOwner(m.p.own) {
+			return n == m.token
+		}
+		// A worker that one of our tools had started has left it.
+		if certain = n.sameNamespace(m.p.own) && n.ownerDead(child); !certain {
+			return false
+		}
+	} else if vars, ok := environOf(child.pid); ok && (hasVar(vars, "TOOL_USE_ID") || hasVar(vars, serverVar)) {
 		return hasAll(vars, m.vars)
 	}
+	if !certain {
+		m.p.once(child.pid, "a process without a mark has fallen to this worker: it is not stopped, since it may be no tool's")
+		return false
+	}
+	return m.last(child)
+}
+
+// last reports whether a child that is of one of our calls can be of this one only.
+// p.mu is held.
+func (m *marked) last(child stat) bool {
 	if child.start < m.since {
 		return false
 	}
@@ -131,21 +159,6 @@ func (m *marked) owns(child stat) bool {
 		}
 	}
 	return true
-}
-
-// lockLimit is the soft limit of file locks of a process.
-func lockLimit(pid int) (uint64, bool) {
-	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/limits")
-	if err != nil {
-		return 0, false
-	}
-	_, rest, ok := bytes.Cut(text, []byte("\nMax file locks"))
-	fields := bytes.Fields(rest)
-	if !ok || len(fields) == 0 {
-		return 0, false
-	}
-	n, err := strconv.ParseUint(string(fields[0]), 10, 64)
-	return n, err == nil
 }
 
 // environOf are the variables that a process was started with, each with a zero

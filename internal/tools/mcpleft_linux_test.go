@@ -74,7 +74,7 @@ func TestServersLeft(t *testing.T) {
 	if !lives(left) {
 		t.Error("the server ended with its worker, so that this shows nothing")
 	}
-	newServers(t, procs)
+	procs.StopLeft([]tools.Call{{}})
 	if lives(left) {
 		t.Error("the server of a dead worker lives")
 	}
@@ -82,7 +82,7 @@ func TestServersLeft(t *testing.T) {
 		t.Error("the server of a worker that lives is gone")
 	}
 	kill(alive)
-	newServers(t, procs)
+	procs.StopLeft([]tools.Call{{}})
 	if lives(kept) {
 		t.Error("the second server lives")
 	}

@@ -45,15 +45,11 @@ type Servers struct {
 var errServersClosed = errors.New("the worker is stopping")
 
 // NewServers makes the owner of all MCP servers of this process. procs owns the
-// trees of those that are programs; it is closed after Servers. What dead workers
-// left of such servers is stopped. log receives what happens to servers, and at
-// the debug level what they say; nil discards.
+// trees of those that are programs; it is closed after Servers. log receives what
+// happens to servers, and at the debug level what they say; nil discards.
 func NewServers(procs *Processes, log *slog.Logger) *Servers {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
-	}
-	if n := procs.stopServersLeft(); n > 0 {
-		log.Info("stopped what a dead worker left of its MCP servers", "processes", n)
 	}
 	s := &Servers{procs: procs, log: log, changed: make(chan struct{}, 1), start: startBound, write: writeBound, byKey: map[string]*server{}}
 	s.ctx, s.cancel = context.WithCancel(context.Background())

@@ -26,6 +26,8 @@ type table struct {
 	// torn reports that processes came or went while the table was made, so that
 	// it may lack one that lives.
 	torn bool
+	// failed reports that /proc could not be read: the table says nothing.
+	failed bool
 }
 
 // newTable reads /proc. It costs a few microseconds a process of the machine.
@@ -33,20 +35,22 @@ func newTable() table {
 	t := table{all: map[int]stat{}}
 	dir, err := os.Open("/proc")
 	if err != nil {
-		t.torn = true
+		t.torn, t.failed = true, true
 		return t
 	}
 	defer dir.Close()
 	names, err := dir.Readdirnames(-1)
-	t.torn = err != nil
+	t.torn, t.failed = err != nil, err != nil
 	buf := make([]byte, 1024)
 	for _, name := range names {
 		if name[0] < '0' || name[0] > '9' {
 			continue
 		}
-		s, ok := readStat("/proc/"+name+"/stat", buf)
-		if !ok {
+		s, err := readStat("/proc/"+name+"/stat", buf)
+		if err != nil {
 			t.torn = true
+			// It is gone, or hidden from this user; anything else is our own lack.
+			t.failed = t.failed || err != unix.ENOENT && err != unix.ESRCH && err != unix.EACCES && err != unix.EPERM
 			continue
 		}
 		t.all[s.pid] = s
@@ -70,37 +74,63 @@ func (t table) children(pid int) []stat {
 	return found
 }
 
+// byParent are the children of each process.
+func (t table) byParent() map[int][]stat {
+	children := make(map[int][]stat, len(t.all))
+	for _, s := range t.all {
+		children[s.parent] = append(children[s.parent], s)
+	}
+	return children
+}
+
+// newestPID is the pid that this pid namespace has given out last, or 0.
+func newestPID() int {
+	text, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return 0
+	}
+	pid, _ := strconv.Atoi(string(bytes.TrimSpace(text[bytes.LastIndexByte(text, ' ')+1:])))
+	return pid
+}
+
 // statOf reads what /proc says of one process.
 func statOf(pid int) (stat, bool) {
-	return readStat("/proc/"+strconv.Itoa(pid)+"/stat", make([]byte, 1024))
+	s, err := readStat("/proc/"+strconv.Itoa(pid)+"/stat", make([]byte, 1024))
+	return s, err == nil
 }
+
+// errNoStat is a text that is no stat.
+var errNoStat = errors.New("not of the form proc_pid_stat(5)")
 
 // readStat reads a file of the form proc_pid_stat(5). The name of the program
 // may hold anything, a parenthesis too: what counts begins after the last one.
-func readStat(path string, buf []byte) (stat, bool) {
+func readStat(path string, buf []byte) (stat, error) {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return stat{}, false
+		return stat{}, err
 	}
 	n, err := unix.Read(fd, buf)
 	unix.Close(fd)
-	if err != nil || n <= 0 {
-		return stat{}, false
+	if err != nil {
+		return stat{}, err
+	}
+	if n <= 0 {
+		return stat{}, unix.ESRCH
 	}
 	line := buf[:n]
 	open, shut := bytes.IndexByte(line, '('), bytes.LastIndexByte(line, ')')
 	if open < 2 || shut < open {
-		return stat{}, false
+		return stat{}, errNoStat
 	}
 	fields := bytes.Fields(line[shut+1:])
 	if len(fields) < 20 {
-		return stat{}, false
+		return stat{}, errNoStat
 	}
 	pid, err1 := strconv.Atoi(string(line[:open-1]))
 	parent, err2 := strconv.Atoi(string(fields[1]))
 	start, err3 := strconv.ParseUint(string(fields[19]), 10, 64)
 	ended := (fields[0][0] == 'Z' || fields[0][0] == 'X') && len(fields[17]) == 1 && fields[17][0] <= '1'
-	return stat{pid: pid, parent: parent, start: start, zombie: ended}, errors.Join(err1, err2, err3) == nil
+	return stat{pid: pid, parent: parent, start: start, zombie: ended}, errors.Join(err1, err2, err3)
 }
 
 // send sends sig to the process s, and to no other that has its pid by now:

@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -17,27 +18,42 @@ import (
 // toolUmask is the umask of tools. The worker's own is stricter.
 const toolUmask = 0o022
 
+const (
+	// maxSaid bounds how many processes the log remembers to have named.
+	maxSaid = 1000
+	// buryInterval is how often process 1 buries orphans while nothing else makes
+	// it look: they may be no tool's.
+	buryInterval = 5 * time.Second
+)
+
 // Processes owns the process trees of exec tools: it makes them, ends them
 // whole, and reaps what they leave behind. One a process, since orphans fall to
 // the process and not to a part of it: each child that another part of the
 // process starts must stay in the worker's own process group, or its exit status
 // may be taken from it.
 type Processes struct {
-	log    *slog.Logger
-	groups *cgroups // nil: trees are told by marks
-	starts chan func()
-	quit   chan struct{}
-	ended  chan struct{} // closed when the starting thread is gone
+	log     *slog.Logger
+	groups  *cgroups // nil: trees are told by marks
+	own     mark     // names this process in the marks of its tools; 0: none can be given
+	certain bool     // no orphan falls to this process but those of its tools
+	starts  chan func()
+	quit    chan struct{}
+	ended   chan struct{} // closed when the starting thread is gone
 
-	mu    sync.Mutex
-	roots map[int]struct{}     // programs started here and not yet waited for; guarded by mu
-	marks map[*marked]struct{} // trees told by marks, while they live; guarded by mu
+	mu     sync.Mutex
+	roots  map[int]struct{}     // programs started here and not yet waited for; guarded by mu
+	marks  map[*marked]struct{} // trees told by marks, while they live; guarded by mu
+	tokens map[mark]bool        // of the trees that are made; guarded by mu
+	made   mark                 // the number of the last tree; guarded by mu
+
+	saidMu sync.Mutex
+	said   map[int]bool // processes that the log has named; guarded by saidMu
 }
 
 // NewProcesses makes this process the one that orphans of its tools fall to,
-// and finds out whether cgroups can hold them; what a dead worker left in such a
-// cgroup is killed. log receives what happens to trees; nil discards. Close
-// releases what it made.
+// and finds out whether cgroups can hold them; what dead workers of this pid
+// namespace have left is stopped. log receives what happens to trees; nil discards.
+// It fails where nothing tells whose a process is. Close releases what it made.
 func NewProcesses(log *slog.Logger) (*Processes, error) {
 	return newProcesses(log, true)
 }
@@ -61,18 +77,66 @@ func newProcesses(log *slog.Logger, mayGroup bool) (*Processes, error) {
 		ended:  make(chan struct{}),
 		roots:  map[int]struct{}{},
 		marks:  map[*marked]struct{}{},
+		tokens: map[mark]bool{},
+		said:   map[int]bool{},
+	}
+	var noMark error
+	if p.own, noMark = ownMark(); noMark == nil {
+		p.certain = p.onlyOurs()
 	}
 	go p.serveStarts()
-	if !mayGroup {
-		return p, nil
+	if mayGroup {
+		groups, err := newCgroups(p.starts, log)
+		if err != nil {
+			log.Info("process trees are told by marks, since cgroups can't hold them", "reason", err)
+		}
+		p.groups = groups
 	}
-	groups, err := newCgroups(p.starts, log)
-	if err != nil {
-		log.Info("process trees are told by marks, since cgroups can't hold them", "reason", err)
-		return p, nil
+	if p.groups == nil && noMark != nil {
+		return nil, errors.Join(fmt.Errorf("the processes of a tool can't be told from others: %w", noMark), p.Close())
 	}
-	p.groups = groups
+	p.tryMark(noMark)
+	p.stopLeft()
 	return p, nil
+}
+
+// onlyOurs reports whether all orphans that will fall to this process are those of
+// its tools: it is not process 1, and has not inherited children from the program
+// that it was before.
+func (p *Processes) onlyOurs() bool {
+	if unix.Getpid() == 1 {
+		return false
+	}
+	return !slices.ContainsFunc(newTable().children(unix.Getpid()), func(s stat) bool {
+		return !s.zombie && p.ownership(s) == unowned
+	})
+}
+
+// tryMark logs what is lost where tools can't be given a mark.
+func (p *Processes) tryMark(noMark error) {
+	done := make(chan error, 1)
+	p.starts <- func() {
+		unset, err := p.own.set()
+		unset()
+		done <- err
+	}
+	if err := errors.Join(noMark, <-done); err != nil {
+		p.log.Warn("tools can't be marked as this worker's: what is left of them where it is killed is stopped only if a cgroup holds it", "reason", err)
+	}
+}
+
+// once logs text about the process pid, and not again.
+func (p *Processes) once(pid int, text string) {
+	p.saidMu.Lock()
+	defer p.saidMu.Unlock()
+	if p.said[pid] {
+		return
+	}
+	if len(p.said) == maxSaid {
+		clear(p.said)
+	}
+	p.said[pid] = true
+	p.log.Warn(text, "pid", pid)
 }
 
 // Close releases what NewProcesses made. Call it when no call runs any more; a
@@ -112,8 +176,16 @@ func (p *Processes) startUntilQuit() {
 	if own {
 		unix.Umask(toolUmask)
 	}
+	var bury <-chan time.Time
+	if unix.Getpid() == 1 {
+		tick := time.NewTicker(buryInterval)
+		defer tick.Stop()
+		bury = tick.C
+	}
 	for {
 		select {
+		case <-bury:
+			p.reap(false)
 		case start := <-p.starts:
 			if own {
 				start()
@@ -135,7 +207,7 @@ func (p *Processes) newTree(marks []string) (tree, error) {
 	if p.groups != nil {
 		return p.groups.leaf()
 	}
-	return newMarked(p, marks), nil
+	return newMarked(p, marks)
 }
 
 // launch starts cmd as the root of t. mu is held meanwhile, so that nobody takes
@@ -164,11 +236,15 @@ func (p *Processes) startNow(cmd *exec.Cmd, t tree) error {
 		// fs.suid_dumpable, which some systems have at 1.
 		defer keepDumpable()()
 	}
+	token := p.own
 	m, ok := t.(*marked)
 	if ok {
-		defer m.limit()()
+		token = m.token
 	}
-	if err := cmd.Start(); err != nil {
+	unset, _ := token.set()
+	err := cmd.Start()
+	unset()
+	if err != nil {
 		return err
 	}
 	p.roots[cmd.Process.Pid] = struct{}{}
@@ -240,9 +316,21 @@ func (p *Processes) bury(pid int) bool {
 	if !p.orphan(pid) {
 		return false
 	}
+	var token mark
+	if len(p.marks) > 0 {
+		token, _ = markOf(pid)
+	}
 	var ws unix.WaitStatus
 	got, err := unix.Wait4(pid, &ws, unix.WNOHANG, nil)
-	return err == nil && got == pid
+	if err != nil || got != pid {
+		return false
+	}
+	for m := range p.marks {
+		if token == m.token || !token.sameOwner(p.own) {
+			m.ended++
+		}
+	}
+	return true
 }
 
 // orphan reports whether pid, a child of this process, was started by a tool and

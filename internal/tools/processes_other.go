@@ -25,10 +25,6 @@ func (p *Processes) Close() error { return nil }
 // StopLeft finds nothing on this system.
 func (p *Processes) StopLeft([]Call) int { return 0 }
 
-// stopServersLeft finds nothing on this system: a server notices the end of its
-// input.
-func (p *Processes) stopServersLeft() int { return 0 }
-
 func (p *Processes) serverMark(n uint64) string { return serverVar + "=" + strconv.FormatUint(n, 10) }
 
 func (p *Processes) newTree([]string) (tree, error) { return &group{}, nil }

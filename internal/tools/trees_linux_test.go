@@ -44,6 +44,10 @@ func systemChild(role string, args []string) int {
 		return worker(args)
 	case "marked parent":
 		return markedParent(args[0], args[1], args[2])
+	case "chain":
+		return chain(args[0])
+	case "process 1":
+		return processOne(args[0], args[1])
 	case "parent":
 		return parent(args[0])
 	case "server owner":
