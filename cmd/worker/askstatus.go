@@ -145,7 +145,11 @@ func (t told) print(out io.Writer) error {
 		return err
 	}
 	for _, s := range t.Sessions {
-		fmt.Fprintf(w, "  %s\t%s\t%d calls\n", s.ID, s.State, len(s.Calls))
+		fmt.Fprintf(w, "  %s\t%s\t%d calls", s.ID, s.State, len(s.Calls))
+		if s.TurnEnd != "" && s.TurnEnd != "end_turn" {
+			fmt.Fprintf(w, ", turn ended by %s", s.TurnEnd)
+		}
+		fmt.Fprintln(w)
 		for _, c := range s.Calls {
 			fmt.Fprintf(w, "    %s\t%s\t%s, since %s\n", c.ID, c.State, c.Tool, c.Received.Format(time.TimeOnly))
 		}

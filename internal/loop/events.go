@@ -128,13 +128,31 @@ func (l *ledger) status(e upstream.Event) {
 	case upstream.TypeIdle:
 		l.turn.live = true
 		l.setEnded(e.StopReason != upstream.StopRequiresAction)
+		l.turnEnd(e)
 	case upstream.TypeRunning, upstream.TypeRescheduled, upstream.TypeMessage, upstream.TypeUserMessage,
 		upstream.TypeToolUse, upstream.TypeMCPToolUse:
 		l.turn.live = true
 		l.setEnded(false)
 	}
 	if e.Type == upstream.TypeSessionError {
-		l.emit(notice{text: "the session reports an error; it goes on", args: []any{"message", e.Message}})
+		l.turn.failure = e.ErrorType
+		l.emit(notice{text: "the session reports an error", args: []any{"type", e.ErrorType, "message", e.Message}})
+	}
+}
+
+// turnEnd notes why a turn has ended. Where the session gave up, the error that
+// it reported in the turn says more than its stop reason, which is the same for all.
+func (l *ledger) turnEnd(e upstream.Event) {
+	if !l.turn.ended {
+		return
+	}
+	l.turn.end = e.StopReason
+	if e.StopReason == "retries_exhausted" && l.turn.failure != "" {
+		l.turn.end = l.turn.failure
+	}
+	l.turn.failure = ""
+	if l.turn.end != "end_turn" {
+		l.emit(notice{text: "the turn has ended early", args: []any{"reason", l.turn.end}, warn: true})
 	}
 }
 
@@ -156,7 +174,9 @@ func (l *ledger) setEnded(is bool) {
 			l.threads.rotate()
 		}
 	}
-	l.turn.ended = is
+	if l.turn.ended = is; !is {
+		l.turn.end = ""
+	}
 }
 
 // missing asks the history for calls that an idle event names and the stream did

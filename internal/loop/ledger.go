@@ -72,7 +72,9 @@ type ledger struct {
 
 // turn is what is known of the session's status.
 type turn struct {
-	ended     bool // idle, and not because it waits for us
+	ended     bool   // idle, and not because it waits for us
+	end       string // why it ended, where the stream said so
+	failure   string // the type of the last session.error in it
 	since     time.Time
 	live      bool                // a status came on the stream since it was opened
 	foreign   map[string]struct{} // ids of calls that are not custom tools'

@@ -73,7 +73,11 @@ func (l *ledger) read(in history) {
 	doubted := l.set.Doubt && l.reading.last.IsZero()
 	l.reading.busy, l.reading.last = false, l.now
 	if in.session != nil && in.session.Over() {
-		l.finishSession(ReasonOver, "session is "+in.session.Status)
+		why := in.session.Status
+		if in.session.Archived {
+			why = "archived"
+		}
+		l.finishSession(ReasonOver, "session is "+why)
 		return
 	}
 	answered := make(map[string]struct{})

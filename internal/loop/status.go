@@ -13,6 +13,9 @@ type Status struct {
 	Attached bool `json:"-"`
 	// TurnEnded reports that the session waits for nobody.
 	TurnEnded bool `json:"turn_ended"`
+	// TurnEnd is why, where the stream told it: end_turn, budget_reached, or the
+	// type of the error that ended it.
+	TurnEnd string `json:"turn_end,omitempty"`
 	// LastByte is when the stream last gave a byte.
 	LastByte time.Time `json:"last_byte,omitzero"`
 	// Opened is how often the stream was opened.
@@ -60,7 +63,7 @@ func (s *Session) Status(ctx context.Context) (Status, bool) {
 // status is a snapshot by value; only serve calls it.
 func (s *Session) status() Status {
 	l := s.ledger
-	st := Status{ID: s.cfg.Session, TurnEnded: l.turn.ended, Opened: s.stream.opened.Load(), Calls: []CallStatus{}}
+	st := Status{ID: s.cfg.Session, TurnEnded: l.turn.ended, TurnEnd: l.turn.end, Opened: s.stream.opened.Load(), Calls: []CallStatus{}}
 	open := s.stream.open.Load()
 	if open != nil {
 		st.LastByte = open.LastByte()

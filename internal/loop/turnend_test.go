@@ -1,0 +1,57 @@
+package loop
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"toolhand/internal/registry"
+	"toolhand/internal/tools"
+)
+
+// A turn's end is told by the type of what ended it, not by a message.
+func TestTurnsEndIsShownAsWhatItIs(t *testing.T) {
+	for _, kind := range []string{"tool_use_limit_reached_error", "compaction_limit_reached_error"} {
+		t.Run(kind, func(t *testing.T) {
+			scenario(t, func(o *options) { o.unchecked = true }, func(t *testing.T, r *rig) {
+				end := func(want string) {
+					t.Helper()
+					after(0)
+					if st, _ := r.served.Status(t.Context()); !st.TurnEnded || st.TurnEnd != want {
+						t.Errorf("turn end %q, want %q", st.TurnEnd, want)
+					}
+				}
+				r.live(`{"type":"session.error","id":"sevt_e","processed_at":"2000-01-01T00:00:01Z","error":{"type":"` + kind + `","message":"any words","retry_status":{"type":"exhausted"}}}`)
+				r.session.Idle("retries_exhausted")
+				end(kind)
+				if log := r.log.String(); !strings.Contains(log, "reason="+kind) {
+					t.Error("the log does not name the end")
+				}
+				r.session.Run()
+				r.session.Idle("retries_exhausted")
+				end("retries_exhausted")
+			})
+		})
+	}
+}
+
+// An archived session, whose status is idle, is told as archived.
+func TestArchivedSessionIsToldAsArchived(t *testing.T) {
+	scenario(t, nil, func(t *testing.T, r *rig) {
+		stop := make(chan struct{})
+		r.tool(registry.Spec{Name: "slow", Handler: handlerFunc(func(context.Context, tools.Call) (tools.Result, error) {
+			<-stop
+			return tools.Text("done"), nil
+		})})
+		id := r.session.CallTool("slow", `{}`)
+		r.session.RequireAction()
+		after(0)
+		r.session.Archive()
+		close(stop)
+		r.over(ReasonOver)
+		r.ended(id, Interrupted)
+		if log := r.log.String(); !strings.Contains(log, "session is archived") {
+			t.Error("the log does not say archived")
+		}
+	})
+}
