@@ -61,11 +61,14 @@ func (w *worker) openJournal(ctx context.Context) error {
 		return fmt.Errorf("the journal at nats.url: %w", err)
 	}
 	j, err := journal.Open(ctx, b.JetStream(), journal.Options{
-		Replicas: w.cfg.NATS.Replicas, Sole: b.Embedded(), Writable: b.Healthy,
+		Replicas: w.cfg.NATS.Replicas, MaxBytes: int64(w.cfg.Journal.MaxBytes), Sole: b.Embedded(), Writable: b.Healthy,
 		Witness: b.Witness("KV_" + journal.Bucket), Log: w.log,
 	})
 	if err != nil {
 		w.closeBus(b)
+		if errors.Is(err, journal.ErrNoRoom) {
+			err = fmt.Errorf("%w: give the account that much, or set journal.max_bytes to less", err)
+		}
 		return fmt.Errorf("the journal can't be opened: %w", err)
 	}
 	w.bus, w.store, w.journal = b, j, loop.NewDurable(j, func(calls []tools.Call) { w.procs.StopLeft(calls) })
@@ -94,13 +97,10 @@ func (w *worker) closeBus(b *bus.Bus) {
 	}
 }
 
-// watchStore waits until the embedded store is wedged, or ctx ends. It reports
-// why, or nil. An external server comes back by itself.
+// watchStore waits until the embedded store is wedged, or the journal's bucket is
+// gone for as long, or ctx ends. It reports why, or nil. An external server that is
+// away comes back by itself; a bucket that was deleted does not.
 func (w *worker) watchStore(ctx context.Context) error {
-	if w.bus == nil || !w.bus.Embedded() {
-		<-ctx.Done()
-		return nil
-	}
 	tick := time.NewTicker(wedged / 12)
 	defer tick.Stop()
 	var since time.Time
@@ -110,7 +110,12 @@ func (w *worker) watchStore(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 		}
-		err := w.store.Check(ctx)
+		err := w.store.Look(ctx)
+		if w.bus.Embedded() && !errors.Is(err, journal.ErrGone) {
+			err = w.store.Check(ctx)
+		} else if err != nil && !errors.Is(err, journal.ErrGone) {
+			continue // away: what was known of the bucket stays
+		}
 		switch {
 		case err == nil, errors.Is(err, bus.ErrLowSpace) && w.store.Failing() == nil:
 			// Where room is short and writes succeed, what runs can be written

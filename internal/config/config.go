@@ -162,6 +162,8 @@ type Journal struct {
 	// Sync is SyncAlways (fsync before a call starts) or SyncInterval
 	// (survives a crash of the process, not of the machine).
 	Sync string `yaml:"sync"`
+	// MaxBytes bounds the journal's bucket: full, it refuses more.
+	MaxBytes int `yaml:"max_bytes"`
 }
 
 // Admin is the address for operators.
@@ -214,7 +216,7 @@ func Default() Config {
 		Results:  Results{Flush: FlushTurn, Linger: Seconds(0.25)},
 		Tools:    Tools{Dir: "tools.d", Unknown: UnknownError, Concurrency: 64},
 		NATS:     NATS{Replicas: 1, Queue: Queue{MaxAge: Seconds(24 * 3600), MaxBytes: 1 << 30, AckWait: Seconds(30)}},
-		Journal:  Journal{Sync: SyncAlways},
+		Journal:  Journal{Sync: SyncAlways, MaxBytes: 2 << 30},
 		Admin:    Admin{Listen: "127.0.0.1:9464"},
 		Log:      Log{Level: "info", Format: "auto"},
 		Shutdown: Shutdown{Grace: Seconds(30)},

@@ -58,6 +58,7 @@ nats:
   queue: { max_age: 24h, max_bytes: 1073741824, ack_wait: 30s }
 journal:
   sync: always
+  max_bytes: 2147483648
 admin:
   listen: 127.0.0.1:9464
   token_file: ""
@@ -106,7 +107,7 @@ sessions:
 results: { flush: eager, linger: 0s }
 tools: { dir: my/tools, unknown: ignore, concurrency: 7, discover: [a, b] }
 nats: { listen: "0.0.0.0:4222", token_file: tok, store_dir: /abs/store, credentials_file: ../creds, replicas: 3, queue: { max_age: 1h, max_bytes: 2000000, ack_wait: 5s } }
-journal: { sync: interval }
+journal: { sync: interval, max_bytes: 3000000 }
 admin: { listen: "", token_file: admin-tok }
 log: { level: debug, format: json }
 shutdown: { grace: 8s }
@@ -133,7 +134,7 @@ shutdown: { grace: 8s }
 			Listen: "0.0.0.0:4222", TokenFile: filepath.Join(dir, "tok"), StoreDir: "/abs/store",
 			CredentialsFile: filepath.Join(filepath.Dir(dir), "creds"), Replicas: 3, Queue: Queue{MaxAge: Seconds(3600), MaxBytes: 2_000_000, AckWait: Seconds(5)},
 		},
-		Journal:  Journal{Sync: SyncInterval},
+		Journal:  Journal{Sync: SyncInterval, MaxBytes: 3_000_000},
 		Admin:    Admin{TokenFile: filepath.Join(dir, "admin-tok")},
 		Log:      Log{Level: "debug", Format: "json"},
 		Shutdown: Shutdown{Grace: Seconds(8)},

@@ -73,6 +73,15 @@ type Options struct {
 	Log *slog.Logger
 }
 
+var (
+	// ErrNoRoom says that the account may not have as much storage as the bucket
+	// needs.
+	ErrNoRoom = errors.New("the account has too little storage")
+	// ErrGone says that somebody has deleted the bucket. It is not made anew while
+	// the journal is open: what it held is lost, and with it what was started.
+	ErrGone = errors.New("the journal's bucket was deleted")
+)
+
 // Journal is an open journal. Its methods may be called by many goroutines at
 // once; those on one call follow one another by the caller's doing. Nothing of
 // it must be closed.
@@ -137,6 +146,9 @@ func (j *Journal) openBucket(ctx context.Context) error {
 			return nil
 		}
 		if j.opts.Sole || ctx.Err() != nil || time.Since(begun) > openPatience || !mayPass(err) {
+			if noRoom(err) {
+				err = fmt.Errorf("%w: %d bytes are needed in each of %d copies: %w", ErrNoRoom, j.opts.MaxBytes, j.opts.Replicas, err)
+			}
 			return fmt.Errorf("the journal's bucket %s: %w", j.opts.Bucket, err)
 		}
 		select {
@@ -155,6 +167,24 @@ func mayPass(err error) bool {
 	}
 	const noPeers = 10005 // no suitable peers for placement
 	return e.ErrorCode == noPeers || e.Code == http.StatusServiceUnavailable
+}
+
+// noRoom reports whether an error says that the account, or the server, does not
+// have the storage that was asked for.
+func noRoom(err error) bool {
+	var e *jetstream.APIError
+	if !errors.As(err, &e) {
+		return false
+	}
+	switch e.ErrorCode {
+	case 10002, // resource limits exceeded for account
+		10023, // insufficient resources
+		10028, // insufficient memory resources available
+		10047, // insufficient storage resources available
+		10122: // stream max bytes exceeds account limit
+		return true
+	}
+	return false
 }
 
 // revisions is how many revisions of an entry the bucket keeps: more than one has
@@ -226,6 +256,20 @@ func (j *Journal) Check(ctx context.Context) error {
 	default:
 		return fmt.Errorf("%w; the last write: %w", err, failing)
 	}
+}
+
+// Look asks the server whether the bucket is there: [ErrGone] where it is not, and
+// then Check says so too until a write succeeds. Other errors say nothing of it.
+func (j *Journal) Look(ctx context.Context) error {
+	ctx, cancel := j.bound(ctx)
+	defer cancel()
+	_, err := j.stream.Info(ctx)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		err = fmt.Errorf("%w: %s", ErrGone, j.opts.Bucket)
+		j.note(err)
+		return err
+	}
+	return because(ctx, err)
 }
 
 // Failing is what became of the last write, the tries of Check included: nil

@@ -82,6 +82,7 @@ func (h *queueHandler) Call(ctx context.Context, call Call) (Result, error) {
 	defer w.close()
 	old, err := j.last(ctx, w.subject())
 	if err != nil {
+		h.queue.stale.Store(true)
 		return Result{}, away(err)
 	}
 	if old != nil {
@@ -256,6 +257,7 @@ func (w *queueWait) wait(ctx context.Context, first time.Duration) (Result, erro
 			look.Reset(0)
 		case <-look.C:
 			again := w.h.queue.look
+			gone = w.renew(ctx) || gone
 			m, err := w.j.last(ctx, w.subject())
 			switch {
 			case err != nil:
@@ -283,6 +285,22 @@ func (w *queueWait) wait(ctx context.Context, first time.Duration) (Result, erro
 	}
 }
 
+// renew takes the queue as it is now: what was deleted is made anew, so that a
+// result finds its stream. It reports whether the job is gone with its own.
+func (w *queueWait) renew(ctx context.Context) bool {
+	j, err := w.h.queue.open(ctx, w.h.name, w.h.idempotent)
+	if err != nil || j.nc != w.j.nc {
+		return false // what is here is asked on
+	}
+	old := w.j
+	w.j = j
+	if w.seq == 0 || j.same(old) {
+		return false
+	}
+	w.seq = 0
+	return true
+}
+
 // take reports whether m is the result of this job, and what it says. One without
 // the job's own id is of somebody who did not take the job.
 func (w *queueWait) take(m *nats.Msg) (Result, error, bool) {
@@ -302,11 +320,11 @@ func begun(m *nats.Msg) bool { return m.Header.Get(OutcomeHeader) == OutcomeBegu
 // queue: so nobody begins it.
 func (w *queueWait) callOff(ctx context.Context) {
 	w.h.tell(w.j.nc, w.call)
-	if w.seq == 0 {
-		return // it has its deadline with it
-	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), queueTimeout)
 	defer cancel()
+	if w.renew(ctx) || w.seq == 0 {
+		return // it is gone, or has its deadline with it
+	}
 	if err := w.j.jobs.DeleteMsg(ctx, w.seq); err != nil {
 		w.h.log.Debug("a job that nobody waits for is not in the queue any more", "tool", w.call.Tool, "call", w.call.ID, "error", err)
 	}

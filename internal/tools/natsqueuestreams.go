@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -32,6 +34,16 @@ const (
 
 	exhausted = "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES." + JobStream + ".*"
 )
+
+// tooSmall are the codes of errors that say that the account, or the server, has
+// less storage than the streams need.
+var tooSmall = []jetstream.ErrorCode{10002, 10023, 10047, 10122}
+
+// deletions tell that somebody has deleted what the queue is made of.
+var deletions = []string{
+	"$JS.EVENT.ADVISORY.STREAM.DELETED." + JobStream, "$JS.EVENT.ADVISORY.STREAM.DELETED." + ResultStream,
+	"$JS.EVENT.ADVISORY.CONSUMER.DELETED." + JobStream + ".*",
+}
 
 var errQueueAway = errors.New("the NATS server is away")
 
@@ -65,6 +77,9 @@ type Queue struct {
 	now *jobQueue
 	// ids outlive streams that are deleted; guarded by gate.
 	ids *jobIDs
+	// stale reports that somebody has deleted one of the streams or consumers:
+	// they are looked at, and made anew, before the next use.
+	stale atomic.Bool
 
 	mu     sync.Mutex
 	closed bool
@@ -79,8 +94,21 @@ type jobQueue struct {
 	jobs, results jetstream.Stream
 	ids           *jobIDs
 	reconnects    uint64
-	consumers     map[string]bool // guarded by Queue.gate; name to idempotent
-	silent        *nats.Subscription
+	consumers     map[string]bool      // guarded by Queue.gate; name to idempotent
+	told          []*nats.Subscription // what the server tells of them
+}
+
+// close ends what the server tells.
+func (j *jobQueue) close() {
+	for _, sub := range j.told {
+		_ = sub.Unsubscribe() // it can only be gone already
+	}
+}
+
+// same reports whether j has the stream of jobs that old had: sequences of one say
+// nothing of another.
+func (j *jobQueue) same(old *jobQueue) bool {
+	return j == old || j.jobs.CachedInfo().Created.Equal(old.jobs.CachedInfo().Created)
 }
 
 // NewQueue makes the queue. Nothing is asked of NATS before the first call.
@@ -106,7 +134,7 @@ func NewQueue(opts QueueOptions) *Queue {
 func (q *Queue) Close() {
 	q.gate <- struct{}{}
 	if q.now != nil {
-		_ = q.now.silent.Unsubscribe() // it can only be gone already
+		q.now.close()
 		q.now = nil
 	}
 	<-q.gate
@@ -140,12 +168,12 @@ func (q *Queue) open(ctx context.Context, name string, idempotent bool) (*jobQue
 	ctx, cancel := context.WithTimeout(ctx, queueTimeout)
 	defer cancel()
 	if err := q.renew(ctx, nc); err != nil {
-		return nil, queueError(err)
+		return nil, q.error(err)
 	}
 	if made, ok := q.now.consumers[name]; !ok || made != idempotent {
 		if err := q.consumer(ctx, q.now, name, idempotent); err != nil {
 			q.now.reconnects-- // all of it is looked at again
-			return nil, queueError(err)
+			return nil, q.error(err)
 		}
 		q.now.consumers[name] = idempotent
 	}
@@ -154,23 +182,43 @@ func (q *Queue) open(ctx context.Context, name string, idempotent bool) (*jobQue
 
 // renew makes the streams, unless that is done on this connection; gate is held.
 func (q *Queue) renew(ctx context.Context, nc *nats.Conn) error {
-	if q.now != nil && q.now.nc == nc && q.now.reconnects == nc.Stats().Reconnects {
+	if !q.stale.Swap(false) && q.now != nil && q.now.nc == nc && q.now.reconnects == nc.Stats().Reconnects {
 		return nil
 	}
 	fresh, err := q.make(ctx, nc)
 	if err != nil {
+		q.stale.Store(true)
 		return err
 	}
 	if q.now != nil {
-		_ = q.now.silent.Unsubscribe() // it can only be gone already
+		q.now.close()
+		if !fresh.same(q.now) {
+			q.opts.Log.Warn("the job queue was deleted, and its jobs with it: it is made anew", "stream", JobStream)
+			q.dropLapses()
+		}
 	}
 	q.now = fresh
 	return nil
 }
 
-// queueError tells what passes from what stays until somebody mends it.
-func queueError(err error) error {
+// dropLapses forgets the silent takers of jobs that are gone.
+func (q *Queue) dropLapses() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for seq, timer := range q.lapses {
+		if timer.Stop() {
+			q.wg.Done()
+		}
+		delete(q.lapses, seq)
+	}
+}
+
+// error tells what passes from what stays until somebody mends it.
+func (q *Queue) error(err error) error {
 	var api *jetstream.APIError
+	if errors.As(err, &api) && slices.Contains(tooSmall, api.ErrorCode) {
+		return &UnavailableError{Err: fmt.Errorf("the job queue can't be made: its two streams need %d bytes each in each of %d copies: give the account that much, or set nats.queue.max_bytes to less: %w", q.opts.MaxBytes, q.opts.Replicas, err)}
+	}
 	if errors.As(err, &api) && api.Code < 500 || errors.Is(err, jetstream.ErrJetStreamNotEnabled) || errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount) {
 		return &UnavailableError{Err: fmt.Errorf("the job queue can't be made: %w", err)}
 	}
@@ -192,6 +240,17 @@ func (q *Queue) make(ctx context.Context, nc *nats.Conn) (*jobQueue, error) {
 	if j.js, err = jetstream.New(nc); err != nil {
 		return nil, err
 	}
+	defer func() {
+		if err != nil {
+			j.close()
+		}
+	}()
+	// Before they are made: no deletion is missed.
+	for _, subject := range deletions {
+		if err = j.tell(subject, func(*nats.Msg) { q.stale.Store(true) }); err != nil {
+			return nil, err
+		}
+	}
 	common := jetstream.StreamConfig{
 		Storage: jetstream.FileStorage, Replicas: q.opts.Replicas, AllowDirect: true,
 		MaxAge: q.opts.MaxAge, MaxBytes: q.opts.MaxBytes, Duplicates: min(maxDuplicates, q.opts.MaxAge),
@@ -210,8 +269,17 @@ func (q *Queue) make(ctx context.Context, nc *nats.Conn) (*jobQueue, error) {
 		return nil, err
 	}
 	q.ids = j.ids
-	j.silent, err = nc.Subscribe(exhausted, q.exhausted)
+	err = j.tell(exhausted, q.exhausted)
 	return j, err
+}
+
+// tell has the server tell of something.
+func (j *jobQueue) tell(subject string, what nats.MsgHandler) error {
+	sub, err := j.nc.Subscribe(subject, what)
+	if err == nil {
+		j.told = append(j.told, sub)
+	}
+	return err
 }
 
 func (q *Queue) consumer(ctx context.Context, j *jobQueue, name string, idempotent bool) error {
