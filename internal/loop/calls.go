@@ -316,7 +316,11 @@ func (l *ledger) wrote(in finishDone) {
 	var large *TooLargeError
 	if errors.As(in.err, &large) && c.state == finished && !c.replaced {
 		c.replaced, c.instead = true, false
-		l.conclude(c, errorResult(tooLargeText(c.name, large)), Failed)
+		if cut, ok := tools.Shorten(c.result, large.Limit); ok {
+			l.conclude(c, cut, c.outcome)
+		} else {
+			l.conclude(c, errorResult(tooLargeText(c.name, large)), Failed)
+		}
 		c.original = c.result // the whole one fits nowhere
 		return
 	}

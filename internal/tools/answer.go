@@ -116,6 +116,26 @@ func rewritten(content gjson.Result, max int) json.RawMessage {
 	return encode(blocks)
 }
 
+// Shorten cuts the text of a result that is too large for where it has to go, as
+// [Common.MaxResultBytes] does, so that its content has at most size bytes. It
+// reports whether it could: images and documents are never cut, and what fits
+// already is not what was refused.
+func Shorten(r Result, size int) (Result, bool) {
+	if len(r.Content) <= size || !json.Valid(r.Content) {
+		return Result{}, false
+	}
+	content := gjson.ParseBytes(r.Content)
+	// What stands around the text stays, and the marker has line ends. A byte of
+	// text takes six at most, as an escape: then less of it has room.
+	const lineEnds = 16
+	for text := max(size-(len(r.Content)-Bytes(r))-lineEnds, size/8); text > 0; text /= 2 {
+		if cut := rewritten(content, text); len(cut) <= size {
+			return Result{Content: cut, IsError: r.IsError}, true
+		}
+	}
+	return Result{}, false
+}
+
 // hasSurrogate reports whether raw may have a \ud800 escape. Half a pair of them
 // is no character, and a strict reader refuses the whole send for it.
 func hasSurrogate(raw string) bool {
