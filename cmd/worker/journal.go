@@ -80,6 +80,9 @@ func (w *worker) openJournal(ctx context.Context) error {
 			return fmt.Errorf("results from outside can't be taken: %w", err)
 		}
 	}
+	if max := b.MaxPayload(); max < bus.MaxPayload {
+		w.log.Warn("the NATS server takes smaller messages than the largest result: longer results are cut; raise its max_payload", "max_payload", max, "largest_result", bus.MaxPayload)
+	}
 	if st, err := j.Status(ctx); err == nil {
 		w.log.Info("journal open", "server", b.Status().Server, "store", b.Status().StoreDir, "entries", st.Entries)
 	}

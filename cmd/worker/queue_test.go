@@ -75,6 +75,9 @@ func TestQueueWorkerRestarted(t *testing.T) {
 	serves("pay", "stuck")
 	w := l.launch(t, "worker")
 	isReady(t, w, 200)
+	if !strings.Contains(w.text(), "takes smaller messages than the largest result") {
+		t.Errorf("a server of 1 MiB a message is not warned about:\n%s", w.text())
+	}
 	begun := time.Now()
 	ids := map[string]string{}
 	for i, tool := range []string{"pay", "stuck", "later"} {
