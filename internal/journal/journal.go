@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/semaphore"
 )
 
 // Bucket is the name of the bucket where no other is given.
@@ -91,6 +92,8 @@ type Journal struct {
 	opts   Options // immutable, with its defaults
 	prefix string  // of the subjects of entries
 	known  known
+	turns  *semaphore.Weighted // of sessions that are read
+	reads  *semaphore.Weighted // of entries that are read
 
 	together together
 	standing standing
@@ -113,7 +116,7 @@ func Open(ctx context.Context, js jetstream.JetStream, opts Options) (*Journal, 
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
 	}
-	j := &Journal{js: js, opts: opts, prefix: "$KV." + opts.Bucket + "."}
+	j := &Journal{js: js, opts: opts, prefix: "$KV." + opts.Bucket + ".", turns: semaphore.NewWeighted(1), reads: semaphore.NewWeighted(readers)}
 	if err := j.openBucket(ctx); err != nil {
 		return nil, err
 	}

@@ -11,16 +11,26 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// readers is how many entries are asked for at once.
-const readers = 8
+// readers is how many entries are asked for at once, by all sessions together.
+// Each may have 8 MiB, and a server closes a connection that has 64 MB to take.
+const readers = 4
 
 // Recover returns the entries of a session, those that are set aside included,
 // by their revisions. [ErrNewer]: a newer worker wrote one of them. Any other
 // error: nothing is known, and the session must not be served yet.
 //
+// Sessions are read one after another, whoever waited longest first: so that each
+// is read whole within its time, and no more is in flight than the connection
+// takes. ctx bounds the wait for that turn and the reading after it together;
+// [Options.Timeout] the reading alone.
+//
 // An entry that can't be read counts as a call that was started: so it is not
 // run again.
 func (j *Journal) Recover(ctx context.Context, session string) ([]Entry, error) {
+	if err := j.turns.Acquire(ctx, 1); err != nil {
+		return nil, fmt.Errorf("journal: other sessions are read first: %w", context.Cause(ctx))
+	}
+	defer j.turns.Release(1)
 	ctx, cancel := j.bound(ctx)
 	defer cancel()
 	keys, err := j.keys(ctx, token(session)+".*")
@@ -115,6 +125,11 @@ func (j *Journal) entries(ctx context.Context, keys []string) iter.Seq2[Entry, e
 			for i, k := range batch {
 				got[i] = make(chan outcome, 1)
 				go func() {
+					if err := j.reads.Acquire(ctx, 1); err != nil {
+						got[i] <- outcome{err: err}
+						return
+					}
+					defer j.reads.Release(1)
 					e, found, err := j.read(ctx, k)
 					got[i] <- outcome{e, found, err}
 				}()
