@@ -2,6 +2,7 @@ package loop
 
 import (
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -25,6 +26,8 @@ func blockers() map[string]sim.Action {
 	return map[string]sim.Action{
 		"403":                 sim.Respond(403, "text/html", page),
 		"403 of its own form": sim.Respond(403, "application/json", `{"error":{"type":"permission_error","message":"blocked"}}`),
+		"401":                 sim.Respond(401, "text/html", page),
+		"429":                 sim.Respond(429, "text/html", page),
 		"400":                 sim.Respond(400, "text/html", page),
 		"404":                 sim.Respond(404, "text/html", page),
 		"405":                 sim.Respond(405, "text/html", page),
@@ -84,6 +87,50 @@ func TestProxyThatRefusesOneContent(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A page with 401 for one session's content says nothing of the credential: the
+// sends of the others go on at once.
+func TestProxysPageWith401StopsNoOtherSession(t *testing.T) {
+	scenario(t, unchecked, func(t *testing.T, r *rig) {
+		r.counted("a")
+		firewall(r, "DROP TABLE", sim.Respond(401, "text/html", page))
+		r.session.CallTool("a", `{"text":"DROP TABLE b"}`)
+		r.session.RequireAction()
+		other := r.beside("sesn_other")
+		for range 5 {
+			after(5 * time.Second)
+			id := other.CallTool("a", `{}`)
+			other.RequireAction()
+			after(time.Second)
+			if _, ok := other.Result(id); !ok {
+				t.Error("the other session's result was not sent within a second")
+			}
+		}
+		if since := r.client.RefusedSince(); !since.IsZero() {
+			t.Errorf("the client says that its credential is refused since %s", since)
+		}
+	})
+}
+
+// A page with 429 may ask for a wait like the API's own.
+func TestProxysPageMayAskForAWait(t *testing.T) {
+	scenario(t, unchecked, func(t *testing.T, r *rig) {
+		r.counted("a")
+		r.session.Fail(sim.Send, func(http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Retry-After", "20")
+				http.Error(w, page, http.StatusTooManyRequests)
+			})
+		})
+		id := r.session.CallTool("a", `{}`)
+		r.session.RequireAction()
+		r.answered(id)
+		sends := r.sim.Requests(sessionID, sim.Send)
+		if wait := sends[1].At.Sub(sends[0].Done); len(sends) != 2 || wait < 20*time.Second {
+			t.Errorf("%d sends, the second after %s", len(sends), wait)
+		}
+	})
 }
 
 // A page that comes once, or for a while, changes nothing: each result is accepted

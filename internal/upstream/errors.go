@@ -17,13 +17,14 @@ const (
 	// answer that can't be decoded or does not carry the API's own error, such as
 	// a proxy's page). A read is simply tried again; a send is settled first.
 	KindUnknown Kind = iota
-	// KindRetry: the API surely did not act, and may do so later (429, 409, a
-	// connection that was not made, a 404 of another type than not_found_error).
+	// KindRetry: the API surely did not act, and may do so later (its own 429 or
+	// 409, a connection that was not made, a 404 of another type than
+	// not_found_error).
 	KindRetry
 	// KindRefused: the API itself refused what was asked, for good (400, 412,
 	// 413, 422, 431, 501).
 	KindRefused
-	// KindCredential: the credential is not accepted (401).
+	// KindCredential: the API itself does not accept the credential (401).
 	KindCredential
 	// KindForbidden: the API itself says that the credential may not use this
 	// session (402, 403).
@@ -109,15 +110,12 @@ func RetryAfter(err error) time.Duration {
 // empty where the response does not carry the API's own error: then somebody else
 // answered, and whether the API has acted is not known.
 func kindOf(status int, errorType string) Kind {
-	switch {
-	case status == http.StatusUnauthorized:
-		return KindCredential
-	case status == http.StatusTooManyRequests:
-		return KindRetry
-	case errorType == "" || status < 300 || status == http.StatusRequestTimeout || status == 499:
+	if errorType == "" || status < 300 || status == http.StatusRequestTimeout || status == 499 {
 		return KindUnknown
 	}
 	switch status {
+	case http.StatusUnauthorized:
+		return KindCredential
 	case http.StatusPaymentRequired, http.StatusForbidden:
 		return KindForbidden
 	case http.StatusNotFound, http.StatusGone:
@@ -126,7 +124,7 @@ func kindOf(status int, errorType string) Kind {
 		}
 		// A wrong base path: it may come right.
 		return KindRetry
-	case http.StatusConflict:
+	case http.StatusConflict, http.StatusTooManyRequests:
 		return KindRetry
 	case http.StatusNotImplemented:
 		return KindRefused

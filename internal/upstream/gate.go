@@ -19,7 +19,7 @@ const gateWait = 45 * time.Second
 
 var errGate = errors.New("the credential is refused (401); waiting until it works")
 
-// gate closes when the credential is refused and opens when it works again, for
+// gate closes when the API refuses the credential and opens when it works again, for
 // all sessions at once: a thousand sessions must not ask a thousand times.
 type gate struct {
 	log *slog.Logger
@@ -75,14 +75,14 @@ func (g *gate) enter(ctx context.Context) error {
 }
 
 // note takes in what the response to a request of an era said of the credential:
-// its status, and whether the API itself spoke. A proxy's page, an overload or a
-// rate limit says nothing of the credential.
+// its status, and whether the API itself spoke. A proxy's page (under 401 too), an
+// overload or a rate limit says nothing of the credential.
 func (g *gate) note(status int, spoke bool, era int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	switch {
 	case era != g.era:
-	case status == 401 && g.closed == nil:
+	case status == 401 && spoke && g.closed == nil:
 		g.closed = make(chan struct{})
 		g.era++
 		g.since = time.Now()

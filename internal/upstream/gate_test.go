@@ -22,10 +22,13 @@ func closedGate() (*gate, *bytes.Buffer) {
 func TestOpenGateLetsEverybodyThrough(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := &gate{log: slog.New(slog.DiscardHandler)}
-		for _, status := range []int{200, 403, 404, 500, 0} {
-			g.note(status, true, g.current())
+		for _, c := range []struct {
+			status int
+			spoke  bool
+		}{{200, true}, {403, true}, {404, true}, {500, true}, {0, false}, {401, false}} {
+			g.note(c.status, c.spoke, g.current())
 			if err := g.enter(t.Context()); err != nil || !g.refusedSince().IsZero() {
-				t.Errorf("after %d: %v", status, err)
+				t.Errorf("after %d: %v", c.status, err)
 			}
 		}
 	})
@@ -115,7 +118,7 @@ func TestGateStaysClosed(t *testing.T) {
 		for _, c := range []struct {
 			status int
 			spoke  bool
-		}{{0, false}, {302, false}, {404, false}, {403, false}, {408, true}, {429, true}, {500, true}, {503, true}, {529, true}, {401, true}} {
+		}{{0, false}, {302, false}, {401, false}, {404, false}, {403, false}, {408, true}, {429, true}, {500, true}, {503, true}, {529, true}, {401, true}} {
 			g.note(c.status, c.spoke, g.current())
 			if g.refusedSince().IsZero() {
 				t.Errorf("a status %d opens it", c.status)
