@@ -23,6 +23,8 @@ type block struct {
 	number uint64
 	path   string
 	before fs.FileInfo
+	size   int64    // before this start, and before those that did not get to compare
+	late   bool     // a start made it that did not get to compare: nobody has written to it
 	held   *os.File // nil above maxHeld
 }
 
@@ -75,7 +77,7 @@ func (s *store) openFiles() (blocks []block, err error) {
 		}
 		if err == nil && isBlock {
 			held++
-			blocks = append(blocks, block{stream, number, path, info, f})
+			blocks = append(blocks, block{stream: stream, number: number, path: path, before: info, size: info.Size(), held: f})
 		}
 		return err
 	})
@@ -115,7 +117,9 @@ func closeBlocks(blocks []block) {
 func cuts(blocks []block) ([]cut, error) {
 	last := map[string]uint64{}
 	for _, b := range blocks {
-		last[b.stream] = max(last[b.stream], b.number)
+		if !b.late {
+			last[b.stream] = max(last[b.stream], b.number)
+		}
 	}
 	var all []cut
 	for _, b := range blocks {
@@ -123,21 +127,21 @@ func cuts(blocks []block) ([]cut, error) {
 		if err != nil {
 			return nil, fmt.Errorf("store of NATS: %w", err)
 		}
-		if now.Size() < b.before.Size() {
-			all = append(all, cut{b.stream, b.before.Size() - now.Size(), b.number == last[b.stream]})
+		if replaced := now == nil; !replaced && now.Size() < b.size {
+			all = append(all, cut{b.stream, b.size - now.Size(), b.number == last[b.stream]})
 		}
 	}
 	return all, nil
 }
 
-// now is the same file as it is now; one that was replaced or dropped is as it was.
+// now is the same file as it is now; nil: it was replaced or dropped, and not held.
 func (b block) now() (fs.FileInfo, error) {
 	if b.held != nil {
 		return b.held.Stat()
 	}
 	info, err := os.Stat(b.path)
 	if os.IsNotExist(err) || err == nil && !os.SameFile(info, b.before) {
-		return b.before, nil
+		return nil, nil
 	}
 	return info, err
 }

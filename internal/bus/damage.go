@@ -58,7 +58,8 @@ func (b *Bus) findDamage(before []string, blocks []block) error {
 	}
 	for _, c := range cuts {
 		state, there := streams[c.stream]
-		if r, ok := records[c.stream]; ok && r.Entries >= 0 && c.last && r.missing(state, there, boot, b.store.before) == "" {
+		r, ok := records[c.stream]
+		if ok && r.Entries >= 0 && c.last && r.counts(boot, b.store.before) && r.missing(state, there, boot, b.store.before) == "" {
 			// A write that the process's end has torn: nobody was told of it.
 			b.log.Info("a write that was never acknowledged was cut off", "store", b.store.dir, "stream", c.stream, "bytes", c.bytes)
 			continue
@@ -88,7 +89,15 @@ func (b *Bus) findDamage(before []string, blocks []block) error {
 	if err := b.store.openMark(found, now); err != nil {
 		return err
 	}
-	return b.renewWitnesses(streams, records, bad)
+	// From here on what was found is on disk. In this order a start that ends anywhere
+	// leaves nothing to the next one that it takes for damage, or misses.
+	if err := b.store.dropNote(); err != nil {
+		return err
+	}
+	if err := b.renewWitnesses(streams, records, bad); err != nil {
+		return err
+	}
+	return b.store.writeHolder(b.store.opening)
 }
 
 // streamStates is how our streams in files are, by their names: their counts, no

@@ -37,6 +37,9 @@ func (b *Bus) openEmbedded(ctx context.Context) (err error) {
 		return err
 	}
 	defer closeBlocks(blocks)
+	if err := b.store.note(blocks); err != nil {
+		return err
+	}
 	bridge := &serverLog{log: b.log}
 	if err := b.startServer(ctx, opts, auth, bridge); err != nil {
 		return err

@@ -40,8 +40,9 @@ const (
 type store struct {
 	dir  string
 	lock *os.File
-	// opening is what the lock's file has of this opening, before what it had of the
-	// one before: an older version writes none. Both are immutable.
+	// opening is what the lock's file has of this opening once the store was compared
+	// with its witnesses, before what it has until then, of the last opening that got
+	// so far: an older version writes none. Both are immutable.
 	opening, before string
 
 	minFree int64
@@ -75,13 +76,17 @@ func openStore(opts Options) (*store, error) {
 	if dir, err = closeStore(dir); err != nil {
 		return nil, fmt.Errorf("store of NATS can't be closed to other users: %w", err)
 	}
-	opening := rand.Text()[:8]
-	lock, before, err := lockStore(dir, opening)
+	lock, before, err := lockStore(dir)
 	if err != nil {
 		return nil, err
 	}
-	return &store{dir: dir, lock: lock, opening: opening, before: before, minFree: opts.MinFree, log: opts.Log, stop: make(chan struct{}),
-		mark: mark{path: filepath.Join(dir, damagedName)}}, nil
+	s := &store{dir: dir, lock: lock, opening: rand.Text()[:8], before: before, minFree: opts.MinFree, log: opts.Log, stop: make(chan struct{}),
+		mark: mark{path: filepath.Join(dir, damagedName)}}
+	if err := s.writeHolder(before); err != nil {
+		_ = s.release() // the error above counts
+		return nil, err
+	}
+	return s, nil
 }
 
 // ownFolder holds the store where the folder that was asked for is not ours, such as
@@ -111,8 +116,8 @@ func closeStore(dir string) (string, error) {
 
 // lockStore takes the lock that goes with the process, however that ends. The
 // file stays: whoever removed it could hold a lock that nobody sees. It says who holds
-// it and which opening that is; before is the opening that it said until now.
-func lockStore(dir, opening string) (f *os.File, before string, err error) {
+// it and which opening was the last; before is that opening.
+func lockStore(dir string) (f *os.File, before string, err error) {
 	path := filepath.Join(dir, lockName)
 	f, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -120,16 +125,9 @@ func lockStore(dir, opening string) (f *os.File, before string, err error) {
 	}
 	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	holder, _ := io.ReadAll(io.NewSectionReader(f, 0, 40))
-	pid, before, _ := strings.Cut(strings.TrimSpace(string(holder)), " ")
+	line, _, _ := strings.Cut(string(holder), "\n")
+	pid, before, _ := strings.Cut(line, " ")
 	if err == nil {
-		// For people, and for the message below: the lock itself is what counts.
-		if err = f.Truncate(0); err == nil {
-			_, err = fmt.Fprintf(f, "%d %s\n", os.Getpid(), opening)
-		}
-		if err != nil && !errors.Is(err, syscall.ENOSPC) {
-			_ = f.Close()
-			return nil, "", fmt.Errorf("store of NATS: %w", err)
-		}
 		return f, before, nil
 	}
 	_ = f.Close()
@@ -141,6 +139,24 @@ func lockStore(dir, opening string) (f *os.File, before string, err error) {
 		who = " (pid " + pid + ")"
 	}
 	return nil, "", fmt.Errorf("%w%s: %s; stop it, or give this one another nats.store_dir", ErrStoreHeld, who, dir)
+}
+
+// writeHolder writes down who holds the store, for people and for the message of
+// [ErrStoreHeld], and an opening. What stood there is replaced at once: a process that
+// ends here leaves the one or the other.
+func (s *store) writeHolder(opening string) error {
+	line := fmt.Appendf(nil, "%d %s\n", os.Getpid(), opening)
+	_, err := s.lock.WriteAt(line, 0)
+	if err == nil {
+		err = s.lock.Truncate(int64(len(line)))
+	}
+	if err == nil {
+		err = s.lock.Sync()
+	}
+	if err != nil && !errors.Is(err, syscall.ENOSPC) {
+		return fmt.Errorf("store of NATS: %w", err)
+	}
+	return nil
 }
 
 // release gives the store up.

@@ -151,10 +151,16 @@ func decode(text []byte) (r record, there bool, err error) {
 	return r, true, nil
 }
 
+// counts reports whether the record is the last that was written: no loss of power and
+// no older version came after it.
+func (r record) counts(boot, opening string) bool {
+	return r.Opening == opening && (r.Closed || r.Boot == boot && boot != "")
+}
+
 // missing says what a stream lacks; empty: nothing. The opening is the last one before
 // this.
 func (r record) missing(state server.StreamState, there bool, boot, opening string) string {
-	counts := r.Opening == opening && (r.Closed || r.Boot == boot && boot != "")
+	counts := r.counts(boot, opening)
 	switch {
 	case !there:
 		return "the stream is gone"
