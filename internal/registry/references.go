@@ -5,6 +5,26 @@ import (
 	"strings"
 )
 
+// draftsHost has the drafts' own schemas, which the compiler brings along.
+const draftsHost = "json-schema.org"
+
+// checkIDs tells of each part that gives itself a URL where the drafts' own schemas
+// are: a reference to it would not lead where it says.
+func checkIDs(ps *problems, n *node) bool {
+	before := len(ps.list)
+	eachPart(n, func(part *node) {
+		for i, item := range part.items {
+			if key := part.keys[i].text; item.kind != kindString || key != "$id" && key != "id" {
+				continue
+			}
+			if u, err := url.Parse(item.text); err == nil && strings.EqualFold(u.Hostname(), draftsHost) {
+				ps.at(item, "input_schema: expected %s to be a URL of your own, found %s: those of %s are the drafts'", part.keys[i].text, quoteShort(item.text), draftsHost)
+			}
+		}
+	})
+	return len(ps.list) == before
+}
+
 // checkReferences tells of every reference that is not followed; the compiler
 // alone would tell of one, and not always the same. A schema with an $id is left
 // to the compiler, since it moves what references are relative to.
@@ -20,7 +40,7 @@ func checkReferences(ps *problems, n *node, home schemaHome) bool {
 			return // the compiler says what is wrong with it
 		}
 		u.Fragment, u.RawFragment = "", ""
-		if target := u.String(); target != base.String() && !isDraft(target) {
+		if target := u.String(); target != base.String() && u.Hostname() != draftsHost {
 			file, err := home.load(target)
 			if err != nil {
 				ps.at(item, "input_schema: %s", err)

@@ -74,7 +74,7 @@ func (h schemaHome) load(target string) (io.ReadCloser, error) {
 	}
 	ps := &problems{file: rel}
 	n := parseFile(ps, rel, data)
-	if len(ps.list) == 0 {
+	if len(ps.list) == 0 && checkIDs(ps, n) {
 		checkSize(ps, n)
 	}
 	if len(ps.list) > 0 {
@@ -151,7 +151,7 @@ func compileSchema(ps *problems, n *node, home schemaHome) *schema {
 		ps.at(top, "input_schema: expected `type: object` at its top, found %s", top.describe())
 		return nil
 	}
-	if !checkReferences(ps, n, home) || !checkSize(ps, n) {
+	if !checkIDs(ps, n) || !checkReferences(ps, n, home) || !checkSize(ps, n) {
 		return nil
 	}
 	s := &schema{byLocation: make(map[string]*jsonschema.Schema), work: &work{}}

@@ -1,6 +1,8 @@
 package registry
 
 import (
+	"sync"
+
 	"github.com/santhosh-tekuri/jsonschema/v5"
 )
 
@@ -54,7 +56,7 @@ func (w *walk) visit(part *jsonschema.Schema) way {
 	if part == nil {
 		return way{}
 	}
-	if isDraft(part.Location) {
+	if drafts()[part] {
 		return way{all: 1, inPlace: 1}
 	}
 	if from, seen := w.ways[part]; seen {
@@ -63,6 +65,7 @@ func (w *walk) visit(part *jsonschema.Schema) way {
 	}
 	w.ways[part] = way{}
 	w.schema.byLocation[part.Location] = part
+	w.weigh(part)
 	from := way{}
 	stay := func(next *jsonschema.Schema) {
 		way := w.visit(next)
@@ -80,6 +83,36 @@ func (w *walk) visit(part *jsonschema.Schema) way {
 	w.ways[part] = from
 	return from
 }
+
+// weigh notes a part that holds values against a draft's own schema, where nothing
+// is counted. Only the compiled part shows it: the text of the reference may be
+// relative.
+func (w *walk) weigh(part *jsonschema.Schema) {
+	if w.schema.work == nil || !drafts()[part.Ref] && !drafts()[part.RecursiveRef] && !drafts()[part.DynamicRef] {
+		return
+	}
+	w.schema.work.drafts = true
+	p, ok := part.Extensions["work"].(*weight)
+	if !ok { // before draft 2019-09 nothing beside a $ref is compiled
+		p = &weight{work: w.schema.work, self: 2, inPlace: 1}
+		part.Extensions = map[string]jsonschema.ExtSchema{"work": p}
+	}
+	p.draft = true
+}
+
+// drafts are the drafts' own schemas that the library has loaded. It gives the
+// same ones to each compiler, so that they are known by their identity: a schema
+// may give itself any URL.
+var drafts = sync.OnceValue(func() map[*jsonschema.Schema]bool {
+	all := make(map[*jsonschema.Schema]bool)
+	for _, url := range []string{
+		"http://json-schema.org/draft-04/schema", "http://json-schema.org/draft-06/schema", "http://json-schema.org/draft-07/schema",
+		"https://json-schema.org/draft/2019-09/schema", "https://json-schema.org/draft/2020-12/schema",
+	} {
+		all[jsonschema.NewCompiler().MustCompile(url)] = true
+	}
+	return all
+})
 
 // follow visits what a part leads to: for the same value by stay, for those that
 // the value holds by leave.

@@ -167,9 +167,6 @@ func (w *weigher) Compile(ctx jsonschema.CompilerContext, m map[string]any) (jso
 			p.inPlace++
 		case "$ref", "$dynamicRef", "$recursiveRef":
 			p.inPlace++
-			if ref, ok := v.(string); ok && isDraft(ref) {
-				p.draft, w.work.drafts = true, true
-			}
 		case "properties", "patternProperties", "dependentSchemas", "dependencies":
 			object, _ := v.(map[string]any)
 			for name, sub := range object {
@@ -343,8 +340,4 @@ func isPattern(v any) bool {
 	}
 	_, err := syntax.Parse(text, syntax.Perl)
 	return err == nil
-}
-
-func isDraft(location string) bool {
-	return strings.HasPrefix(location, "http://json-schema.org/") || strings.HasPrefix(location, "https://json-schema.org/")
 }

@@ -174,3 +174,59 @@ func TestSchemasTooLargeToCompile(t *testing.T) {
 		}
 	}
 }
+
+// A schema that gives itself a URL of the drafts was once taken for one of them, so
+// that its work was not bounded.
+func TestSchemaWithAnIDOfTheDrafts(t *testing.T) {
+	for _, id := range []string{
+		`"$id":"https://json-schema.org/anything"`, `"$id":"http://json-schema.org/draft-07/schema#"`,
+		`"$id":"https://json-schema.org/draft/2020-12/schema"`, `"$id":"//JSON-Schema.org:443/x"`,
+		`"$schema":"http://json-schema.org/draft-04/schema#","id":"http://json-schema.org/x"`,
+	} {
+		for _, text := range []string{`{"type":"object",` + id + `}`, `{"type":"object","properties":{"a":{"allOf":[{` + id + `}]}}}`} {
+			_, err := NewTool(Spec{Name: "x", InputSchema: json.RawMessage(text), Handler: &echo{}})
+			if err == nil || !strings.Contains(err.Error(), "to be a URL of your own") {
+				t.Errorf("%s: %v", text, err)
+			}
+		}
+	}
+	for _, text := range []string{
+		`{"type":"object","$id":"https://example.com/json-schema.org/x","properties":{"$id":{},"id":{"const":{"$id":"https://json-schema.org/x"}}}}`,
+		`{"type":"object","$schema":"http://json-schema.org/draft-07/schema#","default":{"id":"https://json-schema.org/x"}}`,
+	} {
+		if _, err := NewTool(Spec{Name: "x", InputSchema: json.RawMessage(text), Handler: &echo{}}); err != nil {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
+// All that leads to a draft's own schema is found, however it is written; parts of
+// them that the compiler makes anew are counted like any other.
+func TestReferencesToDraftsAreCounted(t *testing.T) {
+	large := json.RawMessage(`{"a":{"allOf":[` + strings.TrimSuffix(strings.Repeat(`{},`, 3000), ",") + `]}}`)
+	for _, text := range []string{
+		`{"type":"object","properties":{"a":{"$ref":"https://json-schema.org/draft/2020-12/schema"}}}`,
+		`{"type":"object","$id":"https://a/b","properties":{"a":{"$ref":"//json-schema.org/draft/2020-12/schema"}}}`,
+		`{"type":"object","$schema":"http://json-schema.org/draft-07/schema#","properties":{"a":{"$ref":"http://json-schema.org/draft-07/schema#"}}}`,
+		`{"type":"object","$schema":"http://json-schema.org/draft-04/schema#","properties":{"a":{"$ref":"http://json-schema.org/draft-04/schema#"}}}`,
+	} {
+		tool := mustTool(t, text)
+		if err := tool.Validate(large); err == nil || !strings.Contains(err.Error(), "takes too long") {
+			t.Errorf("%s: %.200v", text, err)
+		}
+		if err := tool.Validate(json.RawMessage(`{"a":{"type":"string"}}`)); err != nil {
+			t.Errorf("%s: %v", text, err)
+		}
+		if tool.Validate(json.RawMessage(`{"a":{"type":"nothing"}}`)) == nil {
+			t.Errorf("%s: a wrong schema was accepted", text)
+		}
+	}
+	part := `{"type":"object","allOf":[{"$ref":"https://json-schema.org/draft/2020-12/meta/core"}]}`
+	tool := mustTool(t, part)
+	for location := range tool.schema.byLocation {
+		if strings.HasPrefix(location, "https://json-schema.org/draft/2020-12/meta/core") {
+			return
+		}
+	}
+	t.Error("meta/core was not walked")
+}
