@@ -74,6 +74,9 @@ func (l *ledger) judge(seq int) {
 		switch {
 		case len(left) == 0:
 		case l.sending.wholes > 0:
+			if c := left[0]; r.size == 1 && c.why != r.why {
+				c.why, c.passes = r.why, l.sending.passes
+			}
 			l.holdAll(r.why)
 		case len(left) < r.size:
 			l.regroup(left)
@@ -166,8 +169,12 @@ func (l *ledger) restore(c *call) {
 func (l *ledger) condemn(c *call, why string) {
 	switch {
 	case !c.instead:
+		passes := l.sending.passes
+		if c.why == why {
+			passes = c.passes // it was held for these words: what was accepted since counts
+		}
 		l.replace(c, why)
-		c.refused, c.why = true, why
+		c.refused, c.why, c.passes = true, why, passes
 	case !c.refused: // a proxy was the reason so far
 		c.refused, c.why, c.passes = true, why, l.sending.passes
 		l.regroup([]*call{c})
@@ -182,8 +189,10 @@ func (l *ledger) condemn(c *call, why string) {
 }
 
 // holdAll makes all results wait, each as its tool gave it, because the API refuses
-// whatever is sent.
+// whatever is sent. Those that were not refused alone are tried first, and one at a
+// time: if one is accepted, the others are the reason themselves.
 func (l *ledger) holdAll(why string) {
+	var held []*call
 	for _, c := range l.calls {
 		if c.state != finished {
 			continue
@@ -191,8 +200,11 @@ func (l *ledger) holdAll(why string) {
 		if c.instead && c.refused && c.why == why {
 			l.restore(c)
 		}
-		c.group = 0
+		if c.group = 0; c.why == why {
+			held = append(held, c)
+		}
 	}
+	l.regroup(held)
 	wait := min(wholeWaitMin<<min(l.sending.wholes, 10), wholeWaitMax)
 	l.sending.whole, l.sending.wholes = why, l.sending.wholes+1
 	l.sending.hold(l.now.Add(l.set.Jitter(wait)))
@@ -236,7 +248,7 @@ func (l *ledger) isKept(id string) bool {
 func reasonOf(err error) string {
 	var e *upstream.Error
 	if errors.As(err, &e) {
-		return e.Message
+		return cmp.Or(e.Message, e.Type)
 	}
 	return ""
 }

@@ -91,6 +91,44 @@ func TestBadResultIsToldFromTheOthers(t *testing.T) {
 	}
 }
 
+// The API takes no result for one call, in words that don't name it, and nothing
+// else is sent meanwhile: that looks like a refusal of whatever is sent. A result
+// that comes later is accepted all the same, and then the bad one is set aside.
+func TestHeldResultHoldsUpNoLaterOne(t *testing.T) {
+	for _, later := range []int{1, 3} {
+		t.Run(fmt.Sprint(later), func(t *testing.T) {
+			scenario(t, nil, func(t *testing.T, r *rig) {
+				n := r.counted("a")
+				var bad string
+				r.sim.Arm(sim.Fault{Session: sessionID, Endpoint: sim.Send, Times: -1,
+					When: func(q sim.Request) bool { return bad != "" && sim.Mentions(bad)(q) },
+					Do:   sim.RefuseAs(400, "invalid_request_error", "tool use is not waiting for a result")})
+				bad = r.session.CallTool("a", `{"n":"bad"}`)
+				r.session.RequireAction()
+				after(10 * time.Second)
+				r.unanswered(bad)
+				ids := []string{bad}
+				for range later {
+					ids = append(ids, r.session.CallTool("a", `{"n":"good"}`))
+				}
+				r.session.RequireAction(ids...)
+				after(10 * time.Minute)
+				for _, id := range ids[1:] {
+					r.ended(id, OK)
+					if got := r.result(id).Text(); got != `{"n":"good"}` {
+						t.Errorf("the good result became %q", got)
+					}
+				}
+				r.ended(bad, Quarantined)
+				if sends := r.count(sim.Send); sends > 12 {
+					t.Errorf("%d sends", sends)
+				}
+				r.ran(n, int32(later)+1)
+			})
+		})
+	}
+}
+
 // The session was archived or has terminated, and the stream did not say so.
 func TestRefusalByASessionThatIsOverEnds(t *testing.T) {
 	for name, end := range map[string]func(*sim.Session){"archived": (*sim.Session).Archive, "terminated": (*sim.Session).Terminate} {

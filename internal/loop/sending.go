@@ -89,7 +89,7 @@ func (l *ledger) batch() []*call {
 			continue
 		}
 		n := len(c.result.Content) + answerOverhead
-		if len(batch) > 0 && size+n > maxBatch {
+		if len(batch) > 0 && (size+n > maxBatch || l.sending.wholes > 0 && group == 0) {
 			break
 		}
 		batch, size = append(batch, c), size+n
