@@ -68,9 +68,12 @@ func (s *Session) attempt(ctx context.Context, a *attempt, ticket *slots.Ticket,
 	ctx, cancel := context.WithDeadlineCause(ctx, q.call.Deadline, errDeadline)
 	defer cancel()
 	if !q.resume { // what an earlier process started was checked by it
-		if in, ok := s.check(q); !ok {
+		in, ok := s.check(ctx, q)
+		if !ok {
 			ticket.Leave()
-			s.post(in)
+			if end.err = context.Cause(ctx); end.err == nil {
+				s.post(in)
+			}
 			return end
 		}
 	}
@@ -108,7 +111,7 @@ func (s *Session) startEntry(e Entry) {
 
 // check holds the call's input against its schema. A validator that panics is an
 // answer like any other.
-func (s *Session) check(q queue) (in rejected, ok bool) {
+func (s *Session) check(ctx context.Context, q queue) (in rejected, ok bool) {
 	defer func() {
 		if p := recover(); p != nil {
 			s.cfg.Log.Error("the check of an input panicked", "tool", q.tool.Name, "call", q.call.ID,
@@ -116,7 +119,7 @@ func (s *Session) check(q queue) (in rejected, ok bool) {
 			in, ok = rejected{q.call.ID, panicText(q.tool.Name), Failed}, false
 		}
 	}()
-	err := q.tool.Validate(q.call.Input)
+	err := q.tool.ValidateContext(ctx, q.call.Input)
 	if err == nil {
 		return s.admit(q)
 	}

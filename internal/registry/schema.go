@@ -154,7 +154,7 @@ func compileSchema(ps *problems, n *node, home schemaHome) *schema {
 	if !checkIDs(ps, n) || !checkReferences(ps, n, home) || !checkSize(ps, n) {
 		return nil
 	}
-	s := &schema{byLocation: make(map[string]*jsonschema.Schema), work: &work{}}
+	s := &schema{byLocation: make(map[string]*jsonschema.Schema), work: newWork()}
 	weigher := &weigher{work: s.work}
 	c := jsonschema.NewCompiler()
 	c.RegisterExtension("work", nil, weigher)

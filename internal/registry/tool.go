@@ -2,6 +2,7 @@ package registry
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -120,7 +121,13 @@ func (t *Tool) LimitName() string {
 // whose Text is the answer to the agent. Its time and memory are bounded
 // whatever the input is; a panic of the validator becomes an *InvalidError too.
 func (t *Tool) Validate(input json.RawMessage) error {
-	return t.schema.validate(t.Name, input)
+	return t.ValidateContext(context.Background(), input)
+}
+
+// ValidateContext is Validate until ctx is over: then it stops, and returns ctx's
+// cause.
+func (t *Tool) ValidateContext(ctx context.Context, input json.RawMessage) error {
+	return t.schema.validate(ctx, t.Name, input)
 }
 
 // Spec is a tool that is made in Go instead of by a manifest. Zero values are

@@ -2,6 +2,7 @@ package registry
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,10 +19,12 @@ import (
 // maxLines is how many violations an agent is told at most.
 const maxLines = 20
 
-func (s *schema) validate(tool string, input []byte) (err error) {
+func (s *schema) validate(ctx context.Context, tool string, input []byte) (err error) {
 	defer func() {
 		switch r := recover().(type) {
 		case nil:
+		case checkOver:
+			err = r.cause
 		case tooMuchWork:
 			err = &InvalidError{Tool: tool, Lines: []string{"(root): expected a smaller input or less nesting: checking this one against the tool's schema takes too long"}}
 		default:
@@ -39,7 +42,7 @@ func (s *schema) validate(tool string, input []byte) (err error) {
 		}
 		return &InvalidError{Tool: tool, Lines: []string{"(root): " + shorten(err.Error())}}
 	}
-	err = s.check(value, cost)
+	err = s.check(ctx, value, cost)
 	if err == nil {
 		return nil
 	}
@@ -57,21 +60,25 @@ func (s *schema) validate(tool string, input []byte) (err error) {
 // that these inputs take turns in the whole process.
 var heavy = make(chan struct{}, 1)
 
-// check holds a value against the schema. It panics with tooMuchWork.
-func (s *schema) check(value any, cost inputCost) error {
+// check holds a value against the schema. It panics with tooMuchWork or checkOver.
+func (s *schema) check(ctx context.Context, value any, cost inputCost) error {
 	if !s.work.possible(cost) {
 		panic(tooMuchWork{})
 	}
-	if err, done := s.checkLight(value, cost); done {
+	if err, done := s.checkLight(ctx, value, cost); done {
 		return err
 	}
-	heavy <- struct{}{}
+	select {
+	case heavy <- struct{}{}:
+	case <-ctx.Done():
+		panic(checkOver{context.Cause(ctx)})
+	}
 	defer func() { <-heavy }()
-	return s.counted(value, cost, s.work.grant(cost))
+	return s.counted(ctx, value, cost, s.work.grant(cost))
 }
 
 // checkLight checks a value that takes little, as nearly all do.
-func (s *schema) checkLight(value any, cost inputCost) (err error, done bool) {
+func (s *schema) checkLight(ctx context.Context, value any, cost inputCost) (err error, done bool) {
 	defer func() {
 		if r := recover(); r != nil {
 			if _, ok := r.(tooMuchWork); !ok {
@@ -80,13 +87,12 @@ func (s *schema) checkLight(value any, cost inputCost) (err error, done bool) {
 			err, done = nil, false
 		}
 	}()
-	return s.counted(value, cost, lightWork), true
+	return s.counted(ctx, value, cost, lightWork), true
 }
 
-func (s *schema) counted(value any, cost inputCost, granted int) error {
-	s.work.mu.Lock()
-	defer s.work.mu.Unlock()
-	s.work.begin(cost, granted)
+func (s *schema) counted(ctx context.Context, value any, cost inputCost, granted int) error {
+	s.work.begin(ctx, cost, granted)
+	defer s.work.end()
 	return s.compiled.Validate(value)
 }
 

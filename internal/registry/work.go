@@ -1,10 +1,10 @@
 package registry
 
 import (
+	"context"
 	"encoding/json"
 	"regexp/syntax"
 	"strings"
-	"sync"
 
 	"github.com/santhosh-tekuri/jsonschema/v5"
 )
@@ -32,20 +32,23 @@ const (
 	// locationsPerUnit is how many bytes of locations, which the validator writes
 	// out for each error, are a unit.
 	locationsPerUnit = 4096
+	// sliceWork is after how much work a check looks whether it is over, and lets the
+	// other checks of its schema go on: about 2 ms.
+	sliceWork = 5000
 )
 
 // tooMuchWork is the panic that ends a validation.
 type tooMuchWork struct{}
 
+// checkOver is the panic that ends a validation whose context is over.
+type checkOver struct{ cause error }
+
 // work counts the work on one input. The validator hands extensions nothing that
-// belongs to the input, so the inputs of one schema take turns; a turn is bounded
-// by what is counted.
+// belongs to the input, so the inputs of one schema take turns, slice by slice.
 type work struct {
-	mu   sync.Mutex
-	left int // guarded by mu
-	// factor is what a unit costs with this input: the longer the way to a value,
-	// the dearer its errors; guarded by mu.
-	factor int
+	// turn is full while an input has its turn, which guards count.
+	turn  chan struct{}
+	count count
 
 	// Immutable after the schema is compiled, as are all below:
 
@@ -63,6 +66,18 @@ type work struct {
 	drafts bool
 }
 
+// count is the work on the input whose turn it is.
+type count struct {
+	ctx context.Context
+	// left is what the input may still take, slice what it may take in this turn.
+	left, slice int
+	// factor is what a unit costs with this input: the longer the way to a value,
+	// the dearer its errors.
+	factor int
+}
+
+func newWork() *work { return &work{turn: make(chan struct{}, 1)} }
+
 // grant is the work that an input may take.
 func (w *work) grant(cost inputCost) int {
 	return baseWork + workPerValue*cost.values + cost.bytes/bytesPerUnit
@@ -75,21 +90,45 @@ func (w *work) possible(cost inputCost) bool {
 		(!w.drafts || cost.values <= maxDraftValues)
 }
 
-// begin starts the count for an input; the caller holds mu.
-func (w *work) begin(cost inputCost, granted int) {
+// begin waits for the turn and starts the count for an input. The caller ends the
+// turn.
+func (w *work) begin(ctx context.Context, cost inputCost, granted int) {
+	select {
+	case w.turn <- struct{}{}:
+	case <-ctx.Done():
+		panic(checkOver{context.Cause(ctx)})
+	}
 	scope := (cost.depth + 1) * w.inPlace
 	if w.scope > 0 {
 		scope = min(scope, w.scope)
 	}
 	// The validator joins the steps of a way one by one: the square of their number.
 	locations := scope*scope*w.pathBytes/2 + w.locationBytes + cost.pointer
-	w.factor = min(1+locations/locationsPerUnit, 1<<20)
-	w.left = granted
+	w.count = count{ctx: ctx, left: granted, slice: sliceWork, factor: min(1+locations/locationsPerUnit, 1<<20)}
 }
 
+func (w *work) end() { <-w.turn }
+
 func (w *work) spend(units int) {
-	if w.left -= units * w.factor; w.left < 0 {
+	units *= w.count.factor
+	if w.count.left -= units; w.count.left < 0 {
 		panic(tooMuchWork{})
+	}
+	if w.count.slice -= units; w.count.slice < 0 {
+		w.pause()
+	}
+}
+
+// pause lets the checks go on that wait for their turn, each for one slice, and ends
+// this one if it is over.
+func (w *work) pause() {
+	own := w.count
+	w.end()
+	w.turn <- struct{}{}
+	own.slice = sliceWork
+	w.count = own
+	if own.ctx.Err() != nil {
+		panic(checkOver{context.Cause(own.ctx)})
 	}
 }
 

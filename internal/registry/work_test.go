@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -229,4 +230,87 @@ func TestReferencesToDraftsAreCounted(t *testing.T) {
 		}
 	}
 	t.Error("meta/core was not walked")
+}
+
+// heavyTool is a tool with an input whose check takes some seconds.
+func heavyTool(t *testing.T) (*Tool, json.RawMessage) {
+	t.Helper()
+	tool := mustTool(t, `{"type":"object","properties":{"a":{"items":{"anyOf":[`+strings.Repeat(`{"type":"string"},`, 30)+`{"type":"number"}]}}}}`)
+	return tool, json.RawMessage(`{"a":[` + strings.TrimSuffix(strings.Repeat(`1,`, 40_000), ",") + `]}`)
+}
+
+// A check ends with its context, whether it waits for its turn or is at work.
+func TestCheckEndsWithItsContext(t *testing.T) {
+	cause := errors.New("over")
+	tool, input := heavyTool(t)
+	over := func(after time.Duration) error {
+		ctx, cancel := context.WithTimeoutCause(t.Context(), after, cause)
+		defer cancel()
+		began := time.Now()
+		err := tool.ValidateContext(ctx, input)
+		if took := time.Since(began); took > after+5*time.Second {
+			t.Errorf("ended after %v, not %v", took, after)
+		}
+		return err
+	}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	go func() {
+		for len(heavy) == 0 || len(tool.schema.work.turn) == 0 {
+			time.Sleep(time.Millisecond)
+		}
+		cancel(cause)
+	}()
+	if err := tool.ValidateContext(ctx, input); !errors.Is(err, cause) {
+		t.Errorf("at work: %v", err)
+	}
+	heavy <- struct{}{}
+	if err := over(300 * time.Millisecond); !errors.Is(err, cause) {
+		t.Errorf("waiting for the large inputs: %v", err)
+	}
+	<-heavy
+	tool.schema.work.turn <- struct{}{}
+	if err := over(300 * time.Millisecond); !errors.Is(err, cause) {
+		t.Errorf("waiting for the schema: %v", err)
+	}
+	tool.schema.work.end()
+	if err := tool.Validate(json.RawMessage(`{"a":["x"]}`)); err != nil {
+		t.Errorf("afterwards: %v", err)
+	}
+}
+
+// A check takes slices: others of its schema get their turn in between, and neither
+// count spoils the other.
+func TestChecksOfASchemaTakeTurns(t *testing.T) {
+	w := newWork()
+	w.begin(t.Context(), inputCost{}, 1<<40)
+	other := make(chan count)
+	go func() {
+		w.begin(t.Context(), inputCost{}, 7)
+		own := w.count
+		w.end()
+		other <- own
+	}()
+	for done := false; !done; {
+		select {
+		case own := <-other:
+			done = own.left == 7
+		default:
+			left := w.count.left
+			w.count.slice = 0
+			w.spend(1)
+			if w.count.left != left-1 || w.count.slice != sliceWork {
+				t.Fatalf("got %+v back, had %d left", w.count, left)
+			}
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	w.count.ctx, w.count.slice = ctx, 0
+	cancel()
+	defer func() {
+		if _, ok := recover().(checkOver); !ok {
+			t.Error("went on after its end")
+		}
+		w.end()
+	}()
+	w.spend(1)
 }
