@@ -110,6 +110,7 @@ func newServer(ctx context.Context, cfg *config.Config, queue bool, log *slog.Lo
 		return nil, fmt.Errorf("processes of tools can't be kept: %w", err)
 	}
 	s.servers = tools.NewServers(s.procs, log)
+	defer context.AfterFunc(ctx, func() { _ = s.servers.Close() })() // a start that is stopped waits for none
 	s.registry, err = registry.Open(registry.Options{Dir: cfg.Tools.Dir, Processes: s.procs, Servers: s.servers, Wait: listWait,
 		NATS: s.conn, Log: log, LookupEnv: lookupEnv})
 	if err != nil {

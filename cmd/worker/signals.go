@@ -13,6 +13,10 @@ import (
 // hardBound is how long a command may take to end once a second signal has come.
 const hardBound = 5 * time.Second
 
+// hardStart is how much of that a start has which is given up: enough to end the
+// servers of tools that it has started.
+const hardStart = 2 * time.Second
+
 var errSecondSignal = errors.New("stopped by a second signal")
 
 // stopSignal says which signal asked to stop; it is the cause of [signals.stop].
@@ -159,8 +163,12 @@ func startWorker[W interface{ close() }](ctx context.Context, s *signals, start 
 		}
 		return o.w, o.err
 	case <-s.hard.Done():
-		return none, errSecondSignal
 	}
+	select { // it has been told to stop, and stops what it has started
+	case <-done:
+	case <-time.After(hardStart):
+	}
+	return none, errSecondSignal
 }
 
 // survivePipes makes a write to a closed pipe an error. Otherwise it would kill

@@ -71,6 +71,7 @@ func newWorker(ctx context.Context, cfg *config.Config, log *slog.Logger, secret
 		return nil, fmt.Errorf("processes of tools can't be kept: %w", err)
 	}
 	w.servers = tools.NewServers(w.procs, log)
+	defer context.AfterFunc(ctx, func() { _ = w.servers.Close() })() // a start that is stopped waits for none
 	w.queue = newQueue(cfg, w.conn, log)
 	w.registry, err = registry.Open(registry.Options{Dir: cfg.Tools.Dir, Processes: w.procs, Servers: w.servers, Wait: listWait, NATS: w.conn, Queue: w.queue, Discover: discoverOf(cfg), Log: log, LookupEnv: lookupEnv})
 	if err != nil {
