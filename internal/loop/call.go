@@ -96,6 +96,7 @@ type call struct {
 	settleSeq int       // the read that settles it; 0: not asked for yet
 	group     int       // calls whose batch was refused are sent apart from the others
 	tries     int       // sends of it in its group without a word of the API
+	lone      int       // sends of it alone like that while others passed
 	silent    bool      // there was such a send
 	passed    int64     // how many sends the API had accepted then, of all sessions
 	replaced  bool      // result is the short error in the place of one that the journal does not take

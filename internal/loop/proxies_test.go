@@ -220,6 +220,39 @@ func TestProxyRefusesALoneResult(t *testing.T) {
 	}
 }
 
+// Failures from before others pass, and the API's own 5xx, say nothing of the content:
+// the result stands.
+func TestFailuresThatSayNothingOfTheContent(t *testing.T) {
+	for name, c := range map[string]struct {
+		do          sim.Action
+		times, from int // how many sends fail, and after how many others pass
+	}{
+		"an outage that ends": {sim.Respond(503, "text/html", page), 5, 4},
+		"the API's own 500":   {sim.Refuse(500), 8, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			scenario(t, unchecked, func(t *testing.T, r *rig) {
+				r.counted("a")
+				r.sim.Arm(sim.Fault{Session: sessionID, Endpoint: sim.Send, Times: c.times, Do: c.do})
+				id := r.session.CallTool("a", `{"text":"good"}`)
+				r.session.RequireAction()
+				other := r.beside("sesn_other")
+				for r.count(sim.Send) < c.from {
+					after(100 * time.Millisecond)
+				}
+				other.CallTool("a", `{}`)
+				other.RequireAction()
+				r.answered(id)
+				after(time.Minute)
+				r.ended(id, OK)
+				if got := r.result(id).Text(); got != `{"text":"good"}` {
+					t.Errorf("result %q", got)
+				}
+			})
+		})
+	}
+}
+
 // Whatever this session sends is kept back while others pass: then it is not the
 // content, and the result stands again.
 func TestProxyThatBlocksASessionReplacesNothing(t *testing.T) {

@@ -134,14 +134,19 @@ func (l *ledger) unheard(batch []*call, size int, in sent) {
 // better it was not the content, and the result stands again.
 func (l *ledger) unheardAlone(c *call, in sent) {
 	l.regroup([]*call{c}) // the others go first
-	if c.tries < loneTries {
+	// What fails before any other passes, or by an error of the API's own, says
+	// nothing of the content.
+	if c.instead || in.passed > c.passed && !ofAPI(in.err) {
+		c.lone++
+	}
+	if c.lone < loneTries {
 		return
 	}
 	switch {
 	case c.instead && !c.refused:
 		l.restore(c)
 		c.probed = true
-	case !c.instead && !c.probed && in.passed > c.passed:
+	case !c.instead && !c.probed && !ofAPI(in.err):
 		l.emit(notice{text: "others get through and this result does not: a short error is sent in its place",
 			args: []any{"tool", c.name, "call", c.id, "error", in.err.Error()}})
 		l.replace(c, fmt.Sprintf("something between the worker and the API did not let it through (%s)", in.err))
@@ -153,14 +158,14 @@ func (l *ledger) unheardAlone(c *call, in sent) {
 func (l *ledger) replace(c *call, why string) {
 	c.instead, c.original, c.intended = true, c.result, c.outcome
 	c.result, c.outcome = errorResult(refusedText(c.name, why)), Failed
-	c.tries, c.passes = 0, l.sending.passes
+	c.tries, c.lone, c.passes = 0, 0, l.sending.passes
 	l.regroup([]*call{c})
 }
 
 // restore takes the short error back.
 func (l *ledger) restore(c *call) {
 	c.result, c.outcome = c.original, c.intended
-	c.instead, c.refused, c.tries = false, false, 0
+	c.instead, c.refused, c.tries, c.lone = false, false, 0, 0
 }
 
 // condemn replaces a result that the API refuses on its own by a short error,
@@ -243,6 +248,12 @@ type Kept struct {
 // forgets in time; this one must not, or the call would run again.
 func (l *ledger) isKept(id string) bool {
 	return slices.ContainsFunc(l.kept, func(k Kept) bool { return k.ID == id })
+}
+
+// ofAPI reports whether err is an error of the API's own.
+func ofAPI(err error) bool {
+	var e *upstream.Error
+	return errors.As(err, &e) && e.Type != ""
 }
 
 func reasonOf(err error) string {
