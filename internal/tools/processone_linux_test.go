@@ -96,9 +96,11 @@ func TestProcessOne(t *testing.T) {
 			if err := cmd.Wait(); err != nil {
 				t.Error(err)
 			}
-			want := fmt.Sprintf("of the tool: %d, the stranger lives: true\n", left)
-			if !strings.Contains(out.String(), want) || !strings.Contains(out.String(), "unburied: 0\n") || !strings.Contains(out.String(), "without a mark has fallen to this worker") {
-				t.Errorf("want %q in:\n%s", want, out.String())
+			// One that has shed its marks may live on; on a busy machine it is stopped
+			// before it has.
+			none, some := "of the tool: 0, the stranger lives: true\n", fmt.Sprintf("of the tool: %d, the stranger lives: true\n", left)
+			if !strings.Contains(out.String(), none) && !strings.Contains(out.String(), some) || !strings.Contains(out.String(), "unburied: 0\n") || !strings.Contains(out.String(), "without a mark has fallen to this worker") {
+				t.Errorf("want %q in:\n%s", some, out.String())
 			}
 		})
 	}

@@ -196,12 +196,12 @@ func TestCostOfATurn(t *testing.T) {
 	skipRaced(t)
 	turn, call, event := count(t, "off")
 	check(t, []limit{
-		{"allocations a turn of one call", turn.allocs, 322},
-		{"bytes a turn of one call", turn.bytes, 22900},
+		{"allocations a turn of one call", turn.allocs, 329},
+		{"bytes a turn of one call", turn.bytes, 25200},
 		{"system calls a turn of one call", turn.syscalls, 6.5},
 		{"requests a turn", turn.requests, 1.01},
 		{"allocations one more call", call.allocs, 155.6},
-		{"bytes one more call", call.bytes, 10300},
+		{"bytes one more call", call.bytes, 10700},
 		{"requests one more call", call.requests, 0.01},
 		{"allocations an event of others", event.allocs, 2.6},
 		{"bytes an event of others", event.bytes, 280},
@@ -213,8 +213,8 @@ func TestCostOfATurnWithAJournal(t *testing.T) {
 	skipRaced(t)
 	turn, call, _ := count(t, "interval")
 	check(t, []limit{
-		{"allocations a turn of one call", turn.allocs, 455},
-		{"bytes a turn of one call", turn.bytes, 35500},
+		{"allocations a turn of one call", turn.allocs, 462},
+		{"bytes a turn of one call", turn.bytes, 36200},
 		{"allocations one more call", call.allocs, 271.5},
 		{"bytes one more call", call.bytes, 22500},
 	})
