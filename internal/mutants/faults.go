@@ -17,6 +17,10 @@ var faults = []fault{
 		"doubted := l.set.Doubt && l.reading.last.IsZero()", "doubted := false", []string{"./internal/loop"}},
 	{"every later read is doubted too", "internal/loop/reads.go",
 		"doubted := l.set.Doubt && l.reading.last.IsZero()", "doubted := l.set.Doubt", []string{"./internal/loop"}},
+	{"what a dead worker's calls left running is not stopped", "internal/loop/durable.go",
+		"d.left(left)", "_ = left", []string{"-run", "TestRecoverStops", "./internal/loop"}},
+	{"a call that needs permission runs without it", "internal/loop/permission.go",
+		"return e.Permission\n}", "return upstream.PermissionAllow\n}", []string{"-run", "Held", "./internal/loop"}},
 	{"redirects of the API are followed", "internal/upstream/transport.go",
 		"error { return http.ErrUseLastResponse }", "error { return nil }", []string{"./internal/upstream"}},
 }
