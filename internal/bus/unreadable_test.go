@@ -65,7 +65,7 @@ func isSound(t *testing.T, dir string) {
 // TestNoPermission: the files belong to another user.
 func TestNoPermission(t *testing.T) {
 	if os.Getuid() != 0 {
-		t.Skip("only root can give files away")
+		t.Skip("NOT TESTED: only root can give files away")
 	}
 	const nobody = 65534
 	dir := t.TempDir()

@@ -10,7 +10,7 @@ import (
 // TestRootOfAVolume: the directory belongs to another user, who lets us write in it.
 func TestRootOfAVolume(t *testing.T) {
 	if os.Getuid() != 0 {
-		t.Skip("only root can give files away")
+		t.Skip("NOT TESTED: only root can give files away")
 	}
 	const nobody = 65534
 	for _, c := range []struct {
