@@ -8,8 +8,10 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -319,6 +321,44 @@ func TestServe(t *testing.T) {
 	}
 	if _, err := sim.CallsScript("echo=7"); err == nil {
 		t.Error("an input that is no object was taken")
+	}
+}
+
+// TestCloseTellsTheLastEvents: what happened before the end of the server reaches
+// the streams that are open.
+func TestCloseTellsTheLastEvents(t *testing.T) {
+	for range 50 {
+		srv := sim.New(sim.Options{})
+		web := httptest.NewServer(srv)
+		b := &bed{t: t, srv: srv, web: web, ctx: t.Context(), hc: &http.Client{Transport: &http.Transport{}}}
+		srv.Agent(sim.AgentSpec{ID: "agent_x"})
+		sess := srv.NewSession(sim.SessionSpec{ID: "sesn_x", Agent: "agent_x"})
+		st := b.open(sess)
+		sess.Run()
+		if _, err := st.tryNext(); err != nil { // the server writes from now on
+			t.Fatal(err)
+		}
+		for range 10 {
+			if err := sess.User("hello"); err != nil {
+				t.Fatal(err)
+			}
+			runtime.Gosched()
+		}
+		sess.EndTurn()
+		srv.Close()
+		var last string
+		for {
+			g, err := st.tryNext()
+			if err != nil {
+				break
+			}
+			last = g.StopReason.Type
+		}
+		b.hc.CloseIdleConnections()
+		web.Close()
+		if last != "end_turn" {
+			t.Fatalf("the stream ended before the turn did (%q)", last)
+		}
 	}
 }
 

@@ -136,7 +136,8 @@ func (s *Session) follow(w http.ResponseWriter, r *http.Request, sub *subscriber
 		case <-r.Context().Done():
 			return
 		case <-s.srv.done:
-			return
+			frames, _ = sub.take() // what was told before the end
+			ended = cutClean
 		case <-beat:
 			frames = []frame{ping()}
 		case <-sub.wake:
