@@ -109,7 +109,7 @@ func TestSweep(t *testing.T) {
 		t.Errorf("%d entries are left", n)
 	}
 	for _, id := range []string{"served", "alive", "hidden"} {
-		found, err := j.Recover(t.Context(), id)
+		found, err := j.Recover(t.Context(), id, nil)
 		if err != nil || len(found) != 3 || found[0].Finished || len(found[1].Content) == 0 || found[2].Quarantined == "" || len(found[2].Content) > 0 {
 			t.Errorf("left of %s: %+v, %v", id, found, err)
 		}

@@ -391,7 +391,7 @@ func TestEntriesOfOtherVersions(t *testing.T) {
 	if _, err := kv.PutString(t.Context(), "s2.c", `{"v":2,"owner":["x"]}`+"\n"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := j.Recover(t.Context(), "s2"); !errors.Is(err, journal.ErrNewer) {
+	if _, err := j.Recover(t.Context(), "s2", nil); !errors.Is(err, journal.ErrNewer) {
 		t.Errorf("a newer entry: %v", err)
 	}
 	if _, err := j.Start(t.Context(), entry("s2", "c")); !errors.Is(err, journal.ErrNewer) {
@@ -435,7 +435,7 @@ func TestOperationsAreBounded(t *testing.T) {
 		"start":    func(ctx context.Context) error { _, err := j.Start(ctx, entry("s", "c")); return err },
 		"finish":   func(ctx context.Context) error { _, err := j.Finish(ctx, finished(known, "[]")); return err },
 		"forget":   func(ctx context.Context) error { return j.Forget(ctx, "s", "known") },
-		"recover":  func(ctx context.Context) error { _, err := j.Recover(ctx, "s"); return err },
+		"recover":  func(ctx context.Context) error { _, err := j.Recover(ctx, "s", nil); return err },
 		"sessions": func(ctx context.Context) error { _, err := j.Sessions(ctx); return err },
 		"status":   func(ctx context.Context) error { _, err := j.Status(ctx); return err },
 		"all": func(ctx context.Context) error {

@@ -33,7 +33,7 @@ func TestDeletedBucket(t *testing.T) {
 	if _, err := j.Start(t.Context(), entry("s", "c")); err == nil {
 		t.Error("a call is started")
 	}
-	if _, err := j.Recover(t.Context(), "s"); err == nil {
+	if _, err := j.Recover(t.Context(), "s", nil); err == nil {
 		t.Error("the journal is read as if it were empty")
 	}
 	if _, err := b.JetStream().Stream(t.Context(), "KV_"+journal.Bucket); !errors.Is(err, jetstream.ErrStreamNotFound) {

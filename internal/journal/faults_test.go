@@ -1,11 +1,14 @@
 package journal_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/nats-io/nats.go"
@@ -262,7 +265,7 @@ func TestFailedReadsDecideNothing(t *testing.T) {
 	if _, err := j.Start(t.Context(), by("B", e)); !errors.Is(err, errReported) || isOwned(err) {
 		t.Errorf("start: %v", err)
 	}
-	if _, err := j.Recover(t.Context(), "s"); !errors.Is(err, errReported) {
+	if _, err := j.Recover(t.Context(), "s", nil); !errors.Is(err, errReported) {
 		t.Errorf("recover: %v", err)
 	}
 	if _, err := j.Sessions(t.Context()); !errors.Is(err, errReported) {
@@ -270,6 +273,44 @@ func TestFailedReadsDecideNothing(t *testing.T) {
 	}
 	f.well()
 	holds(t, j, "s", e)
+}
+
+// TestRecoverGetsFurtherAtEachAttempt: what an attempt has read before it failed
+// is not read again by the next.
+func TestRecoverGetsFurtherAtEachAttempt(t *testing.T) {
+	const entries, well = 40, 12
+	j, f := openFaulty(t, quick(t), journal.Options{})
+	for i := range entries {
+		mustStart(t, j, entry("s", call(i)))
+	}
+	var have []journal.Entry
+	for attempt := 1; ; attempt++ {
+		var reads atomic.Int64
+		f.set(func(bool) fault {
+			if reads.Add(1) <= well {
+				return none
+			}
+			return lost
+		})
+		before := len(have)
+		var err error
+		if have, err = j.Recover(t.Context(), "s", have); err == nil {
+			break
+		}
+		if len(have) < before+well/2 {
+			t.Fatalf("attempt %d went from %d entries to %d: %v", attempt, before, len(have), err)
+		}
+	}
+	byCall := map[string]bool{}
+	for _, e := range have {
+		byCall[e.Call] = true
+	}
+	if len(have) != entries || len(byCall) != entries {
+		t.Errorf("%d entries of %d calls, want %d", len(have), len(byCall), entries)
+	}
+	if !slices.IsSortedFunc(have, func(a, b journal.Entry) int { return cmp.Compare(a.Revision, b.Revision) }) {
+		t.Error("not in the order of their revisions")
+	}
 }
 
 // TestRandomFaults lets two owners work on the same calls over connections that

@@ -25,7 +25,7 @@ func TestManyLargeResultsAreRecoveredAtOnce(t *testing.T) {
 	for i := range sessions {
 		wg.Go(func() {
 			for {
-				got, err := j.Recover(t.Context(), call(i))
+				got, err := j.Recover(t.Context(), call(i), nil)
 				if err == nil {
 					if len(got) != 1 || len(got[0].Content) < size {
 						t.Errorf("%s: %d entries", call(i), len(got))

@@ -124,7 +124,7 @@ func mustForget(t testing.TB, j *journal.Journal, session string, calls ...strin
 // recovered is what a journal holds of a session, by call.
 func recovered(t testing.TB, j *journal.Journal, session string) map[string]journal.Entry {
 	t.Helper()
-	found, err := j.Recover(t.Context(), session)
+	found, err := j.Recover(t.Context(), session, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,26 +24,33 @@ const readers = 4
 // takes. ctx bounds the wait for that turn and the reading after it together;
 // [Options.Timeout] the reading alone.
 //
+// What was read is returned beside an error too. Given to the next attempt as
+// have, it is not read again, so that each gets further than the one before.
+// Nobody else may write the session's entries between the two.
+//
 // An entry that can't be read counts as a call that was started: so it is not
 // run again.
-func (j *Journal) Recover(ctx context.Context, session string) ([]Entry, error) {
+func (j *Journal) Recover(ctx context.Context, session string, have []Entry) ([]Entry, error) {
 	if err := j.turns.Acquire(ctx, 1); err != nil {
-		return nil, fmt.Errorf("journal: other sessions are read first: %w", context.Cause(ctx))
+		return have, fmt.Errorf("journal: other sessions are read first: %w", context.Cause(ctx))
 	}
 	defer j.turns.Release(1)
 	ctx, cancel := j.bound(ctx)
 	defer cancel()
 	keys, err := j.keys(ctx, token(session)+".*")
 	if err != nil {
-		return nil, err
+		return have, err
 	}
-	var found []Entry
+	found := slices.Clone(have)
+	keys = slices.DeleteFunc(keys, func(k string) bool {
+		return slices.ContainsFunc(have, func(e Entry) bool { return key(e.Session, e.Call) == k })
+	})
 	for e, err := range j.entries(ctx, keys) {
 		if err != nil {
-			return nil, err
+			return found, err
 		}
 		if e.Session != session {
-			return nil, fmt.Errorf("journal: the entry of call %s is session %s's, not %s's", e.Call, e.Session, session)
+			return found, fmt.Errorf("journal: the entry of call %s is session %s's, not %s's", e.Call, e.Session, session)
 		}
 		found = append(found, e)
 	}
@@ -139,11 +146,13 @@ func (j *Journal) entries(ctx context.Context, keys []string) iter.Seq2[Entry, e
 				outcomes[i] = <-got[i] // the request of read ends with ctx
 			}
 			for _, o := range outcomes {
-				if o.err != nil {
-					yield(Entry{}, fmt.Errorf("journal: %w", because(ctx, o.err)))
+				if o.found && !yield(o.entry, nil) {
 					return
 				}
-				if o.found && !yield(o.entry, nil) {
+			}
+			for _, o := range outcomes {
+				if o.err != nil {
+					yield(Entry{}, fmt.Errorf("journal: %w", because(ctx, o.err)))
 					return
 				}
 			}

@@ -77,7 +77,7 @@ func TestShuttingDownIsNeverAnAnswer(t *testing.T) {
 		}
 		r.unanswered(running, waits)
 		r.requests(sim.Send, 0)
-		entries, err := r.journal.Recover(t.Context(), sessionID)
+		entries, err := r.journal.Recover(t.Context(), sessionID, nil)
 		if err != nil || len(entries) != 1 || entries[0].Call != running || entries[0].Finished {
 			t.Errorf("the journal holds %+v, %v", entries, err)
 		}
@@ -218,11 +218,11 @@ func (b *broken) Forget(ctx context.Context, session string, calls []string) err
 	return b.Memory.Forget(ctx, session, calls)
 }
 
-func (b *broken) Recover(ctx context.Context, session string) ([]Entry, error) {
+func (b *broken) Recover(ctx context.Context, session string, have []Entry) ([]Entry, error) {
 	if b.gone.Load() {
 		return nil, errNoBucket
 	}
-	return b.Memory.Recover(ctx, session)
+	return b.Memory.Recover(ctx, session, have)
 }
 
 // A drain does not wait for a journal that is gone where nothing runs: neither

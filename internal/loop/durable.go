@@ -45,11 +45,12 @@ func (d *Durable) Forget(ctx context.Context, session string, calls []string) er
 }
 
 // Recover implements [Journal].
-func (d *Durable) Recover(ctx context.Context, session string) ([]Entry, error) {
-	entries, err := d.journal.Recover(ctx, session)
-	if err != nil {
-		return nil, err
+func (d *Durable) Recover(ctx context.Context, session string, have []Entry) ([]Entry, error) {
+	before := make([]journal.Entry, len(have))
+	for i, e := range have {
+		before[i] = written(e)
 	}
+	entries, err := d.journal.Recover(ctx, session, before)
 	var all []Entry
 	var left []tools.Call
 	for _, e := range entries {
@@ -63,10 +64,10 @@ func (d *Durable) Recover(ctx context.Context, session string) ([]Entry, error) 
 			Outcome: Outcome(e.Outcome), Quarantined: e.Quarantined, Revision: e.Revision,
 		})
 	}
-	if d.left != nil {
+	if d.left != nil && err == nil {
 		d.left(left)
 	}
-	return all, nil
+	return all, err
 }
 
 // written is an entry as the journal keeps it.

@@ -32,7 +32,7 @@ func TestRecoverStopsWhatIsLeft(t *testing.T) {
 		}
 		var stopped [][]tools.Call
 		after := NewDurable(s.journal(), func(calls []tools.Call) { stopped = append(stopped, calls) })
-		found, err := after.Recover(t.Context(), "sesn_left")
+		found, err := after.Recover(t.Context(), "sesn_left", nil)
 		if err != nil || len(found) != 2 {
 			t.Fatalf("recovered %v, %v", found, err)
 		}

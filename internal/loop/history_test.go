@@ -205,12 +205,12 @@ type unreadable struct {
 	fails int
 }
 
-func (u *unreadable) Recover(ctx context.Context, session string) ([]Entry, error) {
+func (u *unreadable) Recover(ctx context.Context, session string, have []Entry) ([]Entry, error) {
 	if u.fails > 0 {
 		u.fails--
 		return nil, errors.New("not now")
 	}
-	return u.Memory.Recover(ctx, session)
+	return u.Memory.Recover(ctx, session, have)
 }
 
 // Nothing is served before the journal could be read: it may hold what must not
@@ -239,6 +239,56 @@ func TestNothingIsServedBeforeTheJournalIsRead(t *testing.T) {
 		after(time.Second)
 		r.ran(n, 0)
 		r.ended(id, UnknownOutcome)
+	})
+}
+
+// queued is a journal that has many sessions to read before this one, for longer
+// than any operation of it takes.
+type queued struct{ Memory }
+
+func (q *queued) Recover(ctx context.Context, session string, have []Entry) ([]Entry, error) {
+	select {
+	case <-time.After(20 * journalTimeout):
+		return q.Memory.Recover(ctx, session, have)
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// A session that waits for its turn to be read waits once, tells its status
+// meanwhile, and can be drained.
+func TestWaitingForTheJournalIsNoSilence(t *testing.T) {
+	before := func(o *options) { o.lateStart, o.journal = true, &queued{} }
+	scenario(t, before, func(t *testing.T, r *rig) {
+		n := r.counted("a")
+		id := r.session.CallTool("a", `{}`)
+		r.start()
+		for range 19 {
+			after(journalTimeout)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			st, ok := r.served.Status(ctx)
+			cancel()
+			if !ok || st.State != "attaching" {
+				t.Fatalf("status %+v, %t", st, ok)
+			}
+		}
+		r.requests(sim.Stream, 0)
+		after(2 * journalTimeout)
+		r.answered(id)
+		r.ran(n, 1)
+		if strings.Contains(r.log.String(), "can't be read") {
+			t.Error("the wait for the turn counts as a failure")
+		}
+	})
+	scenario(t, before, func(t *testing.T, r *rig) {
+		r.start()
+		after(journalTimeout)
+		begun := time.Now()
+		r.served.Drain()
+		r.over(ReasonDrained)
+		if took := time.Since(begun); took > time.Second {
+			t.Errorf("drained after %s", took)
+		}
 	})
 }
 

@@ -24,8 +24,10 @@ type Journal interface {
 	// Forget drops the entries of calls of one session; those that are not
 	// there are no error.
 	Forget(ctx context.Context, session string, calls []string) error
-	// Recover returns the entries of a session.
-	Recover(ctx context.Context, session string) ([]Entry, error)
+	// Recover returns the entries of a session. Beside an error it returns what
+	// it has read, which the next attempt is given as have and need not read
+	// again. It waits as long as ctx lets it while other sessions are read.
+	Recover(ctx context.Context, session string, have []Entry) ([]Entry, error)
 }
 
 // ErrOwned says that a call was started by somebody else.
@@ -117,7 +119,7 @@ func (m *Memory) Forget(_ context.Context, session string, calls []string) error
 }
 
 // Recover implements [Journal].
-func (m *Memory) Recover(_ context.Context, session string) ([]Entry, error) {
+func (m *Memory) Recover(_ context.Context, session string, _ []Entry) ([]Entry, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var found []Entry

@@ -268,9 +268,9 @@ func (m *mortal) Forget(ctx context.Context, session string, calls []string) err
 	})
 }
 
-func (m *mortal) Recover(ctx context.Context, session string) (found []Entry, err error) {
+func (m *mortal) Recover(ctx context.Context, session string, have []Entry) (found []Entry, err error) {
 	err = m.life.do(ctx, "recover", "", func(ctx context.Context) error {
-		found, err = m.real.Recover(ctx, session)
+		found, err = m.real.Recover(ctx, session, have)
 		return err
 	})
 	return found, err

@@ -236,9 +236,7 @@ func (o *outside) watch(d time.Duration) {
 	for end := time.Now().Add(d); time.Now().Before(end); {
 		time.Sleep(min(time.Second, time.Until(end)))
 		l := o.last()
-		// Nobody is answered while the journal is read, which takes journalTimeout
-		// at most.
-		ctx, cancel := context.WithTimeout(context.Background(), 2*journalTimeout)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		st, ok := l.served.Status(ctx)
 		cancel()
 		if l.isDead() {
@@ -269,7 +267,7 @@ func (o *outside) waiting() (ids []string) {
 
 // entries are what the store holds of the session.
 func (o *outside) entries() []Entry {
-	found, err := NewDurable(o.store.journal(), nil).Recover(context.Background(), o.session.ID())
+	found, err := NewDurable(o.store.journal(), nil).Recover(context.Background(), o.session.ID(), nil)
 	if err != nil {
 		o.problem("the store can't be read: %v", err)
 	}

@@ -303,7 +303,7 @@ func TestRefusalOfTheWholeSendCondemnsNothing(t *testing.T) {
 					t.Errorf("%d entries in the journal, want %d", r.journal.Len(), of)
 				}
 				// A restart finds the results themselves.
-				entries, err := r.journal.Recover(t.Context(), sessionID)
+				entries, err := r.journal.Recover(t.Context(), sessionID, nil)
 				for _, e := range entries {
 					if err != nil || !e.Finished || e.Result.IsError || e.Quarantined != "" {
 						t.Errorf("%v, entry %+v", err, e)

@@ -171,38 +171,51 @@ func untilWake(wake time.Time) time.Duration {
 // recover takes in the journal's entries before anything else. Until they are
 // known nothing is served: a call that the journal holds as started must not run
 // again. It reports why the session ends where ctx does first, or where it is
-// drained while the journal can't be read: nothing of it runs then.
+// drained while the journal is read: nothing of it runs then.
 func (s *Session) recover(ctx context.Context) Reason {
 	wait := newBackoff()
+	var entries []Entry
 	for fails := 0; ; fails++ {
-		bound, cancel := context.WithTimeout(ctx, journalTimeout)
-		entries, err := s.cfg.Journal.Recover(bound, s.cfg.Session)
+		var err error
+		done := make(chan struct{})
+		bound, cancel := context.WithCancel(ctx)
+		s.spawn(func() {
+			defer close(done)
+			entries, err = s.cfg.Journal.Recover(bound, s.cfg.Session, entries)
+		})
+		reason := s.waitAsked(ctx, done)
 		cancel()
+		<-done
+		if reason != "" {
+			return reason
+		}
 		if err == nil {
-			if len(entries) > 0 {
-				s.cfg.Log.Info("recovering calls from the journal", "calls", len(entries))
-				outs, _ := s.ledger.Step(time.Now(), recovered{entries})
-				s.perform(outs)
-			}
-			return ""
+			break
 		}
 		if fails%10 == 0 {
-			s.cfg.Log.Error("the journal can't be read; nothing is served before it can", "error", err, "fails", fails+1)
+			s.cfg.Log.Error("the journal can't be read; nothing is served before it can", "error", err, "fails", fails+1, "read", len(entries))
 		}
-		if reason := s.sleepAsked(ctx, wait.NextBackOff()); reason != "" {
+		pause := make(chan struct{})
+		timer := time.AfterFunc(wait.NextBackOff(), func() { close(pause) })
+		if reason := s.waitAsked(ctx, pause); reason != "" {
+			timer.Stop()
 			return reason
 		}
 	}
+	if len(entries) > 0 {
+		s.cfg.Log.Info("recovering calls from the journal", "calls", len(entries))
+		outs, _ := s.ledger.Step(time.Now(), recovered{entries})
+		s.perform(outs)
+	}
+	return ""
 }
 
-// sleepAsked waits, and says meanwhile what the session is doing. It reports why
-// the session ends where it is to end first.
-func (s *Session) sleepAsked(ctx context.Context, d time.Duration) Reason {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
+// waitAsked waits for done, and says meanwhile what the session is doing. It
+// reports why the session ends where it is to end first.
+func (s *Session) waitAsked(ctx context.Context, done <-chan struct{}) Reason {
 	for {
 		select {
-		case <-timer.C:
+		case <-done:
 			return ""
 		case <-ctx.Done():
 			return ReasonStopped

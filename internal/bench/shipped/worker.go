@@ -172,8 +172,8 @@ func (d durable) Forget(ctx context.Context, session string, calls []string) err
 }
 
 // Recover implements loop.Journal: the store is empty when a run begins.
-func (d durable) Recover(ctx context.Context, session string) ([]loop.Entry, error) {
-	entries, err := d.journal.Recover(ctx, session)
+func (d durable) Recover(ctx context.Context, session string, _ []loop.Entry) ([]loop.Entry, error) {
+	entries, err := d.journal.Recover(ctx, session, nil)
 	if err == nil && len(entries) > 0 {
 		err = fmt.Errorf("the store of the benchmark has %d entries of %s: it must be empty", len(entries), session)
 	}
