@@ -96,7 +96,7 @@ func (l *ledger) fact(e upstream.Event) {
 	case upstream.TypeIdle, upstream.TypeThreadIdle:
 		l.name(e)
 	case upstream.TypeTerminated, upstream.TypeDeleted:
-		l.finishSession(ReasonOver, strings.TrimPrefix(e.Type, "session."))
+		l.finishSession(ReasonOver, strings.TrimPrefix(strings.TrimPrefix(e.Type, "session."), "status_"))
 	case upstream.TypeToolUse, upstream.TypeMCPToolUse:
 		if len(l.turn.foreign) < maxForeign {
 			l.turn.foreign[e.ID] = struct{}{}
@@ -128,7 +128,13 @@ func (l *ledger) status(e upstream.Event) {
 	case upstream.TypeIdle:
 		l.turn.live = true
 		l.setEnded(e.StopReason != upstream.StopRequiresAction)
-		l.turnEnd(e)
+		if !l.turn.ended {
+			return
+		}
+		l.turn.end, l.turn.failure = turnEnd(e, l.turn.failure), ""
+		if l.turn.end != "end_turn" {
+			l.emit(notice{text: "the turn has ended early", args: []any{"reason", l.turn.end}, warn: true})
+		}
 	case upstream.TypeRunning, upstream.TypeRescheduled, upstream.TypeMessage, upstream.TypeUserMessage,
 		upstream.TypeToolUse, upstream.TypeMCPToolUse:
 		l.turn.live = true
@@ -140,20 +146,14 @@ func (l *ledger) status(e upstream.Event) {
 	}
 }
 
-// turnEnd notes why a turn has ended. Where the session gave up, the error that
-// it reported in the turn says more than its stop reason, which is the same for all.
-func (l *ledger) turnEnd(e upstream.Event) {
-	if !l.turn.ended {
-		return
+// turnEnd is why a turn has ended. Where the session gave up, the type of the error
+// that it reported in the turn says more than its stop reason, which is the same
+// for all.
+func turnEnd(idle upstream.Event, failure string) string {
+	if idle.StopReason == "retries_exhausted" && failure != "" {
+		return failure
 	}
-	l.turn.end = e.StopReason
-	if e.StopReason == "retries_exhausted" && l.turn.failure != "" {
-		l.turn.end = l.turn.failure
-	}
-	l.turn.failure = ""
-	if l.turn.end != "end_turn" {
-		l.emit(notice{text: "the turn has ended early", args: []any{"reason", l.turn.end}, warn: true})
-	}
+	return idle.StopReason
 }
 
 // setEnded notes whether the turn has ended. What only concerned it is forgotten

@@ -66,14 +66,15 @@ type ledger struct {
 	kept     []Kept // results that the API refuses for good
 
 	draining bool
-	over     bool // end was given out; nothing more will be
-	gone     bool // and it was because the session is over
+	over     bool   // end was given out; nothing more will be
+	why      string // the session is over, where it is
+	gone     bool   // and it was because the session is over
 }
 
 // turn is what is known of the session's status.
 type turn struct {
 	ended     bool   // idle, and not because it waits for us
-	end       string // why it ended, where the stream said so
+	end       string // why it ended, where that is known
 	failure   string // the type of the last session.error in it
 	since     time.Time
 	live      bool                // a status came on the stream since it was opened
@@ -347,7 +348,7 @@ func (l *ledger) finishSession(reason Reason, why string) {
 	l.over = true
 	cause := errDrained
 	if reason == ReasonOver {
-		l.gone, cause = true, errOver
+		l.gone, l.why, cause = true, why, errOver
 	}
 	for _, c := range l.calls {
 		if c.alive {

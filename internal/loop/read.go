@@ -19,7 +19,7 @@ const pageSize = 100
 var historyTypes = []string{
 	upstream.TypeCall, upstream.TypeResult, upstream.TypeInterrupt, upstream.TypeConfirmation,
 	upstream.TypeIdle, upstream.TypeRunning, upstream.TypeRescheduled, upstream.TypeTerminated,
-	upstream.TypeThreadCreated, upstream.TypeThreadIdle, upstream.TypeThreadRunning, upstream.TypeThreadTerminated,
+	upstream.TypeSessionError, upstream.TypeThreadCreated, upstream.TypeThreadIdle, upstream.TypeThreadRunning, upstream.TypeThreadTerminated,
 }
 
 // readHistory reads until it succeeds, the session is gone, or it is not served
@@ -81,7 +81,7 @@ func (s *Session) readPages(ctx context.Context, rd *reader) error {
 // take adds a page and reports whether nothing older matters: an ended turn lies
 // there, and every open call was seen.
 func (rd *reader) take(p upstream.Page) bool {
-	for _, e := range p.Events {
+	for i, e := range p.Events {
 		seen, ours := rd.open[e.ID]
 		if e.Type == upstream.TypeCall && rd.behind && !ours {
 			continue // what an ended turn left open is not to be run
@@ -95,6 +95,9 @@ func (rd *reader) take(p upstream.Page) bool {
 			rd.behind = true
 		}
 		if rd.behind && rd.unseen == 0 {
+			if rest := p.Events[i+1:]; len(rest) > 0 && rest[0].Type == upstream.TypeSessionError {
+				rd.events = append(rd.events, rest[0]) // why the turn ended
+			}
 			return true
 		}
 	}

@@ -77,7 +77,7 @@ func (l *ledger) read(in history) {
 		if in.session.Archived {
 			why = "archived"
 		}
-		l.finishSession(ReasonOver, "session is "+why)
+		l.finishSession(ReasonOver, why)
 		return
 	}
 	answered := make(map[string]struct{})
@@ -175,15 +175,22 @@ func (l *ledger) historyStatus(in history) {
 		return
 	}
 	is := in.complete // a log without any status: nothing has begun
+	var end, failure string
 	for _, e := range in.events {
 		switch e.Type {
 		case upstream.TypeIdle:
 			is = e.StopReason != upstream.StopRequiresAction
+			end, failure = turnEnd(e, failure), ""
+		case upstream.TypeSessionError:
+			failure = e.ErrorType
 		case upstream.TypeRunning, upstream.TypeRescheduled, upstream.TypeCall:
 			is = false
 		}
 	}
 	l.setEnded(is)
+	if l.turn.failure = failure; is {
+		l.turn.end = end
+	}
 }
 
 // settled lets the calls go on whose fate the read was to tell: what is still

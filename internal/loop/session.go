@@ -233,6 +233,9 @@ func (s *Session) finish(cancel context.CancelCauseFunc, reason Reason) {
 	last := func() Status {
 		st := s.status()
 		st.State = "ended: " + string(reason)
+		if s.ledger.why != "" {
+			st.State = "ended: " + s.ledger.why
+		}
 		return st
 	}
 	// What the joined have reported counts in the last status.

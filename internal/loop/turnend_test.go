@@ -4,8 +4,10 @@ import (
 	"context"
 	"strings"
 	"testing"
+	"time"
 
 	"toolhand/internal/registry"
+	"toolhand/internal/sim"
 	"toolhand/internal/tools"
 )
 
@@ -50,8 +52,46 @@ func TestArchivedSessionIsToldAsArchived(t *testing.T) {
 		close(stop)
 		r.over(ReasonOver)
 		r.ended(id, Interrupted)
-		if log := r.log.String(); !strings.Contains(log, "session is archived") {
+		if log := r.log.String(); !strings.Contains(log, "why=archived") {
 			t.Error("the log does not say archived")
+		}
+		if st, _ := r.served.Status(t.Context()); st.State != "ended: archived" {
+			t.Errorf("the status is %q", st.State)
+		}
+	})
+}
+
+// A session that was terminated is told from one that was deleted.
+func TestEndOfASessionIsShownAsWhatItIs(t *testing.T) {
+	for want, end := range map[string]func(*sim.Session){
+		"ended: terminated": (*sim.Session).Terminate,
+		"ended: deleted":    (*sim.Session).Delete,
+	} {
+		t.Run(want, func(t *testing.T) {
+			scenario(t, nil, func(t *testing.T, r *rig) {
+				end(r.session)
+				r.over(ReasonOver)
+				if st, _ := r.served.Status(t.Context()); st.State != want {
+					t.Errorf("the status is %q", st.State)
+				}
+			})
+		})
+	}
+}
+
+// A worker that attaches later knows from the history why the turn has ended.
+func TestTurnsEndIsFoundInTheHistory(t *testing.T) {
+	before := func(o *options) {
+		o.before = func(r *rig) {
+			r.session.Run()
+			r.session.Error("any words")
+			r.session.Idle("retries_exhausted")
+		}
+	}
+	scenario(t, before, func(t *testing.T, r *rig) {
+		after(time.Second)
+		if st, _ := r.served.Status(t.Context()); !st.TurnEnded || st.TurnEnd != "unknown_error" {
+			t.Errorf("turn end %q", st.TurnEnd)
 		}
 	})
 }

@@ -212,6 +212,9 @@ func (c *Client) counted(count *atomic.Int64) option.Middleware {
 // ask for more, and then the caller waits.
 const maxInnerWait = 2 * time.Second
 
+// maxErrorCode bounds what is shown of an error's code, in bytes.
+const maxErrorCode = 64
+
 // failure makes the error of a request that got no 2xx response.
 func (c *Client) failure(ctx context.Context, op string, res *http.Response, err error, connected bool) *Error {
 	e := &Error{Op: op}
@@ -233,6 +236,7 @@ func (c *Client) failure(ctx context.Context, op string, res *http.Response, err
 		body := apiErr.RawJSON()
 		if gjson.Get(body, "type").String() == "error" {
 			e.Type = gjson.Get(body, "error.type").String()
+			e.Code = shorten(gjson.Get(body, "error.details.error_code").String(), maxErrorCode)
 		}
 		e.Message = shorten(gjson.Get(body, "error.message").String(), maxEventError)
 	}
@@ -240,7 +244,7 @@ func (c *Client) failure(ctx context.Context, op string, res *http.Response, err
 		res.Body.Close()
 		e.Message = "redirects are not followed"
 	}
-	e.kind = kindOf(e.Status, e.Type)
+	e.kind = kindOf(e.Status, e.Type, e.Code)
 	return e
 }
 

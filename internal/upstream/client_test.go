@@ -301,6 +301,9 @@ func TestOnlyTheAPIsOwnErrorCounts(t *testing.T) {
 	}{
 		{400, own, KindRefused, KindRefused},
 		{403, `{"type":"error","error":{"type":"permission_error","message":"no"}}`, KindForbidden, KindForbidden},
+		{400, `{"type":"error","error":{"type":"invalid_request_error","message":"no","details":{"error_code":"request_body_timeout"}}}`, KindUnknown, KindUnknown},
+		{400, `{"type":"error","error":{"type":"invalid_request_error","message":"no","details":{"error_code":"never_heard_of"}}}`, KindRefused, KindRefused},
+		{400, `{"type":"error","error":{"type":"invalid_request_error","message":"no","details":7}}`, KindRefused, KindRefused},
 		{400, "<html>", KindUnknown, KindUnknown},
 		{403, "<html>", KindUnknown, KindUnknown},
 		{403, `{"error":{"type":"permission_error","message":"blocked"}}`, KindUnknown, KindUnknown},
@@ -323,6 +326,19 @@ func TestOnlyTheAPIsOwnErrorCounts(t *testing.T) {
 		if _, err := client.Get(t.Context(), "sesn_1", true); KindOf(err) != c.read {
 			t.Errorf("get: %d %s: %v is %s, want %s", c.status, c.body, err, KindOf(err), c.read)
 		}
+	}
+}
+
+// The code of an error is told beside its type.
+func TestCodeOfAnErrorIsTold(t *testing.T) {
+	s := newServer(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusForbidden)
+		io.WriteString(w, `{"type":"error","error":{"type":"permission_error","message":"no key","details":{"error_code":"cmek_key_disabled"}}}`)
+	})
+	_, err := s.client(t, nil).Get(t.Context(), "sesn_1", true)
+	if want := "403 permission_error (cmek_key_disabled): no key"; err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("%v, want %q in it", err, want)
 	}
 }
 

@@ -48,6 +48,9 @@ type Error struct {
 	// Type is the API's own error type, such as not_found_error. It is empty where
 	// the response does not carry the API's own error.
 	Type string
+	// Code is the API's own name for the cause (error.details.error_code), where it
+	// gives one.
+	Code string
 	// Message is the message of the error, shortened, or empty.
 	Message string
 	// RetryAfter is the least wait that the API asks for, or 0.
@@ -66,7 +69,11 @@ func (e *Error) Error() string {
 	switch {
 	case e.Status == 0:
 	case e.Type != "" || e.Message != "":
-		s += fmt.Sprintf("%d %s: %s", e.Status, e.Type, e.Message)
+		kind := e.Type
+		if e.Code != "" {
+			kind += " (" + e.Code + ")"
+		}
+		s += fmt.Sprintf("%d %s: %s", e.Status, kind, e.Message)
 	default:
 		s += fmt.Sprintf("%d %s", e.Status, http.StatusText(e.Status))
 	}
@@ -106,11 +113,16 @@ func RetryAfter(err error) time.Duration {
 	return 0
 }
 
+// codeBodyTimeout is the API's word that a body did not arrive in time, which says
+// nothing against its content: a slow line may carry less of it at once.
+const codeBodyTimeout = "request_body_timeout"
+
 // kindOf classifies a response by its status and the API's error type, which is
 // empty where the response does not carry the API's own error: then somebody else
-// answered, and whether the API has acted is not known.
-func kindOf(status int, errorType string) Kind {
-	if errorType == "" || status < 300 || status == http.StatusRequestTimeout || status == 499 {
+// answered, and whether the API has acted is not known. A code that is not known
+// here says no more than the type.
+func kindOf(status int, errorType, code string) Kind {
+	if errorType == "" || code == codeBodyTimeout || status < 300 || status == http.StatusRequestTimeout || status == 499 {
 		return KindUnknown
 	}
 	switch status {
@@ -162,5 +174,5 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 // NewError makes the error of a response with a status and the API's error type,
 // for those who stand in for the API.
 func NewError(op string, status int, errorType string) *Error {
-	return &Error{Op: op, Status: status, Type: errorType, kind: kindOf(status, errorType)}
+	return &Error{Op: op, Status: status, Type: errorType, kind: kindOf(status, errorType, "")}
 }

@@ -31,7 +31,7 @@ func TestKindOfStatus(t *testing.T) {
 		{503, "", KindUnknown}, {504, "", KindUnknown}, {529, "overloaded_error", KindUnknown},
 		{200, "api_error", KindUnknown}, {201, "", KindUnknown}, {0, "", KindUnknown},
 	} {
-		if got := kindOf(c.status, c.typ); got != c.want {
+		if got := kindOf(c.status, c.typ, ""); got != c.want {
 			t.Errorf("%d %s: %s, want %s", c.status, c.typ, got, c.want)
 		}
 		wrapped := fmt.Errorf("around it: %w", NewError("send", c.status, c.typ))
