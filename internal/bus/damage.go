@@ -59,7 +59,7 @@ func (b *Bus) findDamage(before []string, blocks []block) error {
 	for _, c := range cuts {
 		state, there := streams[c.stream]
 		r, ok := records[c.stream]
-		if ok && r.Entries >= 0 && c.last && r.counts(boot, b.store.before) && r.missing(state, there, boot, b.store.before) == "" {
+		if ok && r.of(state) && r.Entries >= 0 && c.last && r.counts(boot, b.store.before) && r.missing(state, there, boot, b.store.before) == "" {
 			// A write that the process's end has torn: nobody was told of it.
 			b.log.Info("a write that was never acknowledged was cut off", "store", b.store.dir, "stream", c.stream, "bytes", c.bytes)
 			continue
@@ -71,6 +71,13 @@ func (b *Bus) findDamage(before []string, blocks []block) error {
 	for _, name := range before {
 		if _, there := streams[name]; there {
 			continue
+		}
+		if _, known := records[name]; !known {
+			if dropped, err := b.store.dropUnmade(name); err != nil {
+				return err
+			} else if dropped {
+				continue
+			}
 		}
 		found = true
 		aside := filepath.Join(b.store.dir, "damaged-"+strconv.FormatInt(now.Unix(), 10), name)
@@ -94,7 +101,7 @@ func (b *Bus) findDamage(before []string, blocks []block) error {
 	if err := b.store.dropNote(); err != nil {
 		return err
 	}
-	if err := b.renewWitnesses(streams, records, bad); err != nil {
+	if err := b.renewWitnesses(streams, records, bad, boot); err != nil {
 		return err
 	}
 	return b.store.writeHolder(b.store.opening)
@@ -102,20 +109,42 @@ func (b *Bus) findDamage(before []string, blocks []block) error {
 
 // streamStates is how our streams in files are, by their names: their counts, no
 // list of anything.
-func (b *Bus) streamStates() (map[string]server.StreamState, error) {
+func (b *Bus) streamStates() (map[string]streamState, error) {
 	info, err := b.srv.Jsz(&server.JSzOptions{Account: ownAccount, Streams: true, Config: true})
 	if err != nil {
 		return nil, fmt.Errorf("streams of the embedded NATS server: %w", err)
 	}
-	states := map[string]server.StreamState{}
+	states := map[string]streamState{}
 	for _, account := range info.AccountDetails {
 		for _, s := range account.Streams {
 			if account.Name == ownAccount && s.Config != nil && s.Config.Storage == server.FileStorage {
-				states[s.Name] = s.State
+				states[s.Name] = streamState{s.State, s.Created}
 			}
 		}
 	}
 	return states, nil
+}
+
+// dropUnmade removes the folder of a stream whose making ended halfway: all that is in
+// it is a description. What the server makes anew over that it could not open again.
+func (s *store) dropUnmade(name string) (dropped bool, err error) {
+	folder := filepath.Join(s.streamsDir(), name)
+	used := false
+	err = filepath.WalkDir(folder, func(path string, e fs.DirEntry, err error) error {
+		if err == nil && !e.IsDir() && !strings.HasPrefix(e.Name(), "meta.") {
+			info, err := e.Info()
+			used = used || err != nil || info.Size() > 0
+		}
+		return err
+	})
+	if err == nil && !used {
+		s.log.Info("a stream whose making had ended halfway is removed", "store", s.dir, "stream", name)
+		err = os.RemoveAll(folder)
+	}
+	if err != nil {
+		return false, fmt.Errorf("store of NATS: %w", err)
+	}
+	return !used, nil
 }
 
 func (s *store) setAside(name, to string) error {

@@ -8,6 +8,7 @@ import (
 	"hash/crc32"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
 )
 
 const (
@@ -38,6 +40,15 @@ type record struct {
 	// Opening is the store's: after another one, of an older version that writes no
 	// witness, entries may have been dropped too.
 	Opening string `json:"opening,omitempty"`
+	// Created is when the stream was made, which tells it from another one of that
+	// name; zero: not known.
+	Created time.Time `json:"created,omitzero"`
+}
+
+// streamState is what the server says of a stream.
+type streamState struct {
+	server.StreamState
+	created time.Time
 }
 
 // Witness keeps beside the store what a stream must have, so that the next start
@@ -157,13 +168,24 @@ func (r record) counts(boot, opening string) bool {
 	return r.Opening == opening && (r.Closed || r.Boot == boot && boot != "")
 }
 
+// of reports whether the record is of this stream: not of one that was deleted before
+// this one was made.
+func (r record) of(state streamState) bool {
+	return r.Created.IsZero() || r.Created.Equal(state.created)
+}
+
 // missing says what a stream lacks; empty: nothing. The opening is the last one before
-// this.
-func (r record) missing(state server.StreamState, there bool, boot, opening string) string {
+// this. What a stream that nobody counts had, its deletion has ended in order; entries
+// that stood are lost with it.
+func (r record) missing(state streamState, there bool, boot, opening string) string {
 	counts := r.counts(boot, opening)
 	switch {
 	case !there:
 		return "the stream is gone"
+	case !r.of(state) && r.Entries > 0:
+		return fmt.Sprintf("it was deleted with %d entries and made anew", r.Entries)
+	case !r.of(state):
+		return ""
 	case state.LastSeq < r.Last && (counts || r.Entries != 0):
 		return fmt.Sprintf("its last message is %d, %d was acknowledged", state.LastSeq, r.Last)
 	case counts && state.NumSubjects < r.Entries:
@@ -212,9 +234,16 @@ func (s *store) witness(stream string) *Witness {
 	return w
 }
 
-// renewWitnesses writes down what there is now. Entries count again once their writer
-// says how many there are. What was missing has been marked.
-func (b *Bus) renewWitnesses(streams map[string]server.StreamState, old map[string]record, bad []string) error {
+func (s *store) allWitnesses() map[string]*Witness {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.witnesses)
+}
+
+// renewWitnesses writes down what there is now. What was missing has been marked. Until
+// the writer says how many entries stand, those that stood before do, so that what
+// gets lost after a start that ends here is missed too.
+func (b *Bus) renewWitnesses(streams map[string]streamState, old map[string]record, bad []string, boot string) error {
 	for _, name := range bad {
 		if err := os.Remove(filepath.Join(b.store.dir, witnessName, name)); err != nil {
 			return fmt.Errorf("witness of the store: %w", err)
@@ -230,7 +259,10 @@ func (b *Bus) renewWitnesses(streams map[string]server.StreamState, old map[stri
 	for name, state := range streams {
 		w := b.store.witness(name)
 		w.mu.Lock()
-		w.record.Last = state.LastSeq
+		w.record.Last, w.record.Created = state.LastSeq, state.created
+		if r, ok := old[name]; ok && r.of(state) && r.counts(boot, b.store.before) {
+			w.record.Entries = min(r.Entries, state.NumSubjects)
+		}
 		err := w.write(true)
 		w.mu.Unlock()
 		if err != nil {
@@ -240,18 +272,29 @@ func (b *Bus) renewWitnesses(streams map[string]server.StreamState, old map[stri
 	return nil
 }
 
+// deletedStreams tell that a stream was deleted.
+const deletedStreams = "$JS.EVENT.ADVISORY.STREAM.DELETED.*"
+
 // observe keeps the last sequences of the streams whose writers say nothing, every
-// so often, until the store is closed.
+// so often, until the store is closed, and notes at once when a stream is deleted.
 func (b *Bus) observe(every time.Duration) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
+	deleted := make(chan *nats.Msg, 16)
+	if sub, err := b.nc.ChanSubscribe(deletedStreams, deleted); err != nil {
+		b.log.Warn("the deletion of a stream of the store is noted late", "error", err)
+	} else {
+		defer func() { _ = sub.Unsubscribe() }() // it can only be gone already
+	}
 	for {
 		select {
 		case <-b.store.stop:
-			return
-		case <-tick.C:
 			b.observeOnce()
+			return
+		case <-deleted:
+		case <-tick.C:
 		}
+		b.observeOnce()
 	}
 }
 
@@ -261,24 +304,56 @@ func (b *Bus) observeOnce() {
 		return // its JetStream has stopped, which Healthy says
 	}
 	for name, state := range streams {
-		w := b.store.witness(name)
-		w.mu.Lock()
-		if !w.writer && (w.file == nil || w.record.Last != state.LastSeq) {
-			w.record.Last = state.LastSeq
-			if err := w.write(false); err != nil {
-				w.log.Error("the witness of the store is out of date", "file", w.path, "error", err)
-			}
+		b.store.witness(name).observe(state)
+	}
+	for name, w := range b.store.allWitnesses() {
+		if _, there := streams[name]; !there {
+			w.drop()
 		}
-		w.mu.Unlock()
+	}
+}
+
+// observe notes what the stream is like now: of one that has a writer, only which
+// stream it is.
+func (w *Witness) observe(state streamState) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	r := &w.record
+	switch {
+	case w.writer && (w.file == nil || !r.Created.IsZero()):
+		return
+	case w.writer:
+	case w.file != nil && r.Last == state.LastSeq && r.Created.Equal(state.created):
+		return
+	default:
+		r.Last = state.LastSeq
+	}
+	r.Created = state.created
+	if err := w.write(false); err != nil {
+		w.log.Error("the witness of the store is out of date", "file", w.path, "error", err)
+	}
+}
+
+// drop ends what the witness of a stream says that was deleted while the server ran,
+// unless entries stood in it: they are lost.
+func (w *Witness) drop() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.file == nil || w.record.Entries > 0 {
+		return
+	}
+	_ = w.file.Close() // it is removed
+	w.file = nil
+	w.record.Last, w.record.Created = 0, time.Time{}
+	if err := os.Remove(w.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		w.log.Error("the witness of a stream that was deleted can't be removed", "file", w.path, "error", err)
 	}
 }
 
 // closeWitnesses is called when the server has stopped in order.
 func (s *store) closeWitnesses() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	var errs []error
-	for _, w := range s.witnesses {
+	for _, w := range s.allWitnesses() {
 		w.mu.Lock()
 		w.closed = true
 		if w.file != nil {
