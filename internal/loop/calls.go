@@ -119,17 +119,16 @@ func (l *ledger) recover(entries []Entry) {
 		if l.byID[e.Call] != nil {
 			continue
 		}
+		if e.Quarantined != "" {
+			l.keep(e.Call, e.Tool, len(e.Result.Content))
+			continue
+		}
 		c := &call{
 			id: e.Call, name: e.Tool, thread: e.Thread, received: e.Received, deadline: e.Deadline,
 			revision: e.Revision, inJournal: true, unsettled: true, doubt: true,
 		}
 		if c.received.IsZero() || c.received.After(l.now) {
 			c.received = l.now
-		}
-		if e.Quarantined != "" {
-			c.original = e.Result
-			l.keep(c)
-			continue
 		}
 		// The entry's times are by the clock of whoever wrote it: they may lie
 		// anywhere, and none of them bounds a wait alone.
@@ -314,24 +313,35 @@ func (l *ledger) wrote(in finishDone) {
 		c.revision = in.revision
 	}
 	var large *TooLargeError
-	if errors.As(in.err, &large) && c.state == finished && !c.replaced {
+	switch {
+	case errors.As(in.err, &large) && c.setAside != "" && len(c.original.Content) > large.Limit:
+		c.original, _ = fitting(c, c.original, large) // the words of the refusal need room too
+	case errors.As(in.err, &large) && c.state == finished && !c.replaced:
 		c.replaced, c.instead = true, false
-		if cut, ok := tools.Shorten(c.result, large.Limit); ok {
-			l.conclude(c, cut, c.outcome)
-		} else {
-			l.conclude(c, errorResult(tooLargeText(c.name, large)), Failed)
+		fits, cut := fitting(c, c.result, large)
+		outcome := c.outcome
+		if !cut {
+			outcome = Failed
 		}
+		l.conclude(c, fits, outcome)
 		c.original = c.result // the whole one fits nowhere
-		return
-	}
-	if errors.Is(in.err, ErrOwned) {
+	case errors.Is(in.err, ErrOwned):
 		// Another worker took the call over: its answer counts.
-		c.inJournal = false
+		c.inJournal, c.setAside = false, ""
 		if c.state == finished {
 			c.state = foreign
 			l.emit(notice{text: "call was taken over by another worker; left to it", args: []any{"tool", c.name, "call", c.id}})
 		}
 	}
+}
+
+// fitting is what the journal takes of a result: its text cut, or, where that can't be,
+// an error in its place.
+func fitting(c *call, r tools.Result, large *TooLargeError) (_ tools.Result, cut bool) {
+	if r, ok := tools.Shorten(r, large.Limit); ok {
+		return r, true
+	}
+	return errorResult(tooLargeText(c.name, large)), false
 }
 
 // accept ends a call because the API has its result.

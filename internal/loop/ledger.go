@@ -61,9 +61,9 @@ type ledger struct {
 	forgets  []string // entries to be dropped with the next forget
 	unforgot bool     // a forget failed: wait for forgetAt
 	forgetAt time.Time
-	vain     int    // forgets that failed, one after the other
-	dropping int    // forgets under way
-	kept     []Kept // results that the API refuses for good
+	vain     int          // forgets that failed, one after the other
+	dropping int          // forgets under way
+	kept     []KeptStatus // results that the API refuses for good: the journal has their contents
 
 	draining bool
 	over     bool   // end was given out; nothing more will be
@@ -99,6 +99,7 @@ func newLedger(set Settings) *ledger {
 // to call again with a tick (zero: not before something happens). The outputs
 // are valid until the next call.
 func (l *ledger) Step(now time.Time, in Input) ([]Output, time.Time) {
+	clear(l.outs) // or the results in them are held until something takes their places
 	l.now, l.outs = now, l.outs[:0]
 	if l.over {
 		l.afterEnd(in)

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"toolhand/internal/tools"
 	"toolhand/internal/upstream"
 )
 
@@ -22,8 +21,6 @@ const (
 	// The waits between sends while the API refuses whatever is sent.
 	wholeWaitMin = time.Minute
 	wholeWaitMax = 5 * time.Minute
-	// keptBodies is of how many results that were set aside the body is kept.
-	keptBodies = 16
 )
 
 // refusal is a batch that the API refused, until fresh history says what is left
@@ -225,29 +222,19 @@ func (l *ledger) setAside(c *call, why string) {
 	c.rewrite = c.finish.inFlight
 	c.finish = op{inFlight: c.finish.inFlight}
 	l.close(c)
-	l.keep(c)
+	l.keep(c.id, c.name, len(c.original.Content))
 }
 
-func (l *ledger) keep(c *call) {
-	l.kept = append(l.kept, Kept{ID: c.id, Tool: c.name, At: l.now, Bytes: len(c.original.Content), Result: c.original})
-	if old := len(l.kept) - 1 - keptBodies; old >= 0 {
-		l.kept[old].Result = tools.Result{}
-	}
-}
-
-// Kept is a result that the API refused for good, and that is kept for people.
-type Kept struct {
-	ID     string
-	Tool   string
-	At     time.Time
-	Bytes  int
-	Result tools.Result // dropped of all but the last few
+// keep remembers that a call's result was set aside. The journal alone has the
+// result.
+func (l *ledger) keep(id, tool string, bytes int) {
+	l.kept = append(l.kept, KeptStatus{ID: id, Tool: tool, At: l.now, Bytes: bytes})
 }
 
 // isKept reports whether a call's result was set aside. The set of ended calls
 // forgets in time; this one must not, or the call would run again.
 func (l *ledger) isKept(id string) bool {
-	return slices.ContainsFunc(l.kept, func(k Kept) bool { return k.ID == id })
+	return slices.ContainsFunc(l.kept, func(k KeptStatus) bool { return k.ID == id })
 }
 
 // ofAPI reports whether err is an error of the API's own.

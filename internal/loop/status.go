@@ -2,6 +2,7 @@ package loop
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
@@ -38,7 +39,8 @@ type CallStatus struct {
 	Held bool `json:"-"`
 }
 
-// KeptStatus is a result that the API refused for good.
+// KeptStatus is a result that the API refused for good, and that the journal keeps
+// for people.
 type KeptStatus struct {
 	ID    string    `json:"id"`
 	Tool  string    `json:"tool"`
@@ -91,9 +93,7 @@ func (s *Session) status() Status {
 			Received: c.received, Deadline: c.deadline, Owed: c.state.open(), Held: c.state == held,
 		})
 	}
-	for _, k := range l.kept {
-		st.Kept = append(st.Kept, KeptStatus{ID: k.ID, Tool: k.Tool, At: k.At, Bytes: k.Bytes})
-	}
+	st.Kept = slices.Clone(l.kept)
 	return st
 }
 
