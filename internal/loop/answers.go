@@ -1,8 +1,10 @@
 package loop
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	"toolhand/internal/registry"
 	"toolhand/internal/tools"
@@ -28,6 +30,11 @@ const (
 	// like an interrupted one.
 	Over = Interrupted
 )
+
+// Outcomes are all that there are.
+func Outcomes() []Outcome {
+	return []Outcome{OK, Failed, Invalid, UnknownTool, Deadline, Unavailable, UnknownOutcome, Interrupted, Denied, Elsewhere, Quarantined}
+}
 
 // Why a running call is stopped, as the cause of its context.
 var (
@@ -84,6 +91,17 @@ var errSilent = errors.New("it has not answered yet")
 
 func tooLargeText(name string, e *TooLargeError) string {
 	return fmt.Sprintf("Tool %q ran, but its result of %d bytes is larger than the limit of %d bytes", name, e.Size, e.Limit)
+}
+
+// causeIn is what an answer of the worker's own says, without what follows its first
+// line: that may name what stood in the input.
+func causeIn(r tools.Result) string {
+	var blocks []struct{ Text string }
+	if json.Unmarshal(r.Content, &blocks) != nil || len(blocks) == 0 {
+		return ""
+	}
+	line, _, _ := strings.Cut(blocks[0].Text, "\n")
+	return strings.TrimSuffix(line, ":")
 }
 
 // outcomeOf is the outcome of a result that a handler gave.

@@ -82,6 +82,7 @@ type call struct {
 
 	result     tools.Result
 	outcome    Outcome
+	own        bool // result is an answer of the worker's own, not the tool's
 	finishedAt time.Time
 	finish     op   // the journal's Finish of result
 	rewrite    bool // the write under way is of an older result
@@ -135,10 +136,18 @@ func (c *call) resumable() bool {
 }
 
 func (c *call) report(now time.Time, o Outcome) Report {
-	return Report{
-		ID: c.id, Tool: c.name, Thread: c.thread, Outcome: o,
+	r := Report{
+		ID: c.id, Tool: c.name, Thread: c.thread, Outcome: o, Received: c.received,
 		Duration: now.Sub(c.received), Ran: c.ran, Bytes: len(c.result.Content), Result: c.result,
 	}
+	switch {
+	case o == OK || o != c.outcome: // else the caller knows why
+	case c.instead || c.own || o != Failed:
+		r.Cause = causeIn(c.result)
+	default:
+		r.Cause = "the result of the tool is an error"
+	}
+	return r
 }
 
 func (c *call) entry(session, owner string) Entry {

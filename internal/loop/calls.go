@@ -68,7 +68,7 @@ func (l *ledger) assign(c *call) {
 func (l *ledger) begin(c *call) {
 	if c.tool == nil {
 		c.deadline = l.now.Add(unknownDeadline)
-		l.conclude(c, errorResult(unknownToolText(c.name)), UnknownTool)
+		l.concludeError(c, unknownToolText(c.name), UnknownTool)
 		return
 	}
 	c.state, c.deadline = pending, l.now.Add(c.tool.Deadline)
@@ -76,7 +76,7 @@ func (l *ledger) begin(c *call) {
 		c.deadline = latest
 	}
 	if c.doubted && !c.tool.Idempotent {
-		l.conclude(c, errorResult(restartText(c.name)), UnknownOutcome)
+		l.concludeError(c, restartText(c.name), UnknownOutcome)
 	}
 }
 
@@ -148,7 +148,7 @@ func (l *ledger) recover(entries []Entry) {
 			c.deadline = earlier(later(c.deadline, l.now.Add(resumeGrace)), limit)
 		default:
 			// Its result may have been accepted before it could be written.
-			l.conclude(c, errorResult(restartText(c.name)), UnknownOutcome)
+			l.concludeError(c, restartText(c.name), UnknownOutcome)
 			c.unlooked = true
 		}
 		c.settleSeq = l.wantRead(false)
@@ -209,7 +209,7 @@ func (l *ledger) returned(in returned) {
 		l.emit(late{id: c.id, tool: c.name, after: l.now.Sub(c.received), err: in.err})
 	}
 	if c.state == pending && in.panicked {
-		l.conclude(c, errorResult(panicText(c.name)), Failed)
+		l.concludeError(c, panicText(c.name), Failed)
 	}
 }
 
@@ -218,7 +218,7 @@ func (l *ledger) outcome(c *call, in returned) {
 	var unavailable *tools.UnavailableError
 	switch {
 	case in.panicked:
-		l.conclude(c, errorResult(panicText(c.name)), Failed)
+		l.concludeError(c, panicText(c.name), Failed)
 	case in.err == nil:
 		l.conclude(c, in.result, outcomeOf(in.result))
 	case errors.Is(in.err, errDeadline):
@@ -231,7 +231,7 @@ func (l *ledger) outcome(c *call, in returned) {
 	case errors.As(in.err, &unavailable):
 		l.again(c, in.err, unavailable.Passing, 1)
 	case !c.idempotent():
-		l.conclude(c, errorResult(lostText(c.name, in.err)), UnknownOutcome)
+		l.concludeError(c, lostText(c.name, in.err), UnknownOutcome)
 	default:
 		l.again(c, in.err, false, maxAttempts)
 	}
@@ -257,7 +257,7 @@ func (l *ledger) again(c *call, why error, passing bool, attempts int) {
 	}
 	at := l.now.Add(l.set.Jitter(c.waits.NextBackOff()))
 	if c.attempts >= attempts || !at.Before(c.deadline) {
-		l.conclude(c, errorResult(unavailableText(c.name, why)), Unavailable)
+		l.concludeError(c, unavailableText(c.name, why), Unavailable)
 		return
 	}
 	c.state, c.queueAt, c.away = pending, at, why
@@ -284,15 +284,21 @@ func (l *ledger) expire(c *call) {
 	if c.state == running {
 		c.ran += l.now.Sub(c.ranSince)
 	}
-	l.conclude(c, errorResult(text), outcome)
+	l.concludeError(c, text, outcome)
 	if c.alive {
 		l.emit(stop{c.id, errDeadline})
 	}
 }
 
+// concludeError makes an answer of the worker's own stand.
+func (l *ledger) concludeError(c *call, text string, o Outcome) {
+	l.conclude(c, errorResult(text), o)
+	c.own = true
+}
+
 // conclude makes a result stand. No later one will take its place.
 func (l *ledger) conclude(c *call, r tools.Result, o Outcome) {
-	c.state, c.result, c.outcome, c.finishedAt = finished, r, o, l.now
+	c.state, c.result, c.outcome, c.finishedAt, c.own = finished, r, o, l.now, false
 	c.queueAt, c.input = time.Time{}, nil
 	// A write of an older result that is under way ends first.
 	c.rewrite = c.finish.inFlight
@@ -318,12 +324,13 @@ func (l *ledger) wrote(in finishDone) {
 		c.original, _ = fitting(c, c.original, large) // the words of the refusal need room too
 	case errors.As(in.err, &large) && c.state == finished && !c.replaced:
 		c.replaced, c.instead = true, false
+		own, outcome := c.own, c.outcome
 		fits, cut := fitting(c, c.result, large)
-		outcome := c.outcome
 		if !cut {
-			outcome = Failed
+			own, outcome = true, Failed
 		}
 		l.conclude(c, fits, outcome)
+		c.own = own
 		c.original = c.result // the whole one fits nowhere
 	case errors.Is(in.err, ErrOwned):
 		// Another worker took the call over: its answer counts.
@@ -353,7 +360,9 @@ func (l *ledger) accept(c *call) {
 // drop ends a call that will not be answered by us.
 func (l *ledger) drop(c *call, o Outcome, cause error) {
 	if c.state.waits() {
-		l.emit(dropped{c.report(l.now, o)})
+		r := c.report(l.now, o)
+		r.Cause = cause.Error()
+		l.emit(dropped{r})
 	}
 	if c.alive {
 		l.emit(stop{c.id, cause})

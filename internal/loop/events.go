@@ -52,13 +52,13 @@ func (l *ledger) takeCall(e upstream.Event, doubted bool) {
 	}
 	if l.threads.interrupted(e.Thread, e.ProcessedAt) || l.threads.gone(e.Thread) {
 		l.done.add(e.ID)
-		l.emit(dropped{Report{ID: e.ID, Tool: e.Name, Thread: e.Thread, Outcome: Interrupted}})
+		l.emit(dropped{Report{ID: e.ID, Tool: e.Name, Thread: e.Thread, Outcome: Interrupted, Received: l.now, Cause: errInterrupted.Error()}})
 		return
 	}
 	permission := l.permission(e)
 	if permission == upstream.PermissionDeny {
 		l.done.add(e.ID)
-		l.emit(dropped{Report{ID: e.ID, Tool: e.Name, Thread: e.Thread, Outcome: Denied}})
+		l.emit(dropped{Report{ID: e.ID, Tool: e.Name, Thread: e.Thread, Outcome: Denied, Received: l.now, Cause: errDenied.Error()}})
 		return
 	}
 	l.receive(e, permission, doubted)

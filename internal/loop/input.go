@@ -177,14 +177,19 @@ func (end) isOutput()         {}
 
 // Report is what is said of a call when it ends.
 type Report struct {
+	Session  string
 	ID       string
 	Tool     string
 	Thread   string
 	Outcome  Outcome
+	Received time.Time
 	Duration time.Duration // from its receipt to now
 	Ran      time.Duration // in its handler; 0 where it did not run
 	Bytes    int           // of its result
 	Result   tools.Result
+	// Cause says why the outcome is not ok, with nothing of what went into the tool
+	// or came out of it. Empty where it is.
+	Cause string
 }
 
 // Reason is why a session is not served any more.

@@ -137,7 +137,7 @@ func (l *ledger) take(in Input) {
 		l.admit(in.id)
 	case rejected:
 		if c := l.byID[in.id]; c != nil && c.state == pending {
-			l.conclude(c, errorResult(in.text), in.outcome)
+			l.concludeError(c, in.text, in.outcome)
 		}
 	case started:
 		l.started(in)
@@ -362,7 +362,9 @@ func (l *ledger) finishSession(reason Reason, why string) {
 			continue // what is being sent may yet be accepted: afterEnd says
 		}
 		if c.state.waits() {
-			l.emit(dropped{c.report(l.now, Over)})
+			r := c.report(l.now, Over)
+			r.Cause = cause.Error()
+			l.emit(dropped{r})
 		}
 		if c.inJournal && c.setAside == "" {
 			l.forgets = append(l.forgets, c.id)

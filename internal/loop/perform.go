@@ -74,6 +74,9 @@ func (s *Session) report(text string, r Report) {
 	if r.Thread != "" {
 		args = append(args, "thread", r.Thread)
 	}
+	if r.Cause != "" {
+		args = append(args, "cause", r.Cause)
+	}
 	s.cfg.Log.Info(text, args...)
 	if s.cfg.Log.Enabled(s.ctx, slog.LevelDebug) { // or the content is copied for nothing
 		s.cfg.Log.Debug("result", "call", r.ID, "content", string(r.Result.Content))
@@ -83,6 +86,7 @@ func (s *Session) report(text string, r Report) {
 
 func (s *Session) told(r Report) {
 	if s.cfg.Report != nil {
+		r.Session = s.cfg.Session
 		s.cfg.Report(r)
 	}
 }

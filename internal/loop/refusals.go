@@ -184,7 +184,7 @@ func (l *ledger) condemn(c *call, why string) {
 		l.holdAll(why)
 	default:
 		r := c.report(l.now, Quarantined)
-		r.Result, r.Bytes = c.original, len(c.original.Content)
+		r.Result, r.Bytes, r.Cause = c.original, len(c.original.Content), why
 		l.emit(quarantine{report: r, why: why})
 		l.setAside(c, why)
 	}

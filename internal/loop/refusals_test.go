@@ -65,9 +65,15 @@ func TestBadResultIsToldFromTheOthers(t *testing.T) {
 							t.Errorf("result %q", res.Text())
 						}
 						r.ended(bad, Failed)
+						if got := r.reports[bad][0].Cause; !strings.HasPrefix(got, `Tool "a" ran, but the API refused its result`) {
+							t.Errorf("it is caused by %q", got)
+						}
 					} else {
 						r.unanswered(bad)
 						r.ended(bad, Quarantined)
+						if got := r.reports[bad][0]; got.Cause == "" || got.Bytes < len("long enough to be seen") {
+							t.Errorf("it is caused by %q, of %d bytes", got.Cause, got.Bytes)
+						}
 						if got := strings.Count(r.log.String(), "level=ERROR"); got != 1 {
 							t.Errorf("%d lines at the level of errors, want 1", got)
 						}
