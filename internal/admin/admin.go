@@ -33,7 +33,7 @@ type Reason struct {
 }
 
 // Server is an admin address. It is made by [Listen]; what it shows is
-// registered with Ready and Section before Serve is called.
+// registered with Ready, Section and Calls before Serve is called.
 type Server struct {
 	listener net.Listener
 	token    string
@@ -41,6 +41,8 @@ type Server struct {
 	log      *slog.Logger
 	ready    *part[[]Reason] // nil means always ready
 	sections map[string]*part[any]
+	calls    *Calls // nil: there are none
+	outcomes []string
 }
 
 // Listen takes the address addr (host:port; port 0 takes any). token is what

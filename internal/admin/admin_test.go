@@ -97,9 +97,9 @@ func TestPaths(t *testing.T) {
 		{"GET", "/api/v1/status?x=y", 200, "map[calls:[1 2] version:v1]"},
 		{"POST", "/api/v1/status", 405, "map[error:expected GET or HEAD]"},
 		{"DELETE", "/healthz", 405, "map[error:expected GET or HEAD]"},
-		{"GET", "/", 404, "map[error:no such path, expected /api/v1/status, /healthz, /readyz]"},
-		{"GET", "/healthz/", 404, "map[error:no such path, expected /api/v1/status, /healthz, /readyz]"},
-		{"GET", "//healthz", 404, "map[error:no such path, expected /api/v1/status, /healthz, /readyz]"},
+		{"GET", "/", 404, "map[error:no such path, expected /api/v1/calls, /api/v1/status, /healthz, /readyz]"},
+		{"GET", "/healthz/", 404, "map[error:no such path, expected /api/v1/calls, /api/v1/status, /healthz, /readyz]"},
+		{"GET", "//healthz", 404, "map[error:no such path, expected /api/v1/calls, /api/v1/status, /healthz, /readyz]"},
 	} {
 		status, body, header := ask(t, s, tt.method, tt.path)
 		if status != tt.status || fmt.Sprint(body) != tt.body {

@@ -22,6 +22,7 @@ func (s *Server) routes() map[string]http.HandlerFunc {
 		"/healthz":       s.serveHealth,
 		"/readyz":        s.serveReady,
 		"/api/v1/status": s.serveStatus,
+		"/api/v1/calls":  s.serveCalls,
 	}
 }
 
