@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -18,11 +19,42 @@ import (
 // statusTimeout bounds the question to a running worker.
 const statusTimeout = 5 * time.Second
 
-type statusCmd struct {
+// adminFlags are those of a command that asks a running worker.
+type adminFlags struct {
 	configFlags
 	Admin string `help:"The worker's admin address; stands before admin.listen." placeholder:"ADDR"`
 	JSON  bool   `help:"Print JSON."`
 }
+
+// ask asks for a path of the admin address. What it answers is decoded into body, or
+// with --json printed as it is: then done is true.
+func (f adminFlags) ask(p *process, path string, body any) (done bool, err error) {
+	cfg, _, err := f.load(p)
+	if err != nil {
+		return false, err
+	}
+	addr := cfg.Admin.Listen
+	if f.Admin != "" {
+		addr = f.Admin
+	}
+	if addr == "" {
+		return false, usageError{errors.New("admin.listen is off: name the worker's address with --admin")}
+	}
+	text, err := askAdmin(p.ctx, addr, path, cfg.Admin)
+	if err != nil {
+		return false, err
+	}
+	if f.JSON {
+		_, err := p.stdout.Write(text)
+		return true, err
+	}
+	if err := json.Unmarshal(text, body); err != nil {
+		return false, fmt.Errorf("%s answers, and not as a worker does: %w", addr, err)
+	}
+	return false, nil
+}
+
+type statusCmd struct{ adminFlags }
 
 // Help is the long help.
 func (statusCmd) Help() string {
@@ -40,33 +72,14 @@ type told struct {
 
 // Run asks a running worker what it is doing.
 func (c statusCmd) Run(p *process) error {
-	cfg, _, err := c.load(p)
-	if err != nil {
-		return err
-	}
-	addr := cfg.Admin.Listen
-	if c.Admin != "" {
-		addr = c.Admin
-	}
-	if addr == "" {
-		return usageError{errors.New("admin.listen is off: name the worker's address with --admin")}
-	}
-	body, err := askStatus(p.ctx, addr, cfg.Admin)
-	if err != nil {
-		return err
-	}
-	if c.JSON {
-		_, err := p.stdout.Write(body)
-		return err
-	}
 	var t told
-	if err := json.Unmarshal(body, &t); err != nil {
-		return fmt.Errorf("%s answers, and not as a worker does: %w", addr, err)
+	if done, err := c.ask(p, "/api/v1/status", &t); done || err != nil {
+		return err
 	}
 	return t.print(p.stdout)
 }
 
-func askStatus(ctx context.Context, addr string, cfg config.Admin) ([]byte, error) {
+func askAdmin(ctx context.Context, addr, path string, cfg config.Admin) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
 	defer cancel()
 	base, client := strings.TrimSuffix(addr, "/"), http.DefaultClient
@@ -80,7 +93,7 @@ func askStatus(ctx context.Context, addr string, cfg config.Admin) ([]byte, erro
 		client = &http.Client{Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: cert}}
 		defer client.CloseIdleConnections()
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/api/v1/status", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, base+path, nil)
 	if err != nil {
 		return nil, usageError{fmt.Errorf("the address %q: %w", addr, err)}
 	}
@@ -102,6 +115,10 @@ func askStatus(ctx context.Context, addr string, cfg config.Admin) ([]byte, erro
 		return nil, fmt.Errorf("the answer of %s broke off: %w", addr, err)
 	case res.StatusCode == http.StatusUnauthorized:
 		return nil, fmt.Errorf("%s asks for another token than admin.token_file has", addr)
+	case res.StatusCode == http.StatusBadRequest:
+		var said struct{ Error string }
+		_ = json.Unmarshal(body, &said) // without it the status alone is told
+		return nil, usageError{fmt.Errorf("%s answers: %s", addr, cmp.Or(said.Error, res.Status))}
 	case res.StatusCode != http.StatusOK:
 		return nil, fmt.Errorf("%s answers with %s", addr, res.Status)
 	}
@@ -132,8 +149,7 @@ func (t told) print(out io.Writer) error {
 	if t.Calls.Held > 0 {
 		fmt.Fprintf(w, ", %d held", t.Calls.Held)
 	}
-	for _, o := range []loop.Outcome{loop.OK, loop.Failed, loop.Invalid, loop.UnknownTool, loop.Deadline, loop.Unavailable,
-		loop.UnknownOutcome, loop.Interrupted, loop.Denied, loop.Elsewhere, loop.Quarantined} {
+	for _, o := range loop.Outcomes() {
 		if n := t.Calls.Outcomes[o]; n > 0 {
 			fmt.Fprintf(w, ", %d %s", n, o)
 		}

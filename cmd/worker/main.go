@@ -34,6 +34,7 @@ type commands struct {
 	Tools   toolsCmd   `cmd:"" help:"Show, check, call and export the tools in tools.d."`
 	Config  configCmd  `cmd:"" help:"Check a configuration."`
 	Status  statusCmd  `cmd:"" help:"Show what a running worker is doing."`
+	Calls   callsCmd   `cmd:"" help:"Show the last calls, and what the journal has of one."`
 	Journal journalCmd `cmd:"" help:"Look after the journal's store."`
 	Version versionCmd `cmd:"" help:"Print version, commit and Go version."`
 }

@@ -218,6 +218,7 @@ func (s *server) openAdmin() (*admin.Server, error) {
 		}
 		return nil
 	})
+	s.stats.show(page)
 	page.Section("version", versionStatus)
 	page.Section("nats", func() any { return s.bus.Status() })
 	page.Section("calls", func() any {

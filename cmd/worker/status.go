@@ -23,9 +23,10 @@ const (
 	overdue = 30 * time.Second
 )
 
-// stats counts how calls ended.
+// stats counts how calls ended, and keeps the last ones.
 type stats struct {
 	started time.Time
+	calls   admin.Calls
 
 	mu       sync.Mutex
 	outcomes map[loop.Outcome]int64 // guarded by mu
@@ -36,6 +37,8 @@ func newStats() *stats {
 }
 
 func (s *stats) count(r loop.Report) {
+	s.calls.Add(admin.Call{ID: r.ID, Session: r.Session, Thread: r.Thread, Tool: r.Tool, Outcome: string(r.Outcome), Cause: r.Cause,
+		Received: r.Received, Duration: float64(r.Duration.Microseconds()) / 1000})
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.outcomes[r.Outcome]++
@@ -51,9 +54,19 @@ func (s *stats) snapshot() map[loop.Outcome]int64 {
 	return out
 }
 
+// show registers the last calls.
+func (s *stats) show(page *admin.Server) {
+	var outcomes []string
+	for _, o := range loop.Outcomes() {
+		outcomes = append(outcomes, string(o))
+	}
+	page.Calls(&s.calls, outcomes)
+}
+
 // register tells the admin server what each part can say of itself.
 func (w *worker) register(s *admin.Server) {
 	s.Ready(w.unready)
+	w.stats.show(s)
 	s.Section("version", versionStatus)
 	s.Section("worker", func() any { return w.workerStatus() })
 	s.Section("sessions", func() any { return w.statuses() })

@@ -67,14 +67,14 @@ func TestStatusByTLS(t *testing.T) {
 	go page.Serve(t.Context())
 	addr := page.Addr().String()
 	for _, name := range []string{addr, "https://" + addr, "https://" + addr + "/"} {
-		if body, err := askStatus(t.Context(), name, config.Admin{TLSCertFile: certFile}); err != nil || !strings.HasPrefix(string(body), "{") {
+		if body, err := askAdmin(t.Context(), name, "/api/v1/status", config.Admin{TLSCertFile: certFile}); err != nil || !strings.HasPrefix(string(body), "{") {
 			t.Errorf("%s: %s, %v", name, body, err)
 		}
 	}
-	if _, err := askStatus(t.Context(), "https://"+addr, config.Admin{}); err == nil || !strings.Contains(err.Error(), "certificate") {
+	if _, err := askAdmin(t.Context(), "https://"+addr, "/api/v1/status", config.Admin{}); err == nil || !strings.Contains(err.Error(), "certificate") {
 		t.Errorf("a certificate that nobody trusts: %v", err)
 	}
-	if _, err := askStatus(t.Context(), "http://"+addr, config.Admin{}); err == nil {
+	if _, err := askAdmin(t.Context(), "http://"+addr, "/api/v1/status", config.Admin{}); err == nil {
 		t.Error("it answers without TLS")
 	}
 	if _, err := serverTLS("admin", keyFile, keyFile); err == nil || !strings.Contains(err.Error(), "admin.tls_cert_file") {

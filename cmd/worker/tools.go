@@ -94,16 +94,21 @@ func kindOf(t *registry.Tool) string {
 // announced it may hold anything.
 func firstLine(s string) string {
 	s, _, _ = strings.Cut(s, "\n")
-	s = strings.Map(func(r rune) rune {
+	s = printable(s)
+	if r := []rune(s); len(r) > 60 {
+		s = string(r[:59]) + "…"
+	}
+	return s
+}
+
+// printable is a text without what could move the cursor of a terminal.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {
 			return ' '
 		}
 		return r
 	}, s)
-	if r := []rune(s); len(r) > 60 {
-		s = string(r[:59]) + "…"
-	}
-	return s
 }
 
 type toolsCheckCmd struct {

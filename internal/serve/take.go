@@ -101,16 +101,22 @@ func deadline(header func(string) string, underWay time.Duration) (at time.Time,
 
 // run runs a call to its end. Its report has a result, whatever happens.
 func (s *Server) run(ctx context.Context, call tools.Call) (loop.Report, error) {
+	received := time.Now()
 	report, err := s.cfg.Once.Call(ctx, call)
 	if err != nil {
-		report = loop.Report{ID: call.ID, Tool: call.Tool, Thread: call.Thread, Outcome: loop.Interrupted}
+		report = loop.Report{Session: call.Session, ID: call.ID, Tool: call.Tool, Thread: call.Thread, Outcome: loop.Interrupted,
+			Received: received, Duration: time.Since(received), Cause: err.Error()}
 		if !errors.Is(err, errCalledOff) {
 			report.Outcome = loop.UnknownOutcome
 			report.Result = tools.Error(fmt.Sprintf("Tool %q was interrupted: its outcome is unknown: %s", call.Tool, err))
 		}
 	}
-	s.cfg.Log.Info("call served", "tool", call.Tool, "call", call.ID, "session", call.Session,
-		"outcome", string(report.Outcome), "duration", report.Duration.Round(time.Microsecond).String(), "bytes", report.Bytes)
+	args := []any{"tool", call.Tool, "call", call.ID, "session", call.Session,
+		"outcome", string(report.Outcome), "duration", report.Duration.Round(time.Microsecond).String(), "bytes", report.Bytes}
+	if report.Cause != "" {
+		args = append(args, "cause", report.Cause)
+	}
+	s.cfg.Log.Info("call served", args...)
 	if s.cfg.Report != nil {
 		s.cfg.Report(report)
 	}
