@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"mime"
 	"log/slog"
 	"net/http"
 	"net/http/httptrace"
@@ -183,7 +184,8 @@ func (c *Client) do(ctx context.Context, op string, count *atomic.Int64, method,
 			res.Body.Close()
 			return nil, &Error{Op: op, Status: res.StatusCode, Err: err}
 		}
-		c.gate.note(res.StatusCode, true, era)
+		kind, _, _ := mime.ParseMediaType(res.Header.Get("Content-Type"))
+		c.gate.note(res.StatusCode, kind == "application/json" || kind == "text/event-stream", era)
 		return res, nil
 	}
 	e := c.failure(ctx, op, res, err, connected.Load())

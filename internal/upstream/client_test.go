@@ -368,3 +368,33 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 		}
 	}
 }
+
+// A page that is no answer of the API's, under 200, does not open a closed gate.
+func TestProxysPageLeavesTheGateClosed(t *testing.T) {
+	var answer http.HandlerFunc
+	s := newServer(t, func(w http.ResponseWriter, r *http.Request) { answer(w, r) })
+	c := s.client(t, nil)
+	ask := func(with http.HandlerFunc) (closed bool) {
+		answer = with
+		c.gate.mu.Lock()
+		c.gate.probe = time.Time{} // it is time for the next one
+		c.gate.mu.Unlock()
+		_, _ = c.Get(t.Context(), "sesn_1", true) // the gate tells
+		return !c.RefusedSince().IsZero()
+	}
+	if !ask(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusUnauthorized)
+		io.WriteString(w, `{"type":"error","error":{"type":"authentication_error","message":"no"}}`)
+	}) {
+		t.Fatal("a refused credential does not close it")
+	}
+	if !ask(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/html")
+		io.WriteString(w, "<html>")
+	}) {
+		t.Error("a page opens it")
+	}
+	if ask(answerJSON(`{"status":"idle"}`)) {
+		t.Error("an answer of the API does not open it")
+	}
+}
