@@ -17,11 +17,12 @@ const (
 	goneRounds = 720
 	// maxAnnouncements bounds what is looked at of one round.
 	maxAnnouncements = 20_000
-	// What schemas cost is bounded by their values: the compiler's time grows with
-	// the square of them (5,000: 0.3 s; 20,000: 7 s), and each takes about a KB.
-	maxSchemaValues = 5_000   // of one announced tool
+	// What schemas from outside cost is bounded by their values: the compiler takes
+	// up to 0.2 s for 5,000 (and grows with the square), and each takes about a KB.
+	maxSchemaValues = 5_000   // of one tool
 	maxRoundValues  = 100_000 // of what is read in one round; the rest is read in the next ones
-	maxValues       = 500_000 // of all that is known
+	maxValues       = 500_000 // of all announced tools that are known
+	maxGroupValues  = 100_000 // of the tools of one group
 	// maxTellings bounds what one round says in the log.
 	maxTellings = 20
 	// maxTold bounds the lines that are remembered.

@@ -188,8 +188,9 @@ func (a *assembly) toolsOf(g *group) []*Tool {
 		return nil
 	}
 	var made []*Tool
+	values := 0
 	for _, listed := range list {
-		t, err := g.tool(listed)
+		t, err := g.tool(listed, &values)
 		switch {
 		case err == nil:
 			made = append(made, t)
@@ -211,8 +212,9 @@ func (a *assembly) toolsOf(g *group) []*Tool {
 	return made
 }
 
-// tool makes one tool of the group, checked as one of a manifest is.
-func (g *group) tool(listed tools.ServerTool) (*Tool, error) {
+// tool makes one tool of the group, checked as one of a manifest is. values counts
+// those in the schemas of the group's tools so far.
+func (g *group) tool(listed tools.ServerTool, values *int) (*Tool, error) {
 	t := g.template
 	t.Name, t.Group, t.Description = g.cfg.Prefix+listed.Name, t.Name, listed.Description
 	if err := checkName(t.Name); err != nil {
@@ -223,6 +225,14 @@ func (g *group) tool(listed tools.ServerTool) (*Tool, error) {
 	}
 	if len(listed.InputSchema) == 0 {
 		return nil, errors.New("input_schema: expected a JSON Schema, and the server sends none")
+	}
+	switch n := countValues(string(listed.InputSchema)); {
+	case n > maxSchemaValues:
+		return nil, fmt.Errorf("input_schema: expected at most about %d values, found %d", maxSchemaValues, n)
+	case *values+n > maxGroupValues:
+		return nil, fmt.Errorf("input_schema: expected at most about %d values in those of all tools of the server together", maxGroupValues)
+	default:
+		*values += n
 	}
 	ps := &problems{file: "input_schema"}
 	n := parseJSON(ps, listed.InputSchema)

@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -339,6 +340,38 @@ func TestGroupIsHostile(t *testing.T) {
 	}
 	if got := strings.Count(log.String(), "lines=480"); got != 10 {
 		t.Errorf("%d lines count what is left out, want 10", got)
+	}
+}
+
+// What the schemas of one server cost is bounded in all: what is beyond is left out,
+// and the log says why.
+func TestSchemasOfAGroupAreBounded(t *testing.T) {
+	wide := func(values int) string {
+		return `{"type":"object","enum":[{}` + strings.Repeat(",{}", values/2) + `]}`
+	}
+	f := newFar(t, "small")
+	f.offer("vast", wide(2*maxSchemaValues))
+	const many = maxGroupValues/4000 + 5
+	for i := range many {
+		f.offer(fmt.Sprintf("wide%02d", i), wide(3990))
+	}
+	dir := write(t, map[string]string{"gh.yaml": groupOf("gh", f.url, `tools: "*"`)})
+	opts, log := groupOptions(t, dir)
+	r, err := Open(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, t := range r.Set().Tools() {
+		got = append(got, t.Name)
+	}
+	if n := len(got); n < maxGroupValues/4000-1 || n > maxGroupValues/4000+2 || !slices.Contains(got, "small") || slices.Contains(got, "vast") {
+		t.Errorf("%d tools: %v", n, got)
+	}
+	for _, want := range []string{"at most about 5000 values", "at most about 100000 values"} {
+		if !strings.Contains(log.String(), want) {
+			t.Errorf("the log lacks %q", want)
+		}
 	}
 }
 
