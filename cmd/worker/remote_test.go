@@ -78,6 +78,26 @@ func killAtRandom(t *testing.T, random *rand.Rand, victims ...*victim) {
 	}
 }
 
+// enoughDone is how many calls must be done for a test to show something.
+const enoughDone = 20
+
+// seesEnough waits until so many calls are done: on a busy machine the processes are
+// killed before they have started.
+func (l *load) seesEnough(t *testing.T) {
+	t.Helper()
+	for bound := time.Now().Add(time.Minute); time.Now().Before(bound); time.Sleep(50 * time.Millisecond) {
+		done := 0
+		for _, c := range l.made() {
+			if r, ok := c.session.Result(c.id); ok && strings.Contains(r.Text(), "done") {
+				done++
+			}
+		}
+		if done >= enoughDone {
+			return
+		}
+	}
+}
+
 // judgeRemote looks at what ran, and at what was answered, where handlers were
 // killed too: invariants 1 to 3, and that each answer says what was so.
 func (l *load) judgeRemote(t *testing.T) {
@@ -115,8 +135,13 @@ func (l *load) judgeRemote(t *testing.T) {
 		count[is]++
 	}
 	t.Logf("%d calls: %v", len(l.made()), count)
-	if count["done"] < 20 {
+	if count["done"] < enoughDone {
 		t.Errorf("%d calls are done, which shows nothing", count["done"])
+		logs, _ := filepath.Glob(filepath.Join(l.dir, "*.log")) // the pattern is a good one
+		for _, log := range logs {
+			text, err := os.ReadFile(log)
+			t.Logf("%s, %v:\n%s", filepath.Base(log), err, tail(string(text)))
+		}
 	}
 }
 
