@@ -1,12 +1,14 @@
 package bus_test
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nats.go/micro"
 
 	"toolhand/internal/bus"
@@ -37,7 +39,7 @@ func TestIntruderHearsNothing(t *testing.T) {
 	subjects := []string{
 		">", "*.>", "*", "_INBOX_alice.>", "_INBOX_alice.*", "_INBOX_*.>", "_R_.>", "toolhand.>", "toolhand.jobs.>", "toolhand.jobs.render",
 		"toolhand.results.>", "toolhand.results.x", "toolhand.handin.>", "toolhand.*.x", "$KV.>", "$KV.toolhand_calls.>",
-		"$JS.>", "$JS.ACK.>", "$JS.API.>", "$JS.EVENT.ADVISORY.>", "$SYS.>", "toolhand.attach",
+		"$JS.>", "$JS.ACK.>", "$JS.API.>", "$JS.EVENT.ADVISORY.>", "$SYS.>", "toolhand.attach", "toolhand.ack", "_R_.*.*", "$SYS.REQ.USER.INFO", "$SYS.ACCOUNT.outside.CONNECT",
 	}
 	var subs []*nats.Subscription
 	for _, subject := range subjects {
@@ -86,8 +88,9 @@ func TestIntruderHearsNothing(t *testing.T) {
 	}
 }
 
-// TestIntruderForgesNoAnswer: only the connection that got a request can answer it,
-// even where another one learns the subject of the answer.
+// TestIntruderForgesNoAnswer: only a client that got a request can answer it. The
+// subject of an answer to us is random; that of an answer to another client is allowed
+// to the connection that got the request.
 func TestIntruderForgesNoAnswer(t *testing.T) {
 	b := listening(t)
 	refused := make(chan error, 64)
@@ -114,18 +117,32 @@ func TestIntruderForgesNoAnswer(t *testing.T) {
 			answers <- string(m.Data)
 		}()
 		m := <-asked
-		if err := errors.Join(mallory.Publish(m.Reply, []byte("forged")), mallory.Flush()); err != nil {
-			t.Fatal(err)
-		}
-		if err := <-refused; !errors.Is(err, nats.ErrPermissionViolation) {
-			t.Error(err)
-		}
-		if strings.HasPrefix(m.Reply, "_R_.") { // nor by a request of its own that names it
-			_ = mallory.PublishRequest("toolhand.tool.mine", m.Reply, nil)
-			_ = mallory.Flush()
+		if strings.HasPrefix(m.Reply, "_R_.") {
+			parts := strings.Split(m.Reply, ".")
+			if len(parts) != 3 || len(parts[2]) < 6 {
+				t.Errorf("the subject of an answer is %s: it has not the random part that was counted on", m.Reply)
+			}
+			guess := []byte(m.Reply)
+			guess[len(guess)-1] ^= 1
+			for _, subject := range []string{string(guess), parts[0] + "." + parts[1], parts[0] + "." + parts[1] + ".x"} {
+				if err := mallory.Publish(subject, []byte("forged")); err != nil {
+					t.Fatal(err)
+				}
+			}
+			// Nor by a request of its own that names it.
+			if err := errors.Join(mallory.PublishRequest("toolhand.tool.mine", m.Reply, nil), mallory.Flush()); err != nil {
+				t.Fatal(err)
+			}
 			<-refused
 			if n, _, _ := hears.Pending(); n > 0 {
 				t.Error("a request with a reply that belongs to another one is delivered")
+			}
+		} else {
+			if err := errors.Join(mallory.Publish(m.Reply, []byte("forged")), mallory.Flush()); err != nil {
+				t.Fatal(err)
+			}
+			if err := <-refused; !errors.Is(err, nats.ErrPermissionViolation) {
+				t.Error(err)
 			}
 		}
 		if err := m.Respond([]byte("true")); err != nil {
@@ -134,6 +151,86 @@ func TestIntruderForgesNoAnswer(t *testing.T) {
 		if got := <-answers; got != "true" {
 			t.Errorf("the answer is %q", got)
 		}
+	}
+}
+
+// TestAnswerAfterReconnect: a handler whose connection was made again in the middle of
+// a call answers it.
+func TestAnswerAfterReconnect(t *testing.T) {
+	b := listening(t)
+	back := make(chan struct{}, 1)
+	alice := user(t, b, "alice", nil, nats.ReconnectWait(time.Millisecond), nats.ReconnectHandler(func(*nats.Conn) { back <- struct{}{} }))
+	_, err := alice.QueueSubscribe("toolhand.tool.slow", "q", func(m *nats.Msg) {
+		if err := alice.ForceReconnect(); err != nil {
+			t.Error(err)
+		}
+		<-back
+		if err := m.Respond([]byte("true")); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := errors.Join(err, alice.Flush()); err != nil {
+		t.Fatal(err)
+	}
+	if m, err := b.Conn().Request("toolhand.tool.slow", nil, wait); err != nil || string(m.Data) != "true" {
+		t.Errorf("%v, %v", m, err)
+	}
+}
+
+// TestIntruderAcknowledgesNothing: a job is acknowledged by the connection that took
+// it alone, although the subject of that is made of numbers that can be guessed.
+func TestIntruderAcknowledgesNothing(t *testing.T) {
+	b := listening(t)
+	ctx, cancel := context.WithTimeout(t.Context(), wait)
+	defer cancel()
+	if _, err := b.JetStream().CreateStream(ctx, jetstream.StreamConfig{Name: "TOOLHAND_JOBS", Subjects: []string{"toolhand.jobs.>"}}); err != nil {
+		t.Fatal(err)
+	}
+	cons, err := b.JetStream().CreateConsumer(ctx, "TOOLHAND_JOBS", jetstream.ConsumerConfig{Durable: "add", AckPolicy: jetstream.AckExplicitPolicy})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.JetStream().Publish(ctx, "toolhand.jobs.add", []byte("1")); err != nil {
+		t.Fatal(err)
+	}
+	refused := make(chan error, 64)
+	alice, mallory := user(t, b, "alice", nil), user(t, b, "mallory", refused)
+	js, err := jetstream.NewWithDomain(alice, "toolhand")
+	if err != nil {
+		t.Fatal(err)
+	}
+	jobs, err := js.Consumer(ctx, "TOOLHAND_JOBS", "add")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := jobs.Next(jetstream.FetchMaxWait(wait))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := mallory.Subscribe("toolhand.tool.mine", func(*nats.Msg) {}); err != nil {
+		t.Fatal(err)
+	}
+	// A request of its own that names the subject does not allow it either.
+	if err := errors.Join(mallory.PublishRequest("toolhand.tool.mine", m.Reply(), nil), mallory.Flush()); err != nil {
+		t.Fatal(err)
+	}
+	<-refused
+	for _, what := range []string{"+ACK", "-NAK", "+TERM", "+WPI"} {
+		if err := errors.Join(mallory.Publish(m.Reply(), []byte(what)), mallory.Flush()); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-refused; !errors.Is(err, nats.ErrPermissionViolation) {
+			t.Error(err)
+		}
+	}
+	if info, err := cons.Info(ctx); err != nil || info.NumAckPending != 1 || info.NumRedelivered != 0 {
+		t.Errorf("the job is %+v, %v", info, err)
+	}
+	if err := errors.Join(m.InProgress(), m.DoubleAck(ctx)); err != nil {
+		t.Error(err)
+	}
+	if info, err := cons.Info(ctx); err != nil || info.NumAckPending != 0 {
+		t.Errorf("the job is not acknowledged: %+v, %v", info, err)
 	}
 }
 
@@ -155,7 +252,8 @@ func TestIntruderReachesNothingElse(t *testing.T) {
 		"$KV.toolhand_calls.s.c", "$JS.API.STREAM.PURGE.KV_toolhand_calls", "$JS.toolhand.API.STREAM.MSG.GET.TOOLHAND_JOBS",
 		"$JS.toolhand.API.STREAM.PURGE.TOOLHAND_JOBS", "$JS.toolhand.API.CONSUMER.CREATE.TOOLHAND_JOBS", "$JS.toolhand.API.DIRECT.GET.TOOLHAND_JOBS",
 		"$JS.toolhand.API.STREAM.MSG.GET.TOOLHAND_RESULTS", "$JS.ACK.KV_toolhand_calls.x", "toolhand.jobs.render", "toolhand.handin.x", "toolhand.attach", "_INBOX_alice.x",
-		"toolhand.results.x.y", "_R_.x", "$SYS.REQ.SERVER.PING",
+		"toolhand.results.x.y", "$JS.ACK.TOOLHAND_JOBS.render.1.1.1.1.0",
+		"$SYS.REQ.SERVER.PING", "$SYS.REQ.USER.INFO", "$SYS.REQ.ACCOUNT.outside.CONNZ", "$SYS.REQ.ACCOUNT.PING.SUBSZ", "$JS.API.INFO", "$JS.toolhand.API.STREAM.NAMES",
 	} {
 		if err := errors.Join(mallory.PublishRequest(subject, mallory.NewInbox(), []byte("{}")), mallory.Flush()); err != nil {
 			t.Fatal(err)

@@ -17,9 +17,10 @@ const (
 	outsideAccount = "outside"
 
 	defaultInbox = "_INBOX"
-	// replyWithin is how long a client may take to answer a request. The server's
-	// default is two minutes, and a call's deadline may be longer.
-	replyWithin = 24 * time.Hour
+	// ownReplyWithin is how long a client may take to answer another client's request,
+	// and to acknowledge a job by itself: the server keeps each of them in memory for as
+	// long, answered or not.
+	ownReplyWithin = time.Hour
 	// warnEvery is how often clients with the default inbox are logged.
 	warnEvery = time.Minute
 )
@@ -28,12 +29,16 @@ const (
 // publish as toolhand.results.ID. Nobody listens there but who checks them.
 const HandIn = "toolhand.handin."
 
-// accounts keeps those from outside away from JetStream. They answer the
-// requests to tools and ask nothing of us but what the exports of our account
-// name: to take a result, and the job queue, whose API they
-// find in the domain toolhand (jetstream.NewWithDomain): on its own subjects the
-// server answers for each account by itself, and theirs has no JetStream. They are
-// told which calls are over. A reply passes the border for replyWithin.
+// ackIn is where clients of Listen acknowledge a job that they got on an earlier
+// connection, and where that arrives in the worker's account.
+const ackIn = "toolhand.ack"
+
+// accounts keeps those from outside away from JetStream. They answer the requests to
+// tools and ask nothing of us but what the exports of our account name: to take a result
+// or an acknowledgement, and the job queue, whose API they find in the domain toolhand
+// (jetstream.NewWithDomain): on its own subjects the server answers for each account by
+// itself, and theirs has no JetStream. They are told which calls are over. A reply passes
+// the border for 24 hours.
 const accounts = `
 accounts {
   toolhand {
@@ -41,6 +46,7 @@ accounts {
     exports: [
       { stream: "toolhand.cancel.>", accounts: [outside] }
       { service: "toolhand.handin.*", accounts: [outside] }
+      { service: "toolhand.ack", accounts: [outside] }
       { service: "$JS.API.STREAM.INFO.TOOLHAND_JOBS", accounts: [outside] }
       { service: "$JS.API.CONSUMER.INFO.TOOLHAND_JOBS.*", accounts: [outside] }
       { service: "$JS.API.CONSUMER.MSG.NEXT.TOOLHAND_JOBS.*", response_type: stream, accounts: [outside] }
@@ -59,6 +65,7 @@ accounts {
     imports: [
       { stream: { account: toolhand, subject: "toolhand.cancel.>" } }
       { service: { account: toolhand, subject: "toolhand.handin.*" }, to: "toolhand.results.*" }
+      { service: { account: toolhand, subject: "toolhand.ack" } }
       { service: { account: toolhand, subject: "$JS.API.STREAM.INFO.TOOLHAND_JOBS" }, to: "$JS.toolhand.API.STREAM.INFO.TOOLHAND_JOBS" }
       { service: { account: toolhand, subject: "$JS.API.CONSUMER.INFO.TOOLHAND_JOBS.*" }, to: "$JS.toolhand.API.CONSUMER.INFO.TOOLHAND_JOBS.*" }
       { service: { account: toolhand, subject: "$JS.API.CONSUMER.MSG.NEXT.TOOLHAND_JOBS.*" }, to: "$JS.toolhand.API.CONSUMER.MSG.NEXT.TOOLHAND_JOBS.*" }
@@ -68,27 +75,37 @@ accounts {
 }
 `
 
+// answers are where our requests to tools and to $SRV are answered from outside: the
+// server makes a subject with 36 random bits for each of them, and shows it only to
+// clients that get the request. An answer there is bound to no connection, so that a
+// handler that had to connect again can still answer. No client may subscribe to these
+// subjects, and the server takes none of them as the reply subject of a client's request.
+const answers = "_R_.>"
+
 // permissions are what a client of Listen reaches in its account, besides its
-// inboxes. An answer is only for the connection that got the request: its subject is
-// in no list, the server allows it with each request that it delivers. It has no
-// limit of messages: several services of one connection answer one request of $SRV.
+// inboxes. Other reply subjects are in no list: the server allows each one only to the
+// connection that got the message. These are the inboxes of other clients, which may be
+// easy to guess, and the acknowledgements of jobs, which are made of small numbers.
+// There is no limit of messages: several services of one connection answer one request
+// of $SRV, and a job is acknowledged as in progress many times.
 func permissions(inboxes ...string) *server.Permissions {
 	shared := []string{"toolhand.tool.>", "$SRV.>", "toolhand.cancel.>"}
 	for _, inbox := range inboxes {
 		shared = append(shared, inbox+".>")
 	}
 	queue := []string{
+		answers,
 		"toolhand.results.*",
+		ackIn,
 		"$JS.API.CONSUMER.INFO.TOOLHAND_JOBS.*", // answered: no JetStream here, and so the domain is asked
 		"$JS.toolhand.API.STREAM.INFO.TOOLHAND_JOBS",
 		"$JS.toolhand.API.CONSUMER.INFO.TOOLHAND_JOBS.*",
 		"$JS.toolhand.API.CONSUMER.MSG.NEXT.TOOLHAND_JOBS.*",
-		"$JS.ACK.TOOLHAND_JOBS.>",
 	}
 	return &server.Permissions{
 		Subscribe: &server.SubjectPermission{Allow: shared},
 		Publish:   &server.SubjectPermission{Allow: append(queue, shared...)},
-		Response:  &server.ResponsePermission{MaxMsgs: -1, Expires: replyWithin},
+		Response:  &server.ResponsePermission{MaxMsgs: -1, Expires: ownReplyWithin},
 	}
 }
 

@@ -30,8 +30,8 @@ const (
 )
 
 // A puller takes the jobs of one tool, one at a time, while there is room to run
-// them. Its fields but answered belong to its goroutine; job and ackWait, once
-// there is a subscription, are read by its callback too.
+// them. Its fields but answered belong to its goroutine; what find sets is read by the
+// callback of its subscription too.
 type puller struct {
 	s    *Server
 	name string
@@ -40,6 +40,7 @@ type puller struct {
 	looked     time.Time     // when the server's clock was last looked at
 	clock      serverClock   // read by the callback too
 	next       string        // the subject on which a job is asked for
+	border     bool          // the queue is behind the border of a worker's server
 	ackWait    time.Duration // how long it may be silent about a job
 	maxDeliver int           // how often a job is handed out; -1: any number
 
@@ -115,6 +116,7 @@ func (p *puller) find(ctx context.Context) error {
 	p.clock.learn(consumer.CachedInfo())
 	cfg := consumer.CachedInfo().Config
 	p.next = api + "CONSUMER.MSG.NEXT." + tools.JobStream + "." + p.name
+	p.border = api != "$JS.API."
 	p.ackWait, p.maxDeliver = cfg.AckWait, cfg.MaxDeliver
 	return nil
 }

@@ -42,6 +42,9 @@ type job struct {
 	// more: it is handed out again where it is not acknowledged.
 	more    bool
 	ackWait time.Duration
+	// border: only the connection that got the job acknowledges it by itself.
+	border     bool
+	reconnects uint64 // of the connection when the job came
 }
 
 // arrived takes in what answers a request for a job.
@@ -63,7 +66,7 @@ func (p *puller) arrived(m *nats.Msg) {
 
 // begin begins a job. It does not wait for it.
 func (p *puller) begin(m *nats.Msg) {
-	j := &job{s: p.s, msg: m, ackWait: p.ackWait}
+	j := &job{s: p.s, msg: m, ackWait: p.ackWait, border: p.border, reconnects: p.s.cfg.Conn.Stats().Reconnects}
 	meta, err := m.Metadata()
 	if err == nil {
 		j.again = meta.NumDelivered > 1
@@ -148,7 +151,7 @@ func (j *job) goesOn(ctx context.Context) {
 	for {
 		select {
 		case <-tick.C:
-			_ = j.msg.Respond([]byte(ackProgress)) // the next one follows soon
+			_ = j.s.cfg.Conn.PublishMsg(j.ack(ackProgress)) // the next one follows soon
 		case <-ctx.Done():
 			return
 		}
@@ -207,11 +210,23 @@ func publishOnce(js jetstream.JetStream, msg *nats.Msg) error {
 func (j *job) acknowledge(what string) {
 	var err error
 	if what == ackDone {
-		_, err = j.s.cfg.Conn.Request(j.msg.Reply, []byte(what), askTimeout)
+		_, err = j.s.cfg.Conn.RequestMsg(j.ack(what), askTimeout)
 	} else {
-		err = j.msg.Respond([]byte(what))
+		err = j.s.cfg.Conn.PublishMsg(j.ack(what))
 	}
 	if err != nil {
 		j.s.cfg.Log.Warn("the queue does not know yet what became of a job", "tool", j.call.Tool, "call", j.call.ID, "error", fmt.Errorf("acknowledging: %w", err))
 	}
+}
+
+// ack is the message that says what became of the job.
+func (j *job) ack(what string) *nats.Msg {
+	msg := nats.NewMsg(j.msg.Reply)
+	msg.Data = []byte(what)
+	if j.border && j.s.cfg.Conn.Stats().Reconnects != j.reconnects {
+		msg.Subject = tools.AckSubject
+		msg.Header.Set(nats.MsgIdHdr, j.msg.Header.Get(nats.MsgIdHdr))
+		msg.Header.Set(tools.AckOfHeader, j.msg.Reply)
+	}
+	return msg
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -27,11 +26,12 @@ const (
 const (
 	// ResultSubjectHeader names the subject of its result.
 	ResultSubjectHeader = "Tool-Result-Subject"
-	// ClaimHeader is set where the tool may not run twice. Who takes the job
+	// ClaimHeader is set where the tool must not run twice. Who takes the job
 	// publishes first, on the subject of the result, that it begins
 	// ([OutcomeBegun]), with the header's value as the last sequence that it
 	// expects there, and does not begin where that is refused: a server that is
-	// killed forgets what it handed out in its last tenth of a second.
+	// killed forgets what it handed out in its last tenth of a second. With
+	// [QueueOptions].Admitted the value is random and stands for that sequence.
 	ClaimHeader = "Tool-Claim"
 	// OutcomeBegun in [OutcomeHeader] says that the call is no result yet.
 	OutcomeBegun = "begun"
@@ -134,7 +134,7 @@ func (h *queueHandler) job(call Call, w *queueWait, old *lastResult) *nats.Msg {
 		if old != nil {
 			expected = old.seq
 		}
-		msg.Header.Set(ClaimHeader, strconv.FormatUint(expected, 10))
+		msg.Header.Set(ClaimHeader, h.queue.claim(w.j.ids, plainToken(call.ID), expected))
 	}
 	return msg
 }

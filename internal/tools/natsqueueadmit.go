@@ -1,26 +1,54 @@
 package tools
 
 import (
+	"bytes"
 	"context"
+	"crypto/hmac"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// maxAdmitted bounds how many results are checked and passed on at once; further ones
+// maxAdmitted bounds how many messages are checked and passed on at once; further ones
 // wait, and who published them tries again.
 const maxAdmitted = 64
 
-// Admit checks what others publish as results, until nc is closed: it arrives on
-// subjects that begin with prefix, and only what carries the id of its job gets into
-// the stream, which confirms it. So nobody can put another message in the place of a
-// result. nc must be the connection of the queue.
+const (
+	// AckSubject is where a taker from outside whose connection was made again
+	// acknowledges its job: on the job's own reply subject the server takes that only
+	// from the connection that got the job. The data is the acknowledgement, and the
+	// headers are the job's Nats-Msg-Id and [AckOfHeader].
+	AckSubject = "toolhand.ack"
+	// AckOfHeader is the reply subject of the job.
+	AckOfHeader = "Tool-Ack-Of"
+
+	// ackNext acknowledges a job and asks for another one.
+	ackNext = "+NXT"
+)
+
+// Admit checks what others publish as results, and as acknowledgements on [AckSubject],
+// until nc is closed. Results arrive on subjects that begin with prefix, and only what
+// carries the id of its job gets into the stream, which confirms it. So nobody can put
+// another message in the place of a result. nc must be the connection of the queue.
 func (q *Queue) Admit(nc *nats.Conn, prefix string) error {
 	room := make(chan struct{}, maxAdmitted)
-	_, err := nc.Subscribe(prefix+"*", func(m *nats.Msg) {
+	err := q.admitOn(nc, prefix+"*", room, func(ctx context.Context, m *nats.Msg) {
+		q.admit(ctx, nc, strings.TrimPrefix(m.Subject, prefix), m)
+	})
+	if err != nil {
+		return err
+	}
+	return q.admitOn(nc, AckSubject, room, func(ctx context.Context, m *nats.Msg) { q.passAck(ctx, nc, m) })
+}
+
+// admitOn has each message on subject handled beside the others, within queueTimeout.
+func (q *Queue) admitOn(nc *nats.Conn, subject string, room chan struct{}, handle func(context.Context, *nats.Msg)) error {
+	_, err := nc.Subscribe(subject, func(m *nats.Msg) {
 		q.mu.Lock()
 		if q.closed {
 			q.mu.Unlock()
@@ -32,7 +60,9 @@ func (q *Queue) Admit(nc *nats.Conn, prefix string) error {
 		go func() {
 			defer q.wg.Done()
 			defer func() { <-room }()
-			q.admit(nc, strings.TrimPrefix(m.Subject, prefix), m)
+			ctx, cancel := context.WithTimeout(context.Background(), queueTimeout)
+			defer cancel()
+			handle(ctx, m)
 		}()
 	})
 	return err
@@ -40,9 +70,7 @@ func (q *Queue) Admit(nc *nats.Conn, prefix string) error {
 
 // admit passes a result of the call on, and back what the stream says to it. Who
 // hears nothing tries again.
-func (q *Queue) admit(nc *nats.Conn, token string, m *nats.Msg) {
-	ctx, cancel := context.WithTimeout(context.Background(), queueTimeout)
-	defer cancel()
+func (q *Queue) admit(ctx context.Context, nc *nats.Conn, token string, m *nats.Msg) {
 	if why := q.admits(ctx, nc, token, m); why != nil {
 		q.opts.Log.Warn("a result is refused", "call", token, "error", why)
 		_ = m.Respond(why.answer())
@@ -56,10 +84,11 @@ func (q *Queue) admit(nc *nats.Conn, token string, m *nats.Msg) {
 	_ = m.Respond(says.Data)
 }
 
-// unfit is why a message gets no further as a result, as JetStream says such a thing.
+// unfit is why a message gets no further, as JetStream says such a thing.
 type unfit struct {
-	Code        int    `json:"code"`
-	Description string `json:"description"`
+	Code        int                 `json:"code"`
+	ErrorCode   jetstream.ErrorCode `json:"err_code,omitempty"`
+	Description string              `json:"description"`
 }
 
 // Error implements error.
@@ -70,32 +99,81 @@ func (r *unfit) answer() []byte {
 	return data
 }
 
-// admits says why m is no result of the call, or no claim of it; nil: it is.
+// admits says why m is no result of the call, or no claim of it; nil: it is. In a claim
+// it puts the sequence that the claim stands for.
 func (q *Queue) admits(ctx context.Context, nc *nats.Conn, token string, m *nats.Msg) *unfit {
 	j, err := q.renewed(ctx, nc)
 	if err != nil {
-		return &unfit{503, "the job queue is not there: " + err.Error()}
+		return &unfit{Code: 503, Description: "the job queue is not there: " + err.Error()}
 	}
 	if !begun(m) {
 		if !j.ids.valid(token, m.Header.Get(nats.MsgIdHdr)) {
-			return &unfit{400, "the result does not carry the Nats-Msg-Id of its job"}
+			return &unfit{Code: 400, Description: "the result does not carry the Nats-Msg-Id of its job"}
 		}
 		return nil
 	}
-	switch m.Header.Get(jetstream.ExpectedLastSubjSeqHeader) {
-	case "":
-		return &unfit{400, "the claim does not carry " + jetstream.ExpectedLastSubjSeqHeader}
-	case "0":
-		return nil // the server takes it only where nothing is there yet
+	claim := m.Header.Get(jetstream.ExpectedLastSubjSeqHeader)
+	if claim == "" {
+		return &unfit{Code: 400, Description: "the claim does not carry " + jetstream.ExpectedLastSubjSeqHeader}
 	}
 	old, err := j.last(ctx, resultSubjects+token)
 	if err != nil {
-		return &unfit{503, err.Error()}
+		return &unfit{Code: 503, Description: err.Error()}
+	}
+	expected := uint64(0)
+	if old != nil {
+		expected = old.seq
+	}
+	if !j.ids.claims(token, expected, claim) {
+		// As the server says it of a claim that comes too late, which this may be.
+		return &unfit{400, jetstream.JSErrCodeStreamWrongLastSequence, "wrong last sequence: it is no claim of the job, or comes too late"}
 	}
 	if old != nil && !begun(old.msg) && old.msg.Header.Get(OutcomeHeader) != OutcomeUnavailable {
-		return &unfit{400, "the call has its result"}
+		return &unfit{Code: 400, Description: "the call has its result"}
 	}
+	m.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(expected, 10))
 	return nil
+}
+
+// passAck passes an acknowledgement on that carries the id of its job.
+func (q *Queue) passAck(ctx context.Context, nc *nats.Conn, m *nats.Msg) {
+	subject, why := q.ackOf(ctx, nc, m)
+	if why != nil {
+		q.opts.Log.Warn("an acknowledgement is refused", "error", why)
+		_ = m.Respond(why.answer())
+		return
+	}
+	says, err := nc.RequestMsgWithContext(ctx, &nats.Msg{Subject: subject, Data: m.Data})
+	if err != nil {
+		q.opts.Log.Debug("an acknowledgement from outside can't be passed on", "error", err)
+		return
+	}
+	_ = m.Respond(says.Data)
+}
+
+// ackOf is the subject on which m acknowledges a job. It is made of numbers and of what
+// the job itself says, so that it is of that job.
+func (q *Queue) ackOf(ctx context.Context, nc *nats.Conn, m *nats.Msg) (string, *unfit) {
+	of, err := (&nats.Msg{Reply: m.Header.Get(AckOfHeader), Sub: &nats.Subscription{}}).Metadata()
+	if err != nil || of.Sequence.Stream == 0 || bytes.HasPrefix(m.Data, []byte(ackNext)) {
+		return "", &unfit{Code: 400, Description: "no acknowledgement of a job: " + AckOfHeader + " is not the reply subject of one, or its data is not +ACK, -NAK, +WPI or +TERM"}
+	}
+	j, err := q.renewed(ctx, nc)
+	if err != nil {
+		return "", &unfit{Code: 503, Description: "the job queue is not there: " + err.Error()}
+	}
+	job, err := j.jobs.GetMsg(ctx, of.Sequence.Stream)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return "", &unfit{Code: 404, Description: "the job is not in the queue any more"}
+	}
+	if err != nil {
+		return "", &unfit{Code: 503, Description: err.Error()}
+	}
+	if id := job.Header.Get(nats.MsgIdHdr); id == "" || !hmac.Equal([]byte(id), []byte(m.Header.Get(nats.MsgIdHdr))) {
+		return "", &unfit{Code: 400, Description: "the acknowledgement does not carry the Nats-Msg-Id of its job"}
+	}
+	return fmt.Sprintf("$JS.ACK.%s.%s.%d.%d.%d.%d.%d", JobStream, strings.TrimPrefix(job.Subject, jobSubjects),
+		of.NumDelivered, of.Sequence.Stream, of.Sequence.Consumer, of.Timestamp.UnixNano(), of.NumPending), nil
 }
 
 // renewed gives the queue without asking for the consumer of a tool.

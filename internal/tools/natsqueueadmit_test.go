@@ -121,41 +121,58 @@ func TestQueueOfBeforeTheIDs(t *testing.T) {
 	r.is(fresh, "true")
 }
 
-// Who comes by nats.listen gets a result into the stream only with the job's id, and
-// can't put anything in the place of one that is there.
+// admitting has results and acknowledgements of r checked, as for nats.listen; Admitted
+// has claims made for it.
+func (r *queueRig) admitting() (admitted func(*tools.QueueOptions)) {
+	r.t.Helper()
+	queue := tools.NewQueue(tools.QueueOptions{Conn: func() (*nats.Conn, error) { return r.nc, nil }})
+	r.t.Cleanup(queue.Close)
+	if err := errors.Join(queue.Admit(r.nc, "handin."), r.nc.Flush()); err != nil {
+		r.t.Fatal(err)
+	}
+	return func(o *tools.QueueOptions) { o.Admitted, o.AckWait = true, time.Minute }
+}
+
+// outside publishes what a client of nats.listen does, and looks at what it is told.
+func (r *queueRig) outside(token string, header nats.Header, want string) {
+	r.t.Helper()
+	msg := &nats.Msg{Subject: "handin." + token, Header: header, Data: []byte("outside")}
+	_, err := r.other.PublishMsg(r.t.Context(), msg, jetstream.WithRetryAttempts(0))
+	var api *jetstream.APIError
+	if want == "" && err != nil || want != "" && (!errors.As(err, &api) || !strings.Contains(api.Description, want)) {
+		r.t.Errorf("%s %v: %v, want %q", token, header, err, want)
+	}
+}
+
+func claimHeader(expected string) nats.Header {
+	return nats.Header{tools.OutcomeHeader: {tools.OutcomeBegun}, jetstream.ExpectedLastSubjSeqHeader: {expected}, nats.MsgIdHdr: {"claim." + nats.NewInbox()}}
+}
+
+const noID, tooLate = "does not carry the Nats-Msg-Id", "wrong last sequence"
+
+// Who comes by nats.listen gets a result into the stream only with the job's id, a claim
+// with the number that the job names, and can't put anything in the place of a result.
 func TestQueueAdmit(t *testing.T) {
 	r := newQueueRig(t)
-	queue := tools.NewQueue(tools.QueueOptions{Conn: func() (*nats.Conn, error) { return r.nc, nil }})
-	t.Cleanup(queue.Close)
-	if err := queue.Admit(r.nc, "handin."); err != nil {
-		t.Fatal(err)
-	}
-	if err := r.nc.Flush(); err != nil {
-		t.Fatal(err)
-	}
-	publish := func(token string, header nats.Header, want string) {
-		t.Helper()
-		msg := &nats.Msg{Subject: "handin." + token, Header: header, Data: []byte("outside")}
-		_, err := r.other.PublishMsg(t.Context(), msg, jetstream.WithRetryAttempts(0))
-		var api *jetstream.APIError
-		if want == "" && err != nil || want != "" && (!errors.As(err, &api) || !strings.Contains(api.Description, want)) {
-			t.Errorf("%s %v: %v, want %q", token, header, err, want)
-		}
-	}
-	const noID, hasResult = "does not carry the Nats-Msg-Id", "the call has its result"
-	publish("sevt_1", nil, noID) // before the first call
-	done := r.begun(t.Context(), r.handler(false).Call, "sevt_1")
+	admitted := r.admitting()
+	r.outside("sevt_1", nil, noID) // before the first call
+	r.outside("sevt_1", claimHeader("0"), tooLate)
+	done := r.begun(t.Context(), r.handler(false, admitted).Call, "sevt_1")
 	m := r.took()
-	own := m.Headers().Get(nats.MsgIdHdr)
-	claim := func(expected string) nats.Header {
-		return nats.Header{tools.OutcomeHeader: {tools.OutcomeBegun}, jetstream.ExpectedLastSubjSeqHeader: {expected}, nats.MsgIdHdr: {"claim." + nats.NewInbox()}}
+	own, claim := m.Headers().Get(nats.MsgIdHdr), m.Headers().Get(tools.ClaimHeader)
+	if n, err := strconv.ParseUint(claim, 10, 53); err != nil || n < 1<<20 {
+		t.Errorf("the claim is %q: it can be guessed, or is no number in JavaScript", claim)
 	}
-	publish("sevt_1", nats.Header{nats.MsgIdHdr: {"sevt_1"}}, noID)
-	publish("sevt_2", nats.Header{nats.MsgIdHdr: {own}}, noID) // the id of another job
-	publish("sevt_1", nats.Header{tools.OutcomeHeader: {tools.OutcomeBegun}}, "the claim does not carry")
-	publish("sevt_1", claim("0"), "")
-	publish("sevt_1", claim("0"), "wrong last sequence")
-	publish("sevt_1", nats.Header{nats.MsgIdHdr: {own}}, "")
+	r.outside("sevt_1", nats.Header{nats.MsgIdHdr: {"sevt_1"}}, noID)
+	r.outside("sevt_2", nats.Header{nats.MsgIdHdr: {own}}, noID) // the id of another job
+	r.outside("sevt_1", nats.Header{tools.OutcomeHeader: {tools.OutcomeBegun}}, "the claim does not carry")
+	for _, guess := range []string{"0", "1", "-1", "", "x", claim + "0"} {
+		r.outside("sevt_1", claimHeader(guess), map[bool]string{true: "the claim does not carry", false: tooLate}[guess == ""])
+	}
+	r.outside("sevt_2", claimHeader(claim), tooLate) // the claim of another job
+	r.outside("sevt_1", claimHeader(claim), "")
+	r.outside("sevt_1", claimHeader(claim), tooLate)
+	r.outside("sevt_1", nats.Header{nats.MsgIdHdr: {own}}, "")
 	r.is(done, "outside")
 	s, err := r.other.Stream(t.Context(), tools.ResultStream)
 	if err != nil {
@@ -165,9 +182,85 @@ func TestQueueAdmit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	publish("sevt_1", claim(strconv.FormatUint(last.Sequence, 10)), hasResult)
-	publish("sevt_1", nats.Header{nats.MsgIdHdr: {"other"}}, noID)
+	r.outside("sevt_1", claimHeader(strconv.FormatUint(last.Sequence, 10)), tooLate)
+	r.outside("sevt_1", claimHeader(claim), tooLate)
+	r.outside("sevt_1", nats.Header{nats.MsgIdHdr: {"other"}}, noID)
 	if now, err := s.GetLastMsgForSubject(t.Context(), "toolhand.results.sevt_1"); err != nil || now.Sequence != last.Sequence {
 		t.Errorf("the result is %+v, %v", now, err)
 	}
+}
+
+// A job whose first one surely did not run has a claim of its own.
+func TestQueueAdmitAfterUnavailable(t *testing.T) {
+	r := newQueueRig(t)
+	admitted := r.admitting()
+	first := r.begun(t.Context(), r.handler(false, admitted).Call, "sevt_1")
+	m := r.took()
+	id, claim := m.Headers().Get(nats.MsgIdHdr), m.Headers().Get(tools.ClaimHeader)
+	r.outside("sevt_1", claimHeader(claim), "")
+	r.outside("sevt_1", nats.Header{nats.MsgIdHdr: {id}, tools.OutcomeHeader: {tools.OutcomeUnavailable}}, "")
+	var unavailable *tools.UnavailableError
+	if a := <-first; !errors.As(a.err, &unavailable) {
+		t.Fatalf("%v, %v", a.r, a.err)
+	}
+	if err := m.DoubleAck(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	second := r.begun(t.Context(), r.handler(false, admitted).Call, "sevt_1")
+	m = r.took()
+	r.outside("sevt_1", claimHeader(claim), tooLate) // of the first job
+	r.outside("sevt_1", claimHeader(m.Headers().Get(tools.ClaimHeader)), "")
+	r.outside("sevt_1", nats.Header{nats.MsgIdHdr: {m.Headers().Get(nats.MsgIdHdr)}}, "")
+	r.is(second, "outside")
+}
+
+// The taker of a job acknowledges it by the job's id from whatever connection; nobody
+// else does.
+func TestQueueAdmitAcks(t *testing.T) {
+	r := newQueueRig(t)
+	admitted := r.admitting()
+	ctx, cancel := context.WithCancelCause(t.Context())
+	call := r.handler(true, admitted).Call
+	calls := []chan answer{r.begun(ctx, call, "sevt_1"), r.begun(ctx, call, "sevt_2")}
+	m, other := r.took(), r.took()
+	cancel(tools.ErrLeft)
+	for _, c := range calls {
+		<-c
+	}
+	nc := dialNATS(t, r.srv.ClientURL())
+	ack := func(what string, header nats.Header, want string) {
+		t.Helper()
+		says, err := nc.RequestMsg(&nats.Msg{Subject: tools.AckSubject, Header: header, Data: []byte(what)}, 5*time.Second)
+		if err != nil || !strings.Contains(string(says.Data), want) || want == "" && len(says.Data) > 0 {
+			t.Errorf("%s %v: %v, %v, want %q", what, header, says, err, want)
+		}
+	}
+	pending := func(want int) {
+		t.Helper()
+		c, err := r.other.Consumer(t.Context(), tools.JobStream, "job")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info := c.CachedInfo(); info.NumAckPending != want || info.NumPending > 0 || info.NumRedelivered > 0 {
+			t.Errorf("the consumer is %+v", info)
+		}
+	}
+	header := func(of, id string) nats.Header {
+		return nats.Header{tools.AckOfHeader: {of}, nats.MsgIdHdr: {id}}
+	}
+	id := m.Headers().Get(nats.MsgIdHdr)
+	for _, what := range []string{"+ACK", "-NAK", "+TERM", "+WPI"} {
+		for _, not := range []string{"", "sevt_1", other.Headers().Get(nats.MsgIdHdr)} {
+			ack(what, header(m.Reply(), not), noID)
+		}
+		for _, of := range []string{"", "x", "$JS.ACK.x", "$JS.ACK.TOOLHAND_JOBS.job.1.x.1.1.1"} {
+			ack(what, header(of, id), "is not the reply subject")
+		}
+	}
+	ack("+NXT", header(m.Reply(), id), "is not the reply subject")
+	pending(2)
+	ack("+WPI", header(m.Reply(), id), "")
+	ack("+ACK", header(m.Reply(), id), "")
+	pending(1)
+	ack("+ACK", header(m.Reply(), id), "not in the queue")
 }

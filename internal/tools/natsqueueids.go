@@ -5,6 +5,7 @@ import (
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -51,6 +52,22 @@ func (k *jobIDs) valid(token, id string) bool {
 		return false
 	}
 	return plainToken(id) == token || ok && err == nil && plainToken(base) == token
+}
+
+// claim is what a claim of a job names as the last sequence on the subject of its result,
+// which is expected, where [Queue.Admit] puts the true one in its place: a number below
+// 1<<53, which JavaScript has too, that nobody can guess.
+func (k *jobIDs) claim(token string, expected uint64) string {
+	mac := hmac.New(sha256.New, k.key)
+	fmt.Fprintf(mac, "claim %s %d", token, expected)
+	return strconv.FormatUint(binary.BigEndian.Uint64(mac.Sum(nil))>>11, 10)
+}
+
+// claims reports whether claim stands for the sequence expected, as that of a job of
+// before does by itself.
+func (k *jobIDs) claims(token string, expected uint64, claim string) bool {
+	plain := time.Now().Before(k.legacy) && claim == strconv.FormatUint(expected, 10)
+	return plain || hmac.Equal([]byte(claim), []byte(k.claim(token, expected)))
 }
 
 func cutLast(s, sep string) (before, after string, found bool) {

@@ -60,6 +60,9 @@ type QueueOptions struct {
 	// AckWait is how long who took a job may be silent about it. Zero means
 	// 30 s.
 	AckWait time.Duration
+	// Admitted says that whoever takes jobs publishes through [Queue.Admit] alone: a
+	// claim then carries a number that only who took the job knows.
+	Admitted bool
 	// Log receives what happens. Nil discards.
 	Log *slog.Logger
 }
@@ -347,7 +350,7 @@ func (q *Queue) lapse(seq uint64) error {
 	if err != nil {
 		return err
 	}
-	if m, expected := q.lapsed(job, subject, old); m != nil {
+	if m, expected := q.lapsed(j.ids, job, subject, old); m != nil {
 		if token := strings.TrimPrefix(subject, resultSubjects); !j.ids.valid(token, m.Header.Get(nats.MsgIdHdr)) {
 			m.Header.Set(nats.MsgIdHdr, j.ids.of(token, 0)) // of a job that is not ours
 		}
@@ -358,11 +361,20 @@ func (q *Queue) lapse(seq uint64) error {
 	return j.jobs.DeleteMsg(ctx, seq)
 }
 
+// claim is the value of [ClaimHeader] of a job; expected is the last sequence on the
+// subject of its result.
+func (q *Queue) claim(ids *jobIDs, token string, expected uint64) string {
+	if q.opts.Admitted {
+		return ids.claim(token, expected)
+	}
+	return strconv.FormatUint(expected, 10)
+}
+
 // lapsed is the result of a job whose taker is silent, and the sequence that must
 // be the last one on its subject; nil: it has one. A job that is begun by a claim
 // and was not has surely not run, and can't be begun any more with that result
 // there.
-func (q *Queue) lapsed(job *jetstream.RawStreamMsg, subject string, old *lastResult) (m *nats.Msg, expected uint64) {
+func (q *Queue) lapsed(ids *jobIDs, job *jetstream.RawStreamMsg, subject string, old *lastResult) (m *nats.Msg, expected uint64) {
 	id := job.Header.Get(nats.MsgIdHdr)
 	if old != nil {
 		expected = old.seq
@@ -375,7 +387,8 @@ func (q *Queue) lapsed(job *jetstream.RawStreamMsg, subject string, old *lastRes
 		m.Header.Set(nats.MsgIdHdr, id)
 	}
 	outcome, why := OutcomeUnknown, fmt.Sprintf("who took its job from the queue was silent about it for %s", 2*q.opts.AckWait)
-	if claim := job.Header.Get(ClaimHeader); claim != "" && claim == strconv.FormatUint(expected, 10) {
+	claim, token := job.Header.Get(ClaimHeader), strings.TrimPrefix(subject, resultSubjects)
+	if claim != "" && (claim == ids.claim(token, expected) || claim == strconv.FormatUint(expected, 10)) {
 		outcome, why = OutcomeUnavailable, "who took its job from the queue is gone, and had not begun"
 	}
 	m.Header.Set(OutcomeHeader, outcome)
