@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"toolhand/internal/tools"
+	"toolhand/internal/tools/handlertest"
 )
 
 // serverOwner plays a worker without cgroups that has an MCP server which does not
@@ -40,6 +41,9 @@ func serverOwner(file string) int {
 // TestServersLeft kills a worker, and finds the MCP server that it has left; that
 // of a worker that lives is left alone.
 func TestServersLeft(t *testing.T) {
+	if !handlertest.Alone(t) {
+		return
+	}
 	procs := newProcs(t, func() (*tools.Processes, error) { return tools.NewMarkedProcesses(nil) })
 	owner := func() (*exec.Cmd, int) {
 		file := filepath.Join(t.TempDir(), "wire")
