@@ -12,11 +12,12 @@ import (
 
 type callsCmd struct {
 	List callsListCmd `cmd:"" help:"Show the last calls of a running worker."`
+	Show callsShowCmd `cmd:"" help:"Show what the journal has of a call, with its result."`
 }
 
 // Help is the long help.
 func (callsCmd) Help() string {
-	return "Example:\n\n  worker calls list --outcome error\n"
+	return "Examples:\n\n  worker calls list --outcome error\n  worker calls show sevt_011CZkZAtmR3yMPDzynEDxu7\n"
 }
 
 type callsListCmd struct {

@@ -53,6 +53,7 @@ func TestMain(m *testing.M) {
 //	api [KEY]              a simulated API in the test; ANTHROPIC_BASE_URL names it
 //	api-key KEY            it accepts this key only from now on
 //	session ID             it has a session
+//	poison SESSION CALL    it refuses every result for this call
 //	play FILE              it plays a script
 //	played                 wait until the script has gone as it says
 //	start NAME ARGS…       start the worker; its output goes to NAME.log
@@ -80,7 +81,7 @@ func TestScripts(t *testing.T) {
 			return err
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"fails": cmdFails, "api": cmdAPI, "session": cmdSession, "api-key": cmdAPIKey, "play": cmdPlay, "played": cmdPlayed,
+			"fails": cmdFails, "api": cmdAPI, "session": cmdSession, "api-key": cmdAPIKey, "poison": cmdPoison, "play": cmdPlay, "played": cmdPlayed,
 			"start": cmdStart, "until": cmdUntil, "signal": cmdSignal, "ends": cmdEnds, "get": cmdGet,
 			"api-of": cmdAPIOf, "admin-of": cmdAdminOf, "await": cmdAwait, "gone": cmdGone,
 		},
@@ -207,6 +208,11 @@ func cmdFails(ts *testscript.TestScript, neg bool, args []string) {
 func cmdSession(ts *testscript.TestScript, neg bool, args []string) {
 	usage{ts, neg, args}.need(1)
 	benchOf(ts).api.NewSession(sim.SessionSpec{ID: args[0]})
+}
+
+func cmdPoison(ts *testscript.TestScript, neg bool, args []string) {
+	usage{ts, neg, args}.need(2)
+	benchOf(ts).api.Session(args[0]).Poison(args[1], http.StatusBadRequest)
 }
 
 func cmdAPI(ts *testscript.TestScript, neg bool, args []string) {

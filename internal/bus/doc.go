@@ -13,6 +13,7 @@
 // is that mark, which expires; [Trust] clears it. Beside the server's files stands what
 // a stream must have at least ([Witness], in the folder toolhand.witness): less than
 // that at a start is damage. A file that can't be opened is none, and ends the start.
+// Who only wants to look opens a copy ([CopyStream]), so that the next start finds the same.
 //
 // There are two accounts. The worker's own holds JetStream and with it the
 // journal; only the connection made here is in it, shown by a secret that lives

@@ -21,3 +21,6 @@ func UnreadableFile(logged error) error {
 	l.Warnf("  Error recreating stream %q: %v", "s", logged)
 	return l.unreadableFile()
 }
+
+// LockToRead is what [CopyStream] holds a store by.
+func LockToRead(dir string) (unlock func() error, err error) { return lockToRead(dir) }

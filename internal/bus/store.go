@@ -124,9 +124,7 @@ func lockStore(dir string) (f *os.File, before string, err error) {
 		return nil, "", fmt.Errorf("store of NATS: %w", err)
 	}
 	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-	holder, _ := io.ReadAll(io.NewSectionReader(f, 0, 40))
-	line, _, _ := strings.Cut(string(holder), "\n")
-	pid, before, _ := strings.Cut(line, " ")
+	pid, before := lastHolder(f)
 	if err == nil {
 		return f, before, nil
 	}
@@ -134,11 +132,22 @@ func lockStore(dir string) (f *os.File, before string, err error) {
 	if !errors.Is(err, syscall.EWOULDBLOCK) {
 		return nil, "", fmt.Errorf("store of NATS can't be locked: %s: %w", path, err)
 	}
-	who := ""
-	if pid != "" {
-		who = " (pid " + pid + ")"
+	return nil, "", fmt.Errorf("%w; stop it, or give this one another nats.store_dir", heldError(pid, dir))
+}
+
+// lastHolder is what a lock's file says of who took it last.
+func lastHolder(lock *os.File) (pid, opening string) {
+	text, _ := io.ReadAll(io.NewSectionReader(lock, 0, 40))
+	line, _, _ := strings.Cut(string(text), "\n")
+	pid, opening, _ = strings.Cut(line, " ")
+	return pid, opening
+}
+
+func heldError(pid, dir string) error {
+	if pid == "" {
+		return fmt.Errorf("%w: %s", ErrStoreHeld, dir)
 	}
-	return nil, "", fmt.Errorf("%w%s: %s; stop it, or give this one another nats.store_dir", ErrStoreHeld, who, dir)
+	return fmt.Errorf("%w (pid %s): %s", ErrStoreHeld, pid, dir)
 }
 
 // writeHolder writes down who holds the store, for people and for the message of
