@@ -234,3 +234,59 @@ func TestOnlyWhatIsWrittenCounts(t *testing.T) {
 		t.Errorf("the balance is %f after sends that were not written", got)
 	}
 }
+
+// What was counted for requests that were not made is given back, up to the burst.
+func TestGivenBackIsThereAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := NewBudget(600)
+		for range 60 {
+			if err := b.Wait(t.Context(), 1, false); err != nil {
+				t.Fatal(err)
+			}
+		}
+		b.giveBack(10)
+		begun := time.Now()
+		for range 11 {
+			if err := b.Wait(t.Context(), 1, false); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if d := time.Since(begun).Round(time.Millisecond); d != 100*time.Millisecond {
+			t.Errorf("ten given back and one more took %s", d)
+		}
+		b.giveBack(1000)
+		if b.balance != b.burst {
+			t.Errorf("the balance is %g, above the burst of %g", b.balance, b.burst)
+		}
+	})
+}
+
+// The turn that somebody had who left is nobody's: who comes later waits for as long
+// as the balance says then.
+func TestTurnOfOneWhoLeftIsNobodys(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := NewBudget(600)
+		for range 60 {
+			b.Take()
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		left := make(chan error)
+		go func() { left <- b.Wait(ctx, 1, false) }()
+		synctest.Wait()
+		cancel()
+		if <-left == nil {
+			t.Fatal("it was let through")
+		}
+		for range 60 {
+			b.Take()
+		}
+		time.Sleep(200 * time.Millisecond) // the turn that it had is past
+		begun := time.Now()
+		if err := b.Wait(t.Context(), 1, false); err != nil {
+			t.Fatal(err)
+		}
+		if d := time.Since(begun); d < 5*time.Second {
+			t.Errorf("let through after %s, with a debt of six seconds", d)
+		}
+	})
+}

@@ -398,3 +398,55 @@ func TestProxysPageLeavesTheGateClosed(t *testing.T) {
 		t.Error("an answer of the API does not open it")
 	}
 }
+
+// What the options name goes with each request.
+func TestWorkspaceAndAgentAreNamed(t *testing.T) {
+	s := newServer(t, answerJSON(`{"status":"idle"}`))
+	for _, named := range []bool{false, true} {
+		c := s.client(t, func(o *Options) {
+			if named {
+				o.WorkspaceID, o.UserAgent = "wrkspc_1", "toolhand/test"
+			}
+		})
+		if _, err := c.Get(t.Context(), "sesn_1", true); err != nil {
+			t.Fatal(err)
+		}
+		h := s.headers[len(s.headers)-1]
+		if got := h.Get("Anthropic-Workspace-Id") == "wrkspc_1" && h.Get("User-Agent") == "toolhand/test"; got != named {
+			t.Errorf("named: %t, headers %v", named, h)
+		}
+		if h.Get("Accept-Encoding") != "identity" {
+			t.Errorf("Accept-Encoding: %s", h.Get("Accept-Encoding"))
+		}
+	}
+}
+
+// Each attempt of a read counts against the budget: the first by its wait, those
+// that the SDK makes after it when they are written. A send counts once.
+func TestEachAttemptIsCounted(t *testing.T) {
+	fails := 2
+	s := newServer(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet && fails > 0 {
+			fails--
+			w.Header().Set("Retry-After-Ms", "1")
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		answerJSON(`{"status":"idle","data":[]}`)(w, r)
+	})
+	c := s.client(t, func(o *Options) { o.RequestsPerMinute = 60 })
+	before := c.budget.balance
+	if _, err := c.Get(t.Context(), "sesn_1", true); err != nil {
+		t.Fatal(err)
+	}
+	if spent := before - c.budget.balance; spent < 2.5 || spent > 3 { // some of it has come back
+		t.Errorf("three attempts cost %.1f", spent)
+	}
+	before = c.budget.balance
+	if err := c.Send(t.Context(), "sesn_1", nil); err != nil {
+		t.Fatal(err)
+	}
+	if spent := before - c.budget.balance; spent < 0.5 || spent > 1 {
+		t.Errorf("a send costs %.1f", spent)
+	}
+}
