@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -278,6 +279,13 @@ func TestStopDoesNotWaitForSlowClients(t *testing.T) {
 	}
 	if _, err := net.Dial("tcp", s.Addr().String()); err == nil {
 		t.Error("the address still answers")
+	}
+	if err := conn.SetReadDeadline(time.Now().Add(readTimeout / 2)); err != nil {
+		t.Fatal(err)
+	}
+	var timeout net.Error
+	if _, err := io.Copy(io.Discard, conn); errors.As(err, &timeout) && timeout.Timeout() {
+		t.Error("the connection of the slow client is still open")
 	}
 }
 
