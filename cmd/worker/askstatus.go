@@ -3,10 +3,12 @@ package main
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"text/tabwriter"
@@ -79,20 +81,43 @@ func (c statusCmd) Run(p *process) error {
 	return t.print(p.stdout)
 }
 
+// adminClient is the client for the admin address addr: host:port, or a URL. Our own
+// address shows the certificate of the configuration, under whatever name it is reached;
+// each address of this machine counts as ours.
+func adminClient(addr string, cfg config.Admin) (base string, client *http.Client, err error) {
+	scheme, where, named := strings.Cut(strings.TrimSuffix(addr, "/"), "://")
+	if !named {
+		scheme, where = "http", scheme
+		if cfg.TLSCertFile != "" {
+			scheme = "https"
+		}
+	}
+	own := where == cfg.Listen
+	if host, port, err := net.SplitHostPort(where); err == nil {
+		where = net.JoinHostPort(dialed(host), port)
+		own = own || config.Loopback(where)
+	}
+	var trust *tls.Config
+	switch {
+	case scheme != "https":
+	case own && cfg.TLSCertFile != "":
+		if trust, err = ownTLS(cfg.TLSCertFile); err != nil {
+			return "", nil, usageError{fmt.Errorf("admin.tls_cert_file: %w", err)}
+		}
+	default:
+		trust = otherTLS(cfg.TLSCertFile)
+	}
+	return scheme + "://" + where, &http.Client{Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: trust}}, nil
+}
+
 func askAdmin(ctx context.Context, addr, path string, cfg config.Admin) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
 	defer cancel()
-	base, client := strings.TrimSuffix(addr, "/"), http.DefaultClient
-	if !strings.Contains(base, "://") {
-		base = "http://" + base
-		if cfg.TLSCertFile != "" {
-			base = "https://" + strings.TrimPrefix(base, "http://")
-		}
+	base, client, err := adminClient(addr, cfg)
+	if err != nil {
+		return nil, err
 	}
-	if cert := trusting(cfg.TLSCertFile); cert != nil {
-		client = &http.Client{Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: cert}}
-		defer client.CloseIdleConnections()
-	}
+	defer client.CloseIdleConnections()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, base+path, nil)
 	if err != nil {
 		return nil, usageError{fmt.Errorf("the address %q: %w", addr, err)}

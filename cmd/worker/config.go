@@ -122,7 +122,7 @@ func (c configCheckCmd) Run(p *process) error {
 		fmt.Fprintf(p.stderr, "warning: tools.dir: %s is no folder: worker run will not start without it\n", cfg.Tools.Dir)
 	}
 	for section, pair := range map[string][2]string{"nats": {cfg.NATS.TLSCertFile, cfg.NATS.TLSKeyFile}, "admin": {cfg.Admin.TLSCertFile, cfg.Admin.TLSKeyFile}} {
-		if _, err := serverTLS(section, pair[0], pair[1]); err != nil {
+		if _, err := serverTLS(section, pair[0], pair[1], slog.New(slog.DiscardHandler)); err != nil {
 			return err
 		}
 	}

@@ -33,7 +33,7 @@ func (w *worker) openJournal(ctx context.Context) error {
 		StoreDir: bus.StoreDir(w.cfg.NATS.StoreDir, w.lookupEnv), Log: w.log,
 	}
 	var err error
-	if opts.ListenTLS, err = serverTLS("nats", w.cfg.NATS.TLSCertFile, w.cfg.NATS.TLSKeyFile); err != nil {
+	if opts.ListenTLS, err = serverTLS("nats", w.cfg.NATS.TLSCertFile, w.cfg.NATS.TLSKeyFile, w.log); err != nil {
 		return err
 	}
 	if w.cfg.Journal.Sync == config.SyncInterval {

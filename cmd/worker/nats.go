@@ -93,13 +93,14 @@ func (l *natsLink) where() (url string, opts []nats.Option, err error) {
 	if err != nil || port == "0" {
 		return "", nil, errNoNATS
 	}
-	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
-		host = "127.0.0.1"
+	if l.cfg.TLSCertFile != "" {
+		own, err := ownTLS(l.cfg.TLSCertFile)
+		if err != nil {
+			return "", nil, fmt.Errorf("nats.tls_cert_file: %w", err)
+		}
+		opts = append(opts, nats.Secure(own))
 	}
-	if cert := trusting(l.cfg.TLSCertFile); cert != nil {
-		opts = append(opts, nats.Secure(cert))
-	}
-	return "nats://" + net.JoinHostPort(host, port), opts, nil
+	return "nats://" + net.JoinHostPort(dialed(host), port), opts, nil
 }
 
 // close ends the connection once what was published last is out.

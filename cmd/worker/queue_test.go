@@ -50,6 +50,8 @@ func TestQueueThroughListen(t *testing.T) {
 	}
 	if log, err := os.ReadFile(filepath.Join(dir, "run.log")); err != nil || strings.Contains(string(log), "default inbox") {
 		t.Errorf("tools serve has the default inbox: %v\n%s", err, log)
+	} else if !strings.Contains(string(log), "nats.listen has no token: everybody on this machine can serve tools; set nats.token_file") {
+		t.Errorf("there is no warning of a listen without a token:\n%s", log)
 	}
 }
 

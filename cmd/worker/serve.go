@@ -94,6 +94,9 @@ func (c toolsServeCmd) run(p *process, signals *signals) error {
 	}
 	v, _ := versions()
 	log.Info("serving tools", "version", v, "config", cmp.Or(path, "defaults"), "tools", len(s.served.Tools()), "server", s.bus.Status().Server)
+	for _, text := range config.Exposed(cfg) {
+		log.Warn(text)
+	}
 	return s.daemon(p.ctx, signals, page)
 }
 

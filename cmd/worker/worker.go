@@ -203,7 +203,7 @@ func listenAdmin(cfg *config.Config, secrets *telemetry.Secrets, log *slog.Logge
 	if err != nil {
 		return nil, err
 	}
-	cert, err := serverTLS("admin", cfg.Admin.TLSCertFile, cfg.Admin.TLSKeyFile)
+	cert, err := serverTLS("admin", cfg.Admin.TLSCertFile, cfg.Admin.TLSKeyFile, log)
 	if err != nil {
 		return nil, errors.Join(err, page.Close())
 	}

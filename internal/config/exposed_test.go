@@ -3,6 +3,7 @@ package config
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -22,19 +23,26 @@ func TestTLSKeys(t *testing.T) {
 			t.Errorf("%s: %v", text, err)
 		}
 	}
+	const (
+		noToken  = "nats.listen has no token: everybody on this machine can serve tools; set nats.token_file"
+		natsTLS  = "nats.listen is not loopback and has no TLS: the token, inputs and results can be read on the way; set nats.tls_cert_file and nats.tls_key_file"
+		adminTLS = "admin.listen is not loopback and has no TLS: the token can be read on the way; set admin.tls_cert_file and admin.tls_key_file"
+	)
 	for _, one := range []struct {
 		nats  NATS
 		admin Admin
-		want  int
+		want  []string
 	}{
-		{NATS{}, Admin{Listen: "127.0.0.1:1"}, 0},
-		{NATS{Listen: "127.0.0.1:1"}, Admin{}, 1},
-		{NATS{Listen: "127.0.0.1:1", TokenFile: "t"}, Admin{}, 0},
-		{NATS{Listen: "0.0.0.0:1", TokenFile: "t"}, Admin{Listen: "0.0.0.0:1"}, 2},
-		{NATS{Listen: "0.0.0.0:1", TokenFile: "t", TLSCertFile: "c"}, Admin{Listen: "0.0.0.0:1", TLSCertFile: "c"}, 0},
+		{NATS{}, Admin{Listen: "127.0.0.1:1"}, nil},
+		{NATS{Listen: "127.0.0.1:1"}, Admin{}, []string{noToken}},
+		{NATS{Listen: "localhost:1", TLSCertFile: "c"}, Admin{}, []string{noToken}},
+		{NATS{Listen: "127.0.0.1:1", TokenFile: "t"}, Admin{}, nil},
+		{NATS{Listen: "0.0.0.0:1", TokenFile: "t"}, Admin{Listen: "0.0.0.0:1"}, []string{natsTLS, adminTLS}},
+		{NATS{Listen: ":1", TokenFile: "t"}, Admin{Listen: "worker.example.org:1", TokenFile: "t"}, []string{natsTLS, adminTLS}},
+		{NATS{Listen: "0.0.0.0:1", TokenFile: "t", TLSCertFile: "c"}, Admin{Listen: "0.0.0.0:1", TLSCertFile: "c"}, nil},
 	} {
-		if got := Exposed(&Config{NATS: one.nats, Admin: one.admin}); len(got) != one.want {
-			t.Errorf("%+v %+v: %q", one.nats, one.admin, got)
+		if got := Exposed(&Config{NATS: one.nats, Admin: one.admin}); !slices.Equal(got, one.want) {
+			t.Errorf("%+v %+v: %q, want %q", one.nats, one.admin, got, one.want)
 		}
 	}
 }
