@@ -14,7 +14,7 @@ import (
 // CopyStream copies what a store has of a stream into the folder to, which is then a
 // store of its own. A server that opens a store mends and cuts its files: who only
 // wants to look opens a copy, and what the next start has to find is still there.
-// Nothing of the store is changed, and nobody can open it meanwhile. Errors:
+// Nothing of the store is changed, and who opens it meanwhile waits. Errors:
 // [ErrStoreHeld], [fs.ErrNotExist] where there is no store or no such stream in it,
 // ctx's cause, or what the operating system said.
 func CopyStream(ctx context.Context, storeDir, stream, to string) error {
@@ -44,7 +44,7 @@ func isFolder(path string) bool {
 	return err == nil && info.IsDir()
 }
 
-// lockToRead keeps others from opening the store. Several may read it at once. Where
+// lockToRead lets those wait that open the store. Several may read it at once. Where
 // there is no lock's file, no process has ever held it: it is not made.
 func lockToRead(dir string) (unlock func() error, err error) {
 	path := filepath.Join(dir, lockName)
@@ -55,7 +55,7 @@ func lockToRead(dir string) (unlock func() error, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("store of NATS: %w", err)
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB); err != nil {
+	if err := flock(f, syscall.LOCK_SH); err != nil {
 		defer f.Close()
 		if !errors.Is(err, syscall.EWOULDBLOCK) {
 			return nil, fmt.Errorf("store of NATS can't be locked: %s: %w", path, err)

@@ -22,7 +22,7 @@ func (b *Bus) openEmbedded(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if b.store, err = openStore(b.opts); err != nil {
+	if b.store, err = openStore(ctx, b.opts); err != nil {
 		b.store = nil
 		return err
 	}

@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -59,7 +60,9 @@ func Trust(opts Options) (Damage, bool, error) {
 	if _, err := os.Stat(opts.StoreDir); err != nil {
 		return Damage{}, false, fmt.Errorf("store of NATS: %w", err)
 	}
-	s, err := openStore(opts)
+	ctx, cancel := context.WithTimeoutCause(context.Background(), opts.StartTimeout, fmt.Errorf("it is not free after %s", opts.StartTimeout))
+	defer cancel()
+	s, err := openStore(ctx, opts)
 	if err != nil {
 		return Damage{}, false, err
 	}

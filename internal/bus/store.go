@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -62,7 +63,7 @@ type store struct {
 
 // openStore makes the directory where it is missing, closes it to others, and
 // reserves it.
-func openStore(opts Options) (*store, error) {
+func openStore(ctx context.Context, opts Options) (*store, error) {
 	if opts.StoreDir == "" {
 		return nil, errors.New("the embedded NATS server needs a directory for its store")
 	}
@@ -76,7 +77,7 @@ func openStore(opts Options) (*store, error) {
 	if dir, err = closeStore(dir); err != nil {
 		return nil, fmt.Errorf("store of NATS can't be closed to other users: %w", err)
 	}
-	lock, before, err := lockStore(dir)
+	lock, before, err := lockStore(ctx, dir)
 	if err != nil {
 		return nil, err
 	}
@@ -114,16 +115,33 @@ func closeStore(dir string) (string, error) {
 	return dir, os.Chmod(dir, 0o700)
 }
 
+// copyPause is how long a start waits for one that copies the store before it tries
+// the lock again.
+const copyPause = 20 * time.Millisecond
+
 // lockStore takes the lock that goes with the process, however that ends. The
 // file stays: whoever removed it could hold a lock that nobody sees. It says who holds
-// it and which opening was the last; before is that opening.
-func lockStore(dir string) (f *os.File, before string, err error) {
+// it and which opening was the last; before is that opening. Those that copy the store
+// are waited for, until ctx ends: they keep no worker from starting.
+func lockStore(ctx context.Context, dir string) (f *os.File, before string, err error) {
 	path := filepath.Join(dir, lockName)
 	f, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, "", fmt.Errorf("store of NATS: %w", err)
 	}
-	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	err = flock(f, syscall.LOCK_EX)
+	for errors.Is(err, syscall.EWOULDBLOCK) && flock(f, syscall.LOCK_SH) == nil {
+		if err = flock(f, syscall.LOCK_UN); err != nil {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			_ = f.Close()
+			return nil, "", fmt.Errorf("store of NATS is being copied: %s: %w", dir, context.Cause(ctx))
+		case <-time.After(copyPause):
+		}
+		err = flock(f, syscall.LOCK_EX)
+	}
 	pid, before := lastHolder(f)
 	if err == nil {
 		return f, before, nil
@@ -133,6 +151,11 @@ func lockStore(dir string) (f *os.File, before string, err error) {
 		return nil, "", fmt.Errorf("store of NATS can't be locked: %s: %w", path, err)
 	}
 	return nil, "", fmt.Errorf("%w; stop it, or give this one another nats.store_dir", heldError(pid, dir))
+}
+
+// flock takes a lock, changes it or gives it up, and waits for nobody.
+func flock(f *os.File, how int) error {
+	return syscall.Flock(int(f.Fd()), how|syscall.LOCK_NB)
 }
 
 // lastHolder is what a lock's file says of who took it last.
