@@ -38,6 +38,8 @@ type Entry struct {
 	// Quarantined is why the result can't be sent and is kept for people.
 	// Empty: it is not set aside.
 	Quarantined string
+	// Withheld is the size of a content that [Journal.Recover] left in the journal.
+	Withheld int
 	// Revision is the fence: the number that the last write of this entry
 	// got. 0: it was never written.
 	Revision uint64

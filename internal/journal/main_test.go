@@ -138,11 +138,13 @@ func recovered(t testing.TB, j *journal.Journal, session string) map[string]jour
 	return byCall
 }
 
-// holds checks that a session has exactly these entries.
+// holds checks that a session has exactly these entries, those that are set aside
+// without their contents.
 func holds(t testing.TB, j *journal.Journal, session string, want ...journal.Entry) {
 	t.Helper()
 	got := recovered(t, j, session)
 	for _, w := range want {
+		w = withheld(w)
 		if g, ok := got[w.Call]; !ok || !same(g, w) {
 			t.Errorf("call %s: %.500v\nwant %.500v", w.Call, g, w)
 		}
@@ -151,6 +153,14 @@ func holds(t testing.TB, j *journal.Journal, session string, want ...journal.Ent
 	for _, g := range got {
 		t.Errorf("an entry too many: %+v", g)
 	}
+}
+
+// withheld is an entry as Recover gives it.
+func withheld(e journal.Entry) journal.Entry {
+	if e.Quarantined != "" {
+		e.Content, e.Withheld = nil, len(e.Content)
+	}
+	return e
 }
 
 func same(a, b journal.Entry) bool {

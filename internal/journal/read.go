@@ -15,8 +15,8 @@ import (
 // Each may have 8 MiB, and a server closes a connection that has 64 MB to take.
 const readers = 4
 
-// Recover returns the entries of a session, those that are set aside included,
-// by their revisions. [ErrNewer]: a newer worker wrote one of them. Any other
+// Recover returns the entries of a session by their revisions. Those that are set
+// aside come without their contents, which nobody sends: [Find] has them. [ErrNewer]: a newer worker wrote one of them. Any other
 // error: nothing is known, and the session must not be served yet.
 //
 // Sessions are read one after another, whoever waited longest first: so that each
@@ -51,6 +51,9 @@ func (j *Journal) Recover(ctx context.Context, session string, have []Entry) ([]
 		}
 		if e.Session != session {
 			return found, fmt.Errorf("journal: the entry of call %s is session %s's, not %s's", e.Call, e.Session, session)
+		}
+		if e.Quarantined != "" {
+			e.Withheld, e.Content = len(e.Content), nil
 		}
 		found = append(found, e)
 	}

@@ -120,7 +120,7 @@ func (l *ledger) recover(entries []Entry) {
 			continue
 		}
 		if e.Quarantined != "" {
-			l.keep(e.Call, e.Tool, len(e.Result.Content))
+			l.keep(e.Call, e.Tool, len(e.Result.Content)+e.Withheld)
 			continue
 		}
 		c := &call{

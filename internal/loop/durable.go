@@ -61,7 +61,7 @@ func (d *Durable) Recover(ctx context.Context, session string, have []Entry) ([]
 			Session: e.Session, Call: e.Call, Tool: e.Tool, Thread: e.Thread, Owner: e.Owner,
 			Received: e.Received, Deadline: e.Deadline, Finished: e.Finished,
 			Result:  tools.Result{Content: e.Content, IsError: e.IsError},
-			Outcome: Outcome(e.Outcome), Quarantined: e.Quarantined, Revision: e.Revision,
+			Outcome: Outcome(e.Outcome), Quarantined: e.Quarantined, Withheld: e.Withheld, Revision: e.Revision,
 		})
 	}
 	if d.left != nil && err == nil {
@@ -76,7 +76,7 @@ func written(e Entry) journal.Entry {
 		Session: e.Session, Call: e.Call, Tool: e.Tool, Thread: e.Thread, Owner: e.Owner,
 		Received: e.Received, Deadline: e.Deadline, Finished: e.Finished,
 		Content: e.Result.Content, IsError: e.Result.IsError,
-		Outcome: string(e.Outcome), Quarantined: e.Quarantined, Revision: e.Revision,
+		Outcome: string(e.Outcome), Quarantined: e.Quarantined, Withheld: e.Withheld, Revision: e.Revision,
 	}
 }
 

@@ -59,6 +59,9 @@ type Entry struct {
 	Finished bool
 	Result   tools.Result
 	Outcome  Outcome
+	// Withheld is the size of the content that Recover left out of Result, where that
+	// is set aside.
+	Withheld int
 	// Quarantined is why the API refuses Result for good: it is kept for people,
 	// and the call is neither run nor answered again. Empty: it is not so.
 	Quarantined string

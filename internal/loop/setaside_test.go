@@ -1,6 +1,7 @@
 package loop
 
 import (
+	"bytes"
 	"fmt"
 	"runtime"
 	"strings"
@@ -114,6 +115,37 @@ func TestSetAsideResultMakesRoomForTheWords(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A session that is attached knows of what was set aside without taking it from the
+// journal, where it stays.
+func TestSetAsideResultStaysInTheJournal(t *testing.T) {
+	inStore(t, func(t *testing.T, s *store) {
+		j := s.journal()
+		before := NewDurable(j, nil)
+		e := Entry{Session: "s", Call: "sevt_one", Tool: "pay", Owner: "dead", Finished: true, Outcome: Quarantined, Quarantined: "refused",
+			Result: tools.Text(strings.Repeat("x", 5000))}
+		if _, err := before.Finish(t.Context(), e); err != nil {
+			t.Fatal(err)
+		}
+		var have []Entry
+		for range 2 { // the second one is given what the first one has read
+			var err error
+			if have, err = NewDurable(j, nil).Recover(t.Context(), "s", have); err != nil || len(have) != 1 || have[0].Result.Content != nil {
+				t.Fatalf("recovered %.300v, %v", have, err)
+			}
+		}
+		p := newTranscript()
+		p.step(recovered{have})
+		if k := p.ledger.kept; len(k) != 1 || k[0].Bytes != len(e.Result.Content) || !p.ledger.isKept("sevt_one") {
+			t.Errorf("known of it is %+v", k)
+		}
+		for found, err := range j.All(t.Context()) {
+			if err != nil || !bytes.Equal(found.Content, e.Result.Content) {
+				t.Errorf("the journal has %.300v, %v", found, err)
+			}
+		}
+	})
 }
 
 func clip(s string) string {
