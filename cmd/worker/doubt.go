@@ -17,20 +17,22 @@ type doubts struct {
 	mu sync.Mutex
 	// quiet are sessions that were served since the damage, and left with nothing
 	// open: what they call later was not there before. Guarded by mu; as many as
-	// are served while the store is marked.
+	// are served until a time of the API is known that tells it of all sessions.
 	quiet map[string]struct{}
 }
 
-// of reports whether a session is to be doubted.
-func (d *doubts) of(b *bus.Bus, session string) bool {
+// of reports whether a session is to be doubted, and until when by the API's clock;
+// zero: that is not known yet.
+func (d *doubts) of(b *bus.Bus, session string) (doubt bool, until time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if _, marked := b.Damage(); !marked {
+	damage, marked := b.Damage()
+	if !marked || !damage.Until.IsZero() {
 		d.quiet = nil
-		return false
+		return marked, damage.Until
 	}
 	_, quiet := d.quiet[session]
-	return !quiet
+	return !quiet, time.Time{}
 }
 
 func (d *doubts) left(session string) {

@@ -4,7 +4,10 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"toolhand/internal/bus"
 	"toolhand/internal/fleet"
@@ -36,16 +39,102 @@ func TestSessionIsDoubtedUntilItWasQuiet(t *testing.T) {
 	}
 	marked, sound := open(dir), open(t.TempDir())
 	var d doubts
-	if d.of(sound, "sesn_a") {
+	doubted := func(b *bus.Bus, session string) bool {
+		doubt, until := d.of(b, session)
+		if !until.IsZero() {
+			t.Errorf("doubted until %s", until)
+		}
+		return doubt
+	}
+	if doubted(sound, "sesn_a") {
 		t.Error("the sessions of a sound store are doubted")
 	}
 	for _, reason := range []loop.Reason{loop.ReasonStopped, loop.ReasonDrained, loop.ReasonOver, loop.ReasonIdle} {
-		if !d.of(marked, "sesn_a") || !d.of(marked, "sesn_b") {
+		if !doubted(marked, "sesn_a") || !doubted(marked, "sesn_b") {
 			t.Errorf("before it ends as %s it is not doubted", reason)
 		}
 		doubtedSession{servedUntil{reason: reason}, "sesn_a", &d}.Serve(t.Context())
 	}
-	if d.of(marked, "sesn_a") || !d.of(marked, "sesn_b") {
+	if doubted(marked, "sesn_a") || !doubted(marked, "sesn_b") {
 		t.Error("a session that was quiet is doubted, or another is not")
+	}
+}
+
+// Once a time of the API after the damage is known, it tells what is doubted, of all
+// sessions and by the next process too.
+func TestDoubtUntilATimeOfTheAPI(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "toolhand.damaged"), []byte("2026-11-01T12:00:00Z\n23h0m0s\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	at := time.Date(2031, 1, 2, 3, 4, 5, 6e6, time.UTC)
+	d := doubts{quiet: map[string]struct{}{"sesn_a": {}}}
+	for range 2 {
+		b, err := bus.Open(t.Context(), bus.Options{StoreDir: dir})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.Live(at)
+		b.Live(at.Add(time.Hour)) // the first one counts
+		if doubt, until := d.of(b, "sesn_a"); !doubt || !until.Equal(at) || d.quiet != nil {
+			t.Errorf("%t until %s, quiet: %v", doubt, until, d.quiet)
+		}
+		if err := b.Close(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestDoubtedByTheAPIsTime serves a session for the first time while the store is
+// marked: its open call is run only where the API has processed it after the damage.
+func TestDoubtedByTheAPIsTime(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name  string
+		until time.Duration // from now
+		runs  bool
+	}{{"younger", -time.Hour, true}, {"older", time.Hour, false}} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			l := newLoad(t, 1, map[string]string{
+				"data/toolhand.damaged": "2026-11-01T12:00:00Z\n23h0m0s\n" + time.Now().Add(c.until).UTC().Format(time.RFC3339Nano) + "\n",
+			})
+			id := l.call(l.all[0], "pay")
+			l.all[0].RequireAction()
+			l.answered(t, l.launch(t, "run"), time.Minute)
+			got, _ := l.all[0].Result(id)
+			if ran := got.Text() == "done\n"; ran != c.runs || !ran && !strings.Contains(got.Text(), "its outcome is unknown") {
+				t.Errorf("the answer is %q", got.Text())
+			}
+		})
+	}
+}
+
+// TestDoubtLearnsTheAPIsTime: what comes live after the damage tells the next session
+// from when on its calls are not doubted.
+func TestDoubtLearnsTheAPIsTime(t *testing.T) {
+	t.Parallel()
+	l := newLoad(t, 1, map[string]string{"data/toolhand.damaged": "2026-11-01T12:00:00Z\n23h0m0s\n"})
+	s := l.all[0]
+	paid := func(serve func() *running) string {
+		id := l.call(s, "pay")
+		s.RequireAction()
+		l.answered(t, serve(), time.Minute)
+		got, _ := s.Result(id)
+		return got.Text()
+	}
+	first := l.launch(t, "run1")
+	isReady(t, first, 200)
+	if got := paid(func() *running { return first }); got != "done\n" {
+		t.Errorf("a live call is answered %q", got)
+	}
+	if err := first.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if code, err := first.ends(); err != nil || code != 0 {
+		t.Fatal(code, err)
+	}
+	if got := paid(func() *running { return l.launch(t, "run2") }); got != "done\n" {
+		t.Errorf("a call from after the damage is answered %q", got)
 	}
 }

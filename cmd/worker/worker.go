@@ -113,23 +113,24 @@ func (w *worker) newSession(id string, permanent bool) fleet.Session {
 		Eager:         w.cfg.Results.Flush == config.FlushEager,
 		Linger:        time.Duration(w.cfg.Results.Linger),
 		Reconcile:     time.Duration(w.cfg.Upstream.ReconcileInterval),
-		Doubt:         w.doubts.of(w.bus, id),
 		Jitter: func(d time.Duration) time.Duration {
 			return d/2 + mathrand.N(d/2+1)
 		},
 	}
+	set.Doubt, set.DoubtUntil = w.doubts.of(w.bus, id)
 	if !permanent {
 		set.MaxIdle = time.Duration(w.cfg.Sessions.MaxIdle)
 	}
-	session := loop.New(loop.Config{
+	cfg := loop.Config{
 		Settings: set, Client: w.client, Slots: w.slots, Circuits: w.circuits, Crew: w.crew,
 		Journal: w.journal, Log: w.log,
 		StreamIdle: time.Duration(w.cfg.Upstream.StreamIdleTimeout), Report: w.ended,
-	})
-	if set.Doubt {
-		return doubtedSession{session, id, &w.doubts}
 	}
-	return session
+	if !set.Doubt || !set.DoubtUntil.IsZero() {
+		return loop.New(cfg)
+	}
+	cfg.Live = w.bus.Live
+	return doubtedSession{loop.New(cfg), id, &w.doubts}
 }
 
 // ended counts a call that has ended.

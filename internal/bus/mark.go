@@ -24,6 +24,10 @@ const (
 	// markEvery is how often the file is told what is left: a process that is killed
 	// counts anew from there.
 	markEvery = time.Minute
+	// liveAfter is how long a store must have been doubted before the time of an event
+	// that comes live is taken for later than the damage. The clocks of the API's own
+	// machines differ by less, and an event is on its way for less.
+	liveAfter = time.Minute
 )
 
 // Damage is the mark that a store bears after damage was found in it: what was
@@ -34,6 +38,9 @@ type Damage struct {
 	Found time.Time
 	// Left is how much longer the store is doubted while it is open.
 	Left time.Duration
+	// Until is a time after the damage by the API's clock: a call that the API has
+	// processed later was not there before it. Zero: none is known.
+	Until time.Time
 }
 
 // Damage is the mark of an embedded server's store. It reports false where there is
@@ -43,6 +50,14 @@ func (b *Bus) Damage() (Damage, bool) {
 		return Damage{}, false
 	}
 	return b.store.mark.now(time.Now())
+}
+
+// Live tells the mark of damage, where there is one, that an event has come live which
+// the API has processed at that time by its own clock. It waits for no disk.
+func (b *Bus) Live(processedAt time.Time) {
+	if b.store != nil {
+		b.store.mark.live(time.Now(), processedAt)
+	}
 }
 
 // DamagedAt is when damage was found in the store, as long as that is marked; else
@@ -104,26 +119,37 @@ type mark struct {
 	left  time.Duration // guarded by mu, as at the time counted; 0: there is no mark
 	// counted is guarded by mu. It has the process's own, monotonic time.
 	counted time.Time
+	until   time.Time // guarded by mu; see [Damage]
 }
 
 func (m *mark) now(now time.Time) (Damage, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if left := m.left - now.Sub(m.counted); m.left > 0 && left > 0 {
-		return Damage{Found: m.found, Left: left}, true
+		return Damage{Found: m.found, Left: left, Until: m.until}, true
 	}
 	return Damage{}, false
+}
+
+// live takes the first time that is surely later than the damage. The file has it when
+// what is left is written next: until then another process takes a later one.
+func (m *mark) live(now, processedAt time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if left := m.left - now.Sub(m.counted); m.left > 0 && m.until.IsZero() && left <= DoubtFor-liveAfter {
+		m.until = processedAt
+	}
 }
 
 func (m *mark) open(found bool, now time.Time) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if found {
-		m.found, m.left, m.counted = now, DoubtFor, now
+		m.found, m.left, m.counted, m.until = now, DoubtFor, now, time.Time{}
 		return m.write()
 	}
 	d, err := m.read()
-	m.found, m.left, m.counted = d.Found, d.Left, now
+	m.found, m.left, m.counted, m.until = d.Found, d.Left, now, d.Until
 	return err
 }
 
@@ -143,8 +169,9 @@ func (m *mark) count(now time.Time, least time.Duration) (over bool, err error) 
 	return true, m.clear()
 }
 
-// read reads the file: when damage was found, and in a second line what is left. The
-// second line is missing where an older version wrote it.
+// read reads the file: when damage was found, in a second line what is left, and in a
+// third one, once it is known, a time of the API after that. The second line is missing
+// where an older version wrote it.
 func (m *mark) read() (Damage, error) {
 	text, err := os.ReadFile(m.path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -154,6 +181,7 @@ func (m *mark) read() (Damage, error) {
 		return Damage{}, err
 	}
 	when, rest, _ := strings.Cut(string(text), "\n")
+	rest, until, _ := strings.Cut(rest, "\n")
 	d := Damage{Left: DoubtFor}
 	if d.Found, err = time.Parse(time.RFC3339Nano, strings.TrimSpace(when)); err != nil {
 		// Damaged as well: its own time is what is left.
@@ -167,13 +195,18 @@ func (m *mark) read() (Damage, error) {
 	if left, err := time.ParseDuration(strings.TrimSpace(rest)); err == nil && left > 0 && left < DoubtFor {
 		d.Left = left
 	}
+	d.Until, _ = time.Parse(time.RFC3339Nano, strings.TrimSpace(until)) // else zero
 	return d, nil
 }
 
 // write puts the file in its place as a whole, or not at all. mu is held.
 func (m *mark) write() error {
 	next := m.path + ".new"
-	err := writeSynced(next, m.found.UTC().Format(time.RFC3339Nano)+"\n"+m.left.String()+"\n")
+	text := m.found.UTC().Format(time.RFC3339Nano) + "\n" + m.left.String() + "\n"
+	if !m.until.IsZero() {
+		text += m.until.UTC().Format(time.RFC3339Nano) + "\n"
+	}
+	err := writeSynced(next, text)
 	if err == nil {
 		err = os.Rename(next, m.path)
 	}

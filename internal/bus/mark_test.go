@@ -108,3 +108,50 @@ func TestMarkThatCantBeRead(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+// The time of an event that comes live is taken once the store was doubted for a while,
+// by whichever processes, and is of this damage only.
+func TestMarkLearnsATimeOfTheAPI(t *testing.T) {
+	m := &mark{path: filepath.Join(t.TempDir(), damagedName)}
+	at := time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
+	api := time.Date(1999, 1, 1, 0, 0, 0, 5, time.UTC) // its clock has no say in when
+	check := func(what string, now, want time.Time) {
+		t.Helper()
+		if d, is := m.now(now); !is || !d.Until.Equal(want) {
+			t.Errorf("%s: %t, %+v, want %s", what, is, d, want)
+		}
+	}
+	again := func(found bool) {
+		t.Helper()
+		m = &mark{path: m.path}
+		if err := m.open(found, at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m.live(at, api)
+	if _, is := m.now(at); is || !m.until.IsZero() {
+		t.Error("a sound store learns something")
+	}
+	again(true)
+	m.live(at.Add(liveAfter-1), api)
+	check("at once", at, time.Time{})
+	if _, err := m.count(at.Add(liveAfter/2), 0); err != nil {
+		t.Fatal(err)
+	}
+	again(false)
+	m.live(at.Add(liveAfter/2-1), api)
+	check("by the next process", at, time.Time{})
+	m.live(at.Add(liveAfter/2), api)
+	m.live(at.Add(liveAfter), api.Add(time.Hour))
+	check("later", at, api)
+	if _, err := m.count(at.Add(time.Hour), markEvery); err != nil {
+		t.Fatal(err)
+	}
+	again(false)
+	check("after a restart", at, api)
+	if d, _ := m.now(at); d.Left != DoubtFor-liveAfter/2-time.Hour {
+		t.Errorf("%s are left", d.Left)
+	}
+	again(true)
+	check("after other damage", at, time.Time{})
+}

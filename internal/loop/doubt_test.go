@@ -2,7 +2,9 @@ package loop
 
 import (
 	"fmt"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -91,6 +93,53 @@ func TestDoubtGoesByNoClock(t *testing.T) {
 			d.runs("live0")
 			d.runs("live")
 		})
+	}
+}
+
+// Where a time of the API after the damage is known, only calls from before it are
+// doubted, whatever this machine's clock shows.
+func TestDoubtEndsAtATimeOfTheAPI(t *testing.T) {
+	for _, ahead := range []time.Duration{0, -50 * 365 * 24 * time.Hour, 50 * 365 * 24 * time.Hour} {
+		t.Run(fmt.Sprint(ahead), func(t *testing.T) {
+			d := newDoubter(t, true)
+			until := d.now.Add(ahead)
+			d.l.set.DoubtUntil = until
+			d.step(attached{})
+			d.reads(callAt("older", "pay", until.Add(-time.Nanosecond)), callAt("then", "pay", until),
+				callAt("younger", "pay", until.Add(time.Nanosecond)), callAt("untimed", "pay", time.Time{}))
+			d.unknown("older")
+			d.unknown("then")
+			d.runs("younger")
+			d.unknown("untimed")
+		})
+	}
+}
+
+// Only what comes live is told of: the history has events from before the damage.
+func TestLiveTimesAreTold(t *testing.T) {
+	var mu sync.Mutex
+	var told []time.Time
+	r := newRig(t, func(o *options) {
+		o.lateStart = true
+		o.live = func(at time.Time) { mu.Lock(); defer mu.Unlock(); told = append(told, at) }
+	})
+	r.echo("pay")
+	r.session.CallTool("pay", `{}`)
+	r.session.RequireAction()
+	before := len(r.session.History())
+	r.start()
+	r.attach()
+	r.eventually("a live event", func() bool { mu.Lock(); defer mu.Unlock(); return len(told) > 0 })
+	var live []time.Time
+	for _, e := range r.session.History()[before:] {
+		live = append(live, e.ProcessedAt)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	for _, at := range told {
+		if !slices.ContainsFunc(live, at.Equal) {
+			t.Errorf("%s is told, which is no time of a live event: %v", at, live)
+		}
 	}
 }
 

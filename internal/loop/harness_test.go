@@ -90,6 +90,7 @@ type options struct {
 	level       slog.Level // of the log; debug by default
 	pipe        bool       // over net.Pipe, for a synctest bubble
 	before      func(*rig) // before the session is served
+	live        func(time.Time)
 }
 
 func newRig(t *testing.T, change func(*options)) *rig {
@@ -135,7 +136,7 @@ func newRig(t *testing.T, change func(*options)) *rig {
 		journal = o.journal
 	}
 	r.served = New(Config{Settings: o.set, Client: r.client, Slots: r.slots, Journal: journal, Log: r.logger, StreamIdle: o.idle,
-		Report: r.note, Circuits: &circuit.Circuits{}})
+		Report: r.note, Circuits: &circuit.Circuits{}, Live: o.live})
 	if o.before != nil {
 		o.before(r)
 	}

@@ -28,8 +28,11 @@ type Settings struct {
 	// Doubt says that the journal was damaged, and may have lost that a call was
 	// started: one that the first read of the history finds, without an entry, is
 	// not run where its tool is not idempotent. One that comes live is: it did not
-	// exist before. No clock has a say in it.
+	// exist before. This machine's clock has no say in it.
 	Doubt bool
+	// DoubtUntil is a time after the damage by the API's clock: a call that the API has
+	// processed later is not doubted. Zero: none is known.
+	DoubtUntil time.Time
 	// Latest is a time that no call's deadline lies behind; zero: there is none.
 	Latest time.Time
 	// Jitter spreads a wait; nil leaves it as it is.

@@ -120,7 +120,7 @@ func (l *ledger) oldCalls(in history, answered map[string]struct{}, doubted bool
 		if _, has := answered[e.ID]; e.Type != upstream.TypeCall || has || l.byID[e.ID] != nil || l.done.has(e.ID) || l.draining {
 			continue
 		}
-		l.takeCall(e, doubted)
+		l.takeCall(e, doubted && !l.afterDamage(e))
 		switch c := l.byID[e.ID]; {
 		case c == nil:
 		case c.state == pending:
@@ -135,6 +135,12 @@ func (l *ledger) oldCalls(in history, answered map[string]struct{}, doubted bool
 	if unknown > 0 {
 		l.emit(notice{text: "open calls found in the history that may have been started before the journal was damaged; not running them", args: []any{"calls", unknown}, warn: true})
 	}
+}
+
+// afterDamage reports whether a call came into being after the journal was damaged. Both
+// times are the API's.
+func (l *ledger) afterDamage(e upstream.Event) bool {
+	return !l.set.DoubtUntil.IsZero() && e.ProcessedAt.After(l.set.DoubtUntil)
 }
 
 // leftBehind notes the calls that an ended turn has left open.

@@ -30,6 +30,9 @@ type Config struct {
 	StreamIdle time.Duration
 	// Report is told of each call that has ended; nil: nobody is.
 	Report func(Report)
+	// Live is told when the API has processed an event that comes live, by the API's
+	// clock; nil: nobody is. It must return at once.
+	Live func(processedAt time.Time)
 }
 
 // inputBuffer is how many inputs may wait for the session's goroutine, which

@@ -120,6 +120,9 @@ func (s *Session) followOnce(ctx context.Context, idle time.Duration) (gave, err
 			}
 			return something, err
 		}
+		if s.cfg.Live != nil && !e.ProcessedAt.IsZero() {
+			s.cfg.Live(e.ProcessedAt)
+		}
 		s.post(received{e})
 	}
 }

@@ -17,6 +17,8 @@ var faults = []fault{
 		"doubted := l.set.Doubt && l.reading.last.IsZero()", "doubted := false", []string{"./internal/loop"}},
 	{"every later read is doubted too", "internal/loop/reads.go",
 		"doubted := l.set.Doubt && l.reading.last.IsZero()", "doubted := l.set.Doubt", []string{"./internal/loop"}},
+	{"what the API processed before the damage is not doubted", "internal/loop/reads.go",
+		"e.ProcessedAt.After(l.set.DoubtUntil)", "true", []string{"-run", "Doubt", "./internal/loop"}},
 	{"what a dead worker's calls left running is not stopped", "internal/loop/durable.go",
 		"d.left(left)", "_ = left", []string{"-run", "TestRecoverStops", "./internal/loop"}},
 	{"a call that needs permission runs without it", "internal/loop/permission.go",
