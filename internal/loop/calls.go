@@ -266,6 +266,16 @@ func (l *ledger) again(c *call, why error, passing bool, attempts int) {
 	}
 }
 
+// waitsAgain gives why a call waits for another attempt; nil: none does.
+func (l *ledger) waitsAgain() error {
+	for _, c := range l.calls {
+		if c.state == pending && c.away != nil {
+			return c.away
+		}
+	}
+	return nil
+}
+
 // expire answers for a call whose deadline has passed, and stops what runs.
 func (l *ledger) expire(c *call) {
 	text, outcome := "", Deadline

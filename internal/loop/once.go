@@ -26,7 +26,7 @@ func CallOnce(ctx context.Context, set *registry.Set, tool string, input json.Ra
 }
 
 // Once runs single calls that no session of this process made. All fields but
-// Circuits are required.
+// Circuits and Drain are required.
 type Once struct {
 	// Lookup finds a tool in the set in force.
 	Lookup func(name string) (*registry.Tool, bool)
@@ -34,13 +34,29 @@ type Once struct {
 	Slots    *slots.Slots
 	Circuits *circuit.Circuits
 	Log      *slog.Logger
+	// Drain, once it is closed, ends calls that wait for another attempt, with a
+	// [HandedOverError]. Nil: it never is.
+	Drain <-chan struct{}
 }
+
+// HandedOverError says that the next attempt of a call is left to others.
+type HandedOverError struct {
+	// Err is what the last attempt came to: a [tools.UnavailableError], or another
+	// error where the tool is idempotent.
+	Err error
+}
+
+// Error implements error.
+func (e *HandedOverError) Error() string { return e.Err.Error() }
+
+// Unwrap gives what the last attempt came to.
+func (e *HandedOverError) Unwrap() error { return e.Err }
 
 // Call runs one call through the same ledger and the same goroutines as a
 // session's calls, with a journal in memory and without any API, and returns
 // what it came to. Its deadline is the call's or the tool's, whichever is first;
 // zero in the call means the tool's. When ctx ends the tool is stopped, and the
-// error is ctx's cause. It may be called by many goroutines at once.
+// error is ctx's cause, or a [HandedOverError]. It may be called by many goroutines at once.
 func (o Once) Call(ctx context.Context, call tools.Call) (Report, error) {
 	reports := make(chan Report, 1)
 	s := New(Config{
@@ -57,7 +73,17 @@ func (o Once) Call(ctx context.Context, call tools.Call) (Report, error) {
 	}})
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	end := func(cause error) (Report, error) {
+		outs, _ := s.ledger.Step(time.Now(), abandon{})
+		s.perform(outs)
+		s.finish(cancel, ReasonStopped)
+		return Report{}, cause
+	}
+	drain, draining := o.Drain, false
 	for {
+		if why := s.ledger.waitsAgain(); why != nil && draining {
+			return end(&HandedOverError{why})
+		}
 		s.perform(outs)
 		timer.Reset(untilWake(wake))
 		var in Input
@@ -68,11 +94,10 @@ func (o Once) Call(ctx context.Context, call tools.Call) (Report, error) {
 		case in = <-s.inputs:
 		case <-timer.C:
 			in = tick{}
+		case <-drain:
+			in, drain, draining = tick{}, nil, true
 		case <-ctx.Done():
-			outs, _ = s.ledger.Step(time.Now(), abandon{})
-			s.perform(outs)
-			s.finish(cancel, ReasonStopped)
-			return Report{}, context.Cause(ctx)
+			return end(context.Cause(ctx))
 		}
 		outs, wake = s.next(in)
 	}

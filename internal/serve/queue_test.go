@@ -277,6 +277,34 @@ func TestQueueDrain(t *testing.T) {
 	r.empty()
 }
 
+// A job whose next attempt is due while draining goes to the next one: at once where the
+// tool may run twice, else by another job of the call.
+func TestQueueDrainHandsOverRetries(t *testing.T) {
+	for _, idempotent := range []bool{false, true} {
+		t.Run(fmt.Sprint("idempotent ", idempotent), func(t *testing.T) {
+			r := newQueueRig(t, 5*time.Second)
+			tries := make(chan struct{}, 1)
+			s := r.worksOff(20*time.Second, 8, retried(tries, idempotent, &tools.UnavailableError{Err: errors.New("connection refused")}))
+			done := r.put(t.Context(), "a", "sevt_1", idempotent, time.Minute)
+			<-tries
+			s.drain()
+			if left := <-s.left; left != 0 {
+				t.Errorf("%d calls left", left)
+			}
+			r.worksOff(time.Second, 8, registry.Spec{Name: "a", Idempotent: idempotent, Handler: text("two")})
+			if !idempotent {
+				var unavailable *tools.UnavailableError
+				if o := <-done; !errors.As(o.err, &unavailable) || !unavailable.Passing {
+					t.Fatalf("%s, %v", o.text, o.err)
+				}
+				done = r.put(t.Context(), "a", "sevt_1", idempotent, time.Minute) // as who asked does then
+			}
+			r.gives(done, "two")
+			r.empty()
+		})
+	}
+}
+
 // Nothing is lost where takers come and go all the time.
 func TestQueueTakersComeAndGo(t *testing.T) {
 	r := newQueueRig(t, 5*time.Second)

@@ -80,7 +80,7 @@ func (p *puller) begin(m *nats.Msg) {
 	}
 	ctx, end, ok := p.s.begin(j.call)
 	if !ok {
-		go j.settle(unavailable(p.name, errors.New("the worker that took it takes no more calls")), tools.OutcomeUnavailable)
+		go j.settle(unavailable(p.name, errors.New("the worker that took it takes no more calls")), tools.OutcomeUnavailable, false)
 		return
 	}
 	go func() {
@@ -101,7 +101,7 @@ func (j *job) run(ctx context.Context) {
 	tool, ok := j.s.cfg.Once.Lookup(j.call.Tool)
 	mayAgain := ok && tool.Idempotent && j.msg.Header.Get(tools.ClaimHeader) == ""
 	if j.again && !mayAgain {
-		j.settle(tools.Error("it was begun by another worker, and may not run twice"), tools.OutcomeUnknown)
+		j.settle(tools.Error("it was begun by another worker, and may not run twice"), tools.OutcomeUnknown, false)
 		return
 	}
 	report, err := j.s.run(ctx, j.call)
@@ -111,7 +111,7 @@ func (j *job) run(ctx context.Context) {
 	case err != nil && mayAgain && j.more:
 		j.acknowledge(ackAgain)
 	default:
-		j.settle(report.Result, string(report.Outcome))
+		j.settle(report.Result, string(report.Outcome), handedOver(err))
 	}
 }
 
@@ -140,7 +140,7 @@ func (j *job) claim(ctx context.Context) bool {
 	case errors.Is(context.Cause(ctx), errCalledOff):
 		j.acknowledge(ackDone)
 	default:
-		j.settle(unavailable(j.call.Tool, fmt.Errorf("the worker that took it could not say that it begins: %w", err)), tools.OutcomeUnavailable)
+		j.settle(unavailable(j.call.Tool, fmt.Errorf("the worker that took it could not say that it begins: %w", err)), tools.OutcomeUnavailable, false)
 	}
 	return false
 }
@@ -159,9 +159,10 @@ func (j *job) goesOn(ctx context.Context) {
 }
 
 // settle hands in the result, and then acknowledges the job: in this order, so
-// that a job that is gone has its result.
-func (j *job) settle(r tools.Result, outcome string) {
-	if err := j.handIn(r, outcome); err != nil {
+// that a job that is gone has its result. passing says that the call may be asked again
+// at once.
+func (j *job) settle(r tools.Result, outcome string, passing bool) {
+	if err := j.handIn(r, outcome, passing); err != nil {
 		j.s.cfg.Log.Error("a result can't be handed in: who asked will take its outcome as unknown", "tool", j.call.Tool, "call", j.call.ID, "error", err)
 		return
 	}
@@ -169,10 +170,13 @@ func (j *job) settle(r tools.Result, outcome string) {
 }
 
 // handIn publishes the result until the server says that it has it.
-func (j *job) handIn(r tools.Result, outcome string) error {
+func (j *job) handIn(r tools.Result, outcome string, passing bool) error {
 	msg := nats.NewMsg(tools.ResultSubject(j.msg.Header))
 	msg.Data = j.s.encode(j.call, r)
 	msg.Header.Set(tools.OutcomeHeader, outcome)
+	if passing {
+		msg.Header.Set(tools.PassingHeader, "true")
+	}
 	msg.Header.Set(nats.MsgIdHdr, j.msg.Header.Get(nats.MsgIdHdr))
 	begun := time.Now()
 	return j.publish(msg, func() bool {

@@ -73,6 +73,7 @@ type Server struct {
 	offered  string          // guarded by mu; what services announce
 	open     map[*openCall]struct{}
 	stopped  bool          // guarded by mu: no more calls are taken
+	drained  chan struct{} // closed when stopped is set
 	freed    chan struct{} // guarded by mu; closed when the next call has ended
 	wg       sync.WaitGroup
 }
@@ -97,7 +98,8 @@ func (q quiet) WithGroup(name string) slog.Handler       { return quiet{q.Handle
 // New makes a server that offers nothing yet.
 func New(cfg Config) *Server {
 	cfg.Once.Log = slog.New(quiet{cfg.Once.Log.Handler()})
-	s := &Server{cfg: cfg, open: map[*openCall]struct{}{}, freed: make(chan struct{})}
+	s := &Server{cfg: cfg, open: map[*openCall]struct{}{}, freed: make(chan struct{}), drained: make(chan struct{})}
+	s.cfg.Once.Drain = s.drained
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	return s
 }
@@ -226,6 +228,7 @@ func stopAll(services []micro.Service, log *slog.Logger) {
 func (s *Server) withdraw(hard context.Context) {
 	s.mu.Lock()
 	s.stopped = true
+	close(s.drained)
 	services := s.services
 	s.services = nil
 	s.mu.Unlock()

@@ -289,6 +289,57 @@ func TestDrain(t *testing.T) {
 	}
 }
 
+// retried is a tool that can't be reached yet, and is tried again and again.
+func retried(tries chan<- struct{}, idempotent bool, why error) registry.Spec {
+	return registry.Spec{Name: "a", Idempotent: idempotent, Retry: registry.Retry{Attempts: 1000, Backoff: 100 * time.Millisecond},
+		Handler: handlerFunc(func(context.Context, tools.Call) (tools.Result, error) {
+			select {
+			case tries <- struct{}{}:
+			default:
+			}
+			return tools.Result{}, why
+		})}
+}
+
+// An attempt that is due while draining is left to who asked: the call is answered at
+// once, as one that did not run and may be asked again, and where it may have run as one
+// whose outcome is not known.
+func TestDrainHandsOverRetries(t *testing.T) {
+	for name, c := range map[string]struct {
+		idempotent bool
+		why        error
+	}{
+		"unavailable":            {false, &tools.UnavailableError{Err: errors.New("connection refused")}},
+		"idempotent unavailable": {true, &tools.UnavailableError{Err: errors.New("connection refused")}},
+		"idempotent lost":        {true, &tools.LostError{Err: errors.New("connection reset")}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			tries := make(chan struct{}, 1)
+			s := r.serve(20*time.Second, retried(tries, c.idempotent, c.why))
+			go func() { <-tries; s.drain() }()
+			begun := time.Now()
+			_, err := r.ask(t.Context(), "a", "sevt_1", `{}`, time.Minute)
+			var unavailable *tools.UnavailableError
+			var lost *tools.LostError
+			switch {
+			case errors.As(c.why, &lost):
+				if !errors.As(err, &lost) || !strings.Contains(err.Error(), "connection reset") {
+					t.Errorf("%v", err)
+				}
+			case !errors.As(err, &unavailable) || !unavailable.Passing || err.Error() != "connection refused":
+				t.Errorf("%v", err)
+			}
+			if took := time.Since(begun); took > 10*time.Second {
+				t.Errorf("it took %s", took)
+			}
+			if left := <-s.left; left != 0 {
+				t.Errorf("%d calls left", left)
+			}
+		})
+	}
+}
+
 // What is stopped at the end of the grace is answered at once, as an outcome that
 // nobody knows.
 func TestEndOfTheGrace(t *testing.T) {

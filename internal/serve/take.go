@@ -30,12 +30,12 @@ const (
 func (s *Server) take(req micro.Request) {
 	call, err := s.parse(req)
 	if err != nil {
-		s.respond(req, call, unavailable(call.Tool, err), tools.OutcomeUnavailable)
+		s.respond(req, call, unavailable(call.Tool, err), tools.OutcomeUnavailable, false)
 		return
 	}
 	ctx, end, ok := s.begin(call)
 	if !ok {
-		s.respond(req, call, unavailable(call.Tool, errors.New("the worker that serves it takes no more calls")), tools.OutcomeUnavailable)
+		s.respond(req, call, unavailable(call.Tool, errors.New("the worker that serves it takes no more calls")), tools.OutcomeUnavailable, false)
 		return
 	}
 	go func() {
@@ -44,7 +44,7 @@ func (s *Server) take(req micro.Request) {
 		if errors.Is(err, errCalledOff) {
 			return
 		}
-		s.respond(req, call, report.Result, string(report.Outcome))
+		s.respond(req, call, report.Result, string(report.Outcome), handedOver(err))
 	}()
 }
 
@@ -106,7 +106,12 @@ func (s *Server) run(ctx context.Context, call tools.Call) (loop.Report, error) 
 	if err != nil {
 		report = loop.Report{Session: call.Session, ID: call.ID, Tool: call.Tool, Thread: call.Thread, Outcome: loop.Interrupted,
 			Received: received, Duration: time.Since(received), Cause: err.Error()}
-		if !errors.Is(err, errCalledOff) {
+		var not *tools.UnavailableError
+		switch {
+		case errors.Is(err, errCalledOff):
+		case handedOver(err) && errors.As(err, &not):
+			report.Outcome, report.Result = loop.Unavailable, unavailable(call.Tool, err)
+		default:
 			report.Outcome = loop.UnknownOutcome
 			report.Result = tools.Error(fmt.Sprintf("Tool %q was interrupted: its outcome is unknown: %s", call.Tool, err))
 		}
@@ -123,6 +128,13 @@ func (s *Server) run(ctx context.Context, call tools.Call) (loop.Report, error) 
 	return report, err
 }
 
+// handedOver reports whether the next attempt is left to who asked: it is due while this
+// worker drains.
+func handedOver(err error) bool {
+	var over *loop.HandedOverError
+	return errors.As(err, &over)
+}
+
 func unavailable(tool string, why error) tools.Result {
 	return tools.Error(fmt.Sprintf("Tool %q is unavailable: %s", tool, why))
 }
@@ -137,10 +149,13 @@ func (s *Server) encode(call tools.Call, r tools.Result) []byte {
 	return data
 }
 
-// respond sends the result.
-func (s *Server) respond(req micro.Request, call tools.Call, r tools.Result, outcome string) {
-	headers := micro.WithHeaders(micro.Headers{tools.OutcomeHeader: []string{outcome}})
-	if err := req.Respond(s.encode(call, r), headers); err != nil {
+// respond sends the result. passing says that the call may be asked again at once.
+func (s *Server) respond(req micro.Request, call tools.Call, r tools.Result, outcome string, passing bool) {
+	headers := micro.Headers{tools.OutcomeHeader: []string{outcome}}
+	if passing {
+		headers[tools.PassingHeader] = []string{"true"}
+	}
+	if err := req.Respond(s.encode(call, r), micro.WithHeaders(headers)); err != nil {
 		s.cfg.Log.Error("a result can't be sent back: who asked will take its outcome as unknown", "tool", call.Tool, "call", call.ID, "error", err)
 	}
 }

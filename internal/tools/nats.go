@@ -107,7 +107,7 @@ func (h *natsHandler) tell(nc *nats.Conn, call Call) {
 func (h *natsHandler) answer(reply *nats.Msg) (Result, error) {
 	switch reply.Header.Get(OutcomeHeader) {
 	case OutcomeUnavailable:
-		return Result{}, &UnavailableError{Err: errors.New(ReplyText(reply.Data))}
+		return Result{}, &UnavailableError{Err: errors.New(ReplyText(reply.Data)), Passing: reply.Header.Get(PassingHeader) == "true"}
 	case OutcomeUnknown:
 		return Result{}, &LostError{Err: errors.New(ReplyText(reply.Data))}
 	}

@@ -15,6 +15,10 @@ const OutcomeHeader = "Toolhand-Outcome"
 // from that of who receives it.
 const TimeLeftHeader = "Tool-Time-Left"
 
+// PassingHeader, "true" beside [OutcomeUnavailable], says that another attempt may succeed
+// at once: who served the call has shut down while it waited for its next one.
+const PassingHeader = "Toolhand-Passing"
+
 // The outcomes in [OutcomeHeader] that are no result of the tool.
 const (
 	// OutcomeUnavailable: the tool behind the server surely did not run.
