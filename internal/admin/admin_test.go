@@ -267,7 +267,13 @@ func TestStopDoesNotWaitForSlowClients(t *testing.T) {
 	if line, err := bufio.NewReader(conn).ReadString('\n'); err != nil || !strings.Contains(line, "200") {
 		t.Fatalf("got %q, %v", line, err)
 	}
-	io.WriteString(conn, "GET /healthz HTTP/1.1\r\nHost: ")
+	slow, err := net.Dial("tcp", s.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer slow.Close()
+	io.WriteString(slow, "GET /healthz HTTP/1.1\r\nHost: ")
+	time.Sleep(50 * time.Millisecond) // until it is accepted; else the test shows less
 	cancel()
 	select {
 	case err := <-served:
@@ -280,11 +286,11 @@ func TestStopDoesNotWaitForSlowClients(t *testing.T) {
 	if _, err := net.Dial("tcp", s.Addr().String()); err == nil {
 		t.Error("the address still answers")
 	}
-	if err := conn.SetReadDeadline(time.Now().Add(readTimeout / 2)); err != nil {
+	if err := slow.SetReadDeadline(time.Now().Add(readTimeout / 2)); err != nil {
 		t.Fatal(err)
 	}
 	var timeout net.Error
-	if _, err := io.Copy(io.Discard, conn); errors.As(err, &timeout) && timeout.Timeout() {
+	if _, err := io.Copy(io.Discard, slow); errors.As(err, &timeout) && timeout.Timeout() {
 		t.Error("the connection of the slow client is still open")
 	}
 }
