@@ -71,7 +71,7 @@ func (w *worker) openJournal(ctx context.Context) error {
 		}
 		return fmt.Errorf("the journal can't be opened: %w", err)
 	}
-	w.bus, w.store, w.journal = b, j, loop.NewDurable(j, func(calls []tools.Call) { w.procs.StopLeft(calls) })
+	w.bus, w.store, w.journal = b, j, loop.NewDurable(j, w.stopLeft)
 	if d := damageOf(b); d != nil {
 		w.log.Warn("the journal was damaged: open calls from before are not run again where their tool is not idempotent; 'worker journal trust' ends that", "damaged", d.Found, "doubted_for", d.DoubtedFor)
 	}
@@ -87,6 +87,15 @@ func (w *worker) openJournal(ctx context.Context) error {
 		w.log.Info("journal open", "server", b.Status().Server, "store", b.Status().StoreDir, "entries", st.Entries)
 	}
 	return nil
+}
+
+// stopLeft stops what still runs of calls that another worker has started.
+func (w *worker) stopLeft(calls []tools.Call) {
+	marks := make([][]string, len(calls))
+	for i, c := range calls {
+		marks[i] = tools.Marks(c)
+	}
+	w.procs.StopLeft(marks)
 }
 
 func (w *worker) closeBus(b *bus.Bus) {

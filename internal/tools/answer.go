@@ -10,6 +10,14 @@ import (
 	"github.com/tidwall/gjson"
 )
 
+// MaxStructured is the size in bytes of the largest answer that is taken as
+// content blocks. A larger one is an error result.
+const MaxStructured = 8 << 20
+
+// NoOutput is the text of a result that would otherwise be empty: the API
+// refuses empty text.
+const NoOutput = "(no output)"
+
 // defaultMaxResult is the bound of a result's text, in bytes, where a manifest
 // names none.
 const defaultMaxResult = 256 << 10

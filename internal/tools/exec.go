@@ -20,6 +20,22 @@ const drainDelay = 500 * time.Millisecond
 // maxStderr bounds what an error result shows of stderr, in bytes.
 const maxStderr = 16 << 10
 
+// ExecConfig is a manifest's handler.exec.
+type ExecConfig struct {
+	// Command is the program and its arguments. A program with a slash is
+	// relative to Dir; a bare name is looked up in the tool's PATH.
+	Command []string `yaml:"command"`
+	// Dir is the working directory, relative to tools.d. Empty means tools.d.
+	Dir string `yaml:"dir"`
+	// Env is added to the tool's environment.
+	Env map[string]string `yaml:"env"`
+	// PassEnv names variables of the worker's environment that the tool gets.
+	PassEnv []string `yaml:"pass_env"`
+	// User is the name of the user that the tool runs as. Empty means the
+	// worker's own.
+	User string `yaml:"user"`
+}
+
 // An execHandler runs one program a call. All its fields are immutable after
 // NewExec.
 type execHandler struct {
@@ -58,7 +74,7 @@ func NewExec(cfg ExecConfig, common Common, procs *Processes) (Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &execHandler{path: path, args: cfg.Command, dir: dir, user: user, procs: procs, max: common.MaxResultBytes, log: common.logger()}
+	h := &execHandler{path: path, args: cfg.Command, dir: dir, user: user, procs: procs, max: common.MaxResultBytes, log: common.Logger()}
 	for name, value := range vars {
 		h.env = append(h.env, name+"="+value)
 	}
@@ -110,6 +126,9 @@ func (h *execHandler) Call(ctx context.Context, call Call) (Result, error) {
 	return failed(cmd, out, errs), nil
 }
 
+// Live looks again at what NewExec looked at: a program may have gone since.
+func (h *execHandler) Live(context.Context) error { return executable(h.path, h.user == nil) }
+
 // failed is the result of another exit status than 0.
 func failed(cmd *exec.Cmd, out *collector, errs *ending) Result {
 	status := fmt.Sprintf("[exit status %d]", cmd.ProcessState.ExitCode())
@@ -121,6 +140,12 @@ func failed(cmd *exec.Cmd, out *collector, errs *ending) Result {
 		status = fmt.Sprintf("[stderr]\n%s\n%s", text, status)
 	}
 	return Error(out.above(status))
+}
+
+// Marks are variables that each process of a call has in its environment, and none
+// of another call has all of them.
+func Marks(call Call) []string {
+	return []string{"TOOL_USE_ID=" + call.ID, "SESSION_ID=" + call.Session}
 }
 
 // callVars tell a tool about its call. They mark its processes too: no two calls

@@ -23,7 +23,7 @@ func inherited() []string { return []string{"PATH", "HOME", "LANG", "TZ", "TMPDI
 func environment(cfg ExecConfig, common Common, home string) (map[string]string, error) {
 	vars := map[string]string{}
 	for _, name := range inherited() {
-		if value, ok := common.lookup(name); ok {
+		if value, ok := common.Lookup(name); ok {
 			vars[name] = value
 		}
 	}
@@ -37,7 +37,7 @@ func environment(cfg ExecConfig, common Common, home string) (map[string]string,
 		if _, twice := cfg.Env[name]; twice {
 			return nil, fmt.Errorf("pass_env: %s is set by env too: keep one of them", name)
 		}
-		value, ok := common.lookup(name)
+		value, ok := common.Lookup(name)
 		if !ok {
 			return nil, fmt.Errorf("pass_env: the variable %s is not set", name)
 		}
@@ -61,7 +61,7 @@ func checkVar(name, value string) error {
 	if strings.Contains(value, "\x00") {
 		return fmt.Errorf("the value of %s has a zero byte in it", name)
 	}
-	if isOurs(name) {
+	if IsReserved(name) {
 		return fmt.Errorf("%s can't be given to a tool: no name may begin with ANTHROPIC_", name)
 	}
 	for _, own := range callVars(Call{}) {

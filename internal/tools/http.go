@@ -14,6 +14,17 @@ import (
 	"time"
 )
 
+// HTTPConfig is a manifest's handler.http.
+type HTTPConfig struct {
+	// URL receives the POST.
+	URL string `yaml:"url"`
+	// Headers are sent with every call.
+	Headers map[string]string `yaml:"headers"`
+	// HeaderEnv maps a header to the variable of the worker's environment that
+	// holds its value.
+	HeaderEnv map[string]string `yaml:"header_env"`
+}
+
 // An httpHandler posts each call to one URL. All its fields are immutable after
 // NewHTTP.
 type httpHandler struct {
@@ -41,7 +52,7 @@ func NewHTTP(cfg HTTPConfig, common Common) (Handler, error) {
 		header:    t.header,
 		transport: newTransport(),
 		max:       common.MaxResultBytes,
-		log:       common.logger(),
+		log:       common.Logger(),
 	}, nil
 }
 
@@ -112,20 +123,9 @@ func (h *httpHandler) request(ctx context.Context, call Call) (*http.Request, er
 	}
 	req.Header = h.header.Clone()
 	req.Header.Set("Content-Type", "application/json")
-	about(call, req.Header.Set)
+	Describe(call, req.Header.Set)
 	// The span of ctx, where there is one, is told here as traceparent.
 	return req, nil
-}
-
-// about tells about a call in headers, the same in every kind of handler that
-// has any.
-func about(call Call, set func(name, value string)) {
-	set("Tool-Name", call.Tool)
-	set("Tool-Use-Id", call.ID)
-	set("Session-Id", call.Session)
-	set("Session-Thread-Id", call.Thread)
-	set("Tool-Deadline", call.Deadline.Format(time.RFC3339Nano))
-	set("Idempotency-Key", call.ID)
 }
 
 // failure says of an error whether the call may have run. The headers go out

@@ -2,10 +2,8 @@ package tools
 
 import (
 	"fmt"
-	"log/slog"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
 )
 
@@ -67,10 +65,10 @@ func headers(cfg HTTPConfig, common Common) (http.Header, error) {
 		}
 	}
 	for name, variable := range cfg.HeaderEnv {
-		if isOurs(variable) {
+		if IsReserved(variable) {
 			return nil, fmt.Errorf("header_env: %s can't be sent to a tool: no name may begin with ANTHROPIC_", variable)
 		}
-		value, ok := common.lookup(variable)
+		value, ok := common.Lookup(variable)
 		if !ok {
 			return nil, fmt.Errorf("header_env: the variable %s for the header %s is not set", variable, name)
 		}
@@ -87,7 +85,7 @@ func checkHeader(name, value string) error {
 	if name == "" || strings.ContainsFunc(name, func(r rune) bool { return !isToken(r) }) {
 		return fmt.Errorf("%q is not the name of a header", name)
 	}
-	if isOurs(strings.ToUpper(strings.ReplaceAll(name, "-", "_"))) {
+	if IsReserved(strings.ToUpper(strings.ReplaceAll(name, "-", "_"))) {
 		return fmt.Errorf("%s: no name may begin with ANTHROPIC_", name)
 	}
 	switch http.CanonicalHeaderKey(name) {
@@ -104,22 +102,4 @@ func checkHeader(name, value string) error {
 // isToken reports whether r may stand in the name of a header (RFC 9110, 5.6.2).
 func isToken(r rune) bool {
 	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("!#$%&'*+-.^_`|~", r)
-}
-
-// isOurs reports whether a variable of this name may hold a credential of the
-// worker's own.
-func isOurs(name string) bool { return strings.HasPrefix(name, "ANTHROPIC_") }
-
-func (c Common) lookup(name string) (string, bool) {
-	if c.LookupEnv == nil {
-		return os.LookupEnv(name)
-	}
-	return c.LookupEnv(name)
-}
-
-func (c Common) logger() *slog.Logger {
-	if c.Log == nil {
-		return slog.New(slog.DiscardHandler)
-	}
-	return c.Log
 }

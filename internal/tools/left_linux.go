@@ -2,34 +2,36 @@ package tools
 
 import (
 	"os"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
 // StopLeft ends the process trees that dead workers of this pid namespace have
-// left, whatever their calls were and whoever has started the workers, and returns
-// how many processes there were. [NewProcesses] does so too: this is for workers
-// that have died since. Call it before anything of these calls, which another
-// worker has started, is run again or answered; without any it does nothing. It
-// takes at most the time that a tree gets to end.
+// left, whatever they ran and whoever has started the workers, and returns how many
+// processes there were. [NewProcesses] does so too: this is for workers that have
+// died since. marks are the variables that [Processes.Start] was given for what
+// another worker has started: call it before anything of that is run again or
+// answered for; without any it does nothing. It takes at most the time that a tree
+// gets to end.
 //
 // What carries no mark of its owner is never stopped, for it may be another's: that
-// it carries the variables of one of the calls is logged.
-func (p *Processes) StopLeft(calls []Call) int {
-	if len(calls) == 0 {
+// it carries one of marks is logged.
+func (p *Processes) StopLeft(marks [][]string) int {
+	if len(marks) == 0 {
 		return 0
 	}
 	found := p.stopLeft()
 	for _, s := range newTable().all {
 		vars, ok := environOf(s.pid)
-		if !ok || !hasVar(vars, "TOOL_USE_ID") || p.ownership(s) != unowned {
+		if !ok || p.ownership(s) != unowned {
 			continue
 		}
-		for _, call := range calls {
-			if hasAll(vars, []string{"TOOL_USE_ID=" + call.ID, "SESSION_ID=" + call.Session}) {
-				p.log.Warn("a process of a call that another worker has started carries no mark of that worker: it is not stopped",
-					"session", call.Session, "call", call.ID, "tool", call.Tool, "pid", s.pid)
+		for _, mark := range marks {
+			if hasAll(vars, mark) {
+				p.log.Warn("a process that another worker has started carries no mark of that worker: it is not stopped",
+					"marks", strings.Join(mark, " "), "pid", s.pid)
 			}
 		}
 	}

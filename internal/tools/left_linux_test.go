@@ -85,7 +85,7 @@ func TestStopLeft(t *testing.T) {
 	}
 	procs := newProcs(t, func() (*tools.Processes, error) { return tools.NewMarkedProcesses(nil) })
 	deadline := time.Now().Add(time.Hour).UTC().Format(time.RFC3339Nano)
-	calls := []tools.Call{leftCall(deadline)}
+	calls := [][]string{tools.Marks(leftCall(deadline))}
 	alive := startParent(t, "env -i daemon", deadline)
 	dead := startParent(t, "env -i daemon", deadline)
 	dead.kill(t)
@@ -140,11 +140,11 @@ func TestUnmarkedIsLeft(t *testing.T) {
 	deadline := time.Now().Add(time.Hour).Format(time.RFC3339Nano)
 	dead := startParent(t, "unlimited daemon", deadline)
 	dead.kill(t)
-	procs.StopLeft([]tools.Call{leftCall(deadline)})
+	procs.StopLeft([][]string{tools.Marks(leftCall(deadline))})
 	if !lives(pids(dead.dir)[0]) {
 		t.Error("a process without the mark of its owner is gone")
 	}
-	if !strings.Contains(log.String(), "call=sevt_left") || !strings.Contains(log.String(), "it is not stopped") {
+	if !strings.Contains(log.String(), "TOOL_USE_ID=sevt_left") || !strings.Contains(log.String(), "it is not stopped") {
 		t.Errorf("the log tells nothing of it: %s", log.String())
 	}
 }

@@ -3,26 +3,11 @@ package tools
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"net/url"
 )
-
-// Live is what a handler has that can ask whether its other end is there. Live
-// runs no tool. It returns nil if the other end was found, [ErrNotTold] (wrapped,
-// with the reason) if that can't be known, and otherwise why it is not there,
-// fit for anybody's eyes. It ends with ctx.
-type Live interface {
-	Live(ctx context.Context) error
-}
-
-// ErrNotTold says that nobody can tell whether the other end is there.
-var ErrNotTold = errors.New("can't be told")
-
-// Live looks again at what NewExec looked at: a program may have gone since.
-func (h *execHandler) Live(context.Context) error { return executable(h.path, h.user == nil) }
 
 // Live connects, and for https agrees on TLS, but asks for nothing: whether the
 // service behind it is well is not known. Behind a proxy it is the proxy that is

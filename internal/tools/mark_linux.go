@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -38,6 +39,10 @@ func newMarked(p *Processes, vars []string) (*marked, error) {
 		p.made++
 		if token := p.own | p.made%maxTrees; !p.tokens[token] {
 			p.tokens[token] = true
+			for _, v := range vars {
+				name, _, _ := strings.Cut(v, "=")
+				p.names[name] = true
+			}
 			return &marked{p: p, vars: vars, token: token}, nil
 		}
 	}
@@ -137,7 +142,7 @@ func (m *marked) owns(child stat) bool {
 		if certain = n.sameNamespace(m.p.own) && n.ownerDead(child); !certain {
 			return false
 		}
-	} else if vars, ok := environOf(child.pid); ok && (hasVar(vars, "TOOL_USE_ID") || hasVar(vars, serverVar)) {
+	} else if vars, ok := environOf(child.pid); ok && m.p.hasMark(vars) {
 		return hasAll(vars, m.vars)
 	}
 	if !certain {
@@ -169,7 +174,15 @@ func environOf(pid int) ([]byte, bool) {
 	return append([]byte{0}, text...), err == nil && len(text) > 0
 }
 
-func hasVar(vars []byte, name string) bool { return bytes.Contains(vars, []byte("\x00"+name+"=")) }
+// hasMark reports whether a process has a variable that marks trees. p.mu is held.
+func (p *Processes) hasMark(vars []byte) bool {
+	for name := range p.names {
+		if bytes.Contains(vars, []byte("\x00"+name+"=")) {
+			return true
+		}
+	}
+	return false
+}
 
 func hasAll(vars []byte, all []string) bool {
 	for _, v := range all {

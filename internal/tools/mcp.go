@@ -32,7 +32,7 @@ func NewMCP(cfg MCPConfig, common Common, servers *Servers) (Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &mcpHandler{server: servers.server(e), tool: cmp.Or(cfg.Tool, common.Name), max: common.MaxResultBytes, log: common.logger()}, nil
+	return &mcpHandler{server: servers.server(e), tool: cmp.Or(cfg.Tool, common.Name), max: common.MaxResultBytes, log: common.Logger()}, nil
 }
 
 // Call makes one request of the server, which is started first where it must be.
@@ -68,7 +68,7 @@ func (h *mcpHandler) Call(ctx context.Context, call Call) (Result, error) {
 func (h *mcpHandler) params(call Call, token string) *mcp.CallToolParams {
 	meta := mcp.Meta{}
 	// The span of ctx, where there is one, is told here as traceparent.
-	about(call, func(name, value string) { meta[name] = value })
+	Describe(call, func(name, value string) { meta[name] = value })
 	params := &mcp.CallToolParams{Meta: meta, Name: h.tool, Arguments: json.RawMessage("{}")}
 	if len(call.Input) > 0 {
 		params.Arguments = call.Input

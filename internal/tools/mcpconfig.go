@@ -149,6 +149,3 @@ func (e *endpoint) command(mark string) *exec.Cmd {
 		SysProcAttr: &syscall.SysProcAttr{Credential: e.user},
 	}
 }
-
-// serverVar is the variable that marks the processes of MCP servers.
-const serverVar = "TOOLHAND_SERVER"

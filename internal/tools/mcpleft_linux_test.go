@@ -78,7 +78,7 @@ func TestServersLeft(t *testing.T) {
 	if !lives(left) {
 		t.Error("the server ended with its worker, so that this shows nothing")
 	}
-	procs.StopLeft([]tools.Call{{}})
+	procs.StopLeft([][]string{tools.Marks(tools.Call{})})
 	if lives(left) {
 		t.Error("the server of a dead worker lives")
 	}
@@ -86,7 +86,7 @@ func TestServersLeft(t *testing.T) {
 		t.Error("the server of a worker that lives is gone")
 	}
 	kill(alive)
-	procs.StopLeft([]tools.Call{{}})
+	procs.StopLeft([][]string{tools.Marks(tools.Call{})})
 	if lives(kept) {
 		t.Error("the second server lives")
 	}

@@ -99,7 +99,7 @@ func (g *MCPGroup) List(ctx context.Context) error {
 
 // Handler makes the handler of one of the group's tools, by the server's own name.
 func (g *MCPGroup) Handler(tool string) Handler {
-	return &mcpHandler{server: g.server, tool: tool, max: g.common.MaxResultBytes, log: g.common.logger()}
+	return &mcpHandler{server: g.server, tool: tool, max: g.common.MaxResultBytes, log: g.common.Logger()}
 }
 
 // listAgain has the tools listed anew where somebody follows them.

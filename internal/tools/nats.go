@@ -65,7 +65,7 @@ func (h *natsHandler) Call(ctx context.Context, call Call) (Result, error) {
 
 func (h *natsHandler) message(call Call) *nats.Msg {
 	msg := nats.NewMsg(h.subject)
-	about(call, msg.Header.Set)
+	Describe(call, msg.Header.Set)
 	msg.Header.Set(nats.MsgIdHdr, call.ID)
 	if !call.Deadline.IsZero() {
 		msg.Header.Set(TimeLeftHeader, strconv.FormatInt(time.Until(call.Deadline).Milliseconds(), 10))
@@ -96,7 +96,7 @@ func (h *natsHandler) failure(ctx, waiting context.Context, nc *nats.Conn, call 
 // tell tells the handler that nobody waits for its reply any more.
 func (h *natsHandler) tell(nc *nats.Conn, call Call) {
 	msg := nats.NewMsg(cancelSubjects + plainToken(call.ID))
-	about(call, msg.Header.Set)
+	Describe(call, msg.Header.Set)
 	if err := nc.PublishMsg(msg); err != nil {
 		h.log.Debug("the handler can't be told that its call is over", "tool", call.Tool, "call", call.ID, "error", err)
 	}

@@ -44,7 +44,7 @@ func NewNATS(cfg NATSConfig, common Common, conn func() (*nats.Conn, error)) (Ha
 	if conn == nil {
 		conn = func() (*nats.Conn, error) { return nil, errors.New("there is no connection to NATS here") }
 	}
-	return &natsHandler{subject: subject, conn: conn, max: common.MaxResultBytes, log: common.logger()}, nil
+	return &natsHandler{subject: subject, conn: conn, max: common.MaxResultBytes, log: common.Logger()}, nil
 }
 
 // checkSubject refuses what is no subject of one tool, and the subjects that

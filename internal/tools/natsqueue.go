@@ -59,7 +59,7 @@ func NewNATSQueue(cfg NATSConfig, common Common, idempotent bool, queue *Queue) 
 		queue = NewQueue(QueueOptions{})
 	}
 	return &queueHandler{
-		natsHandler: natsHandler{subject: jobSubjects + common.Name, max: common.MaxResultBytes, log: common.logger()},
+		natsHandler: natsHandler{subject: jobSubjects + common.Name, max: common.MaxResultBytes, log: common.Logger()},
 		queue:       queue, name: common.Name, idempotent: idempotent,
 	}, nil
 }

@@ -129,7 +129,7 @@ func NewQueue(opts QueueOptions) *Queue {
 	if opts.AckWait <= 0 {
 		opts.AckWait = defaultAckWait
 	}
-	opts.Log = Common{Log: opts.Log}.logger()
+	opts.Log = Common{Log: opts.Log}.Logger()
 	return &Queue{opts: opts, look: lookEvery, gate: make(chan struct{}, 1), lapses: map[uint64]*time.Timer{}}
 }
 

@@ -16,6 +16,10 @@ const (
 	killGrace = 5 * time.Second
 )
 
+// serverVar is the variable that marks the processes of programs which serve many
+// calls.
+const serverVar = "TOOLHAND_SERVER"
+
 // A tree is all the processes of one call. Its methods are called by one
 // goroutine at a time.
 type tree interface {

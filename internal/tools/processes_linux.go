@@ -44,6 +44,7 @@ type Processes struct {
 	roots  map[int]struct{}     // programs started here and not yet waited for; guarded by mu
 	marks  map[*marked]struct{} // trees told by marks, while they live; guarded by mu
 	tokens map[mark]bool        // of the trees that are made; guarded by mu
+	names  map[string]bool      // of the variables that mark trees; guarded by mu
 	made   mark                 // the number of the last tree; guarded by mu
 
 	saidMu sync.Mutex
@@ -78,6 +79,7 @@ func newProcesses(log *slog.Logger, mayGroup bool) (*Processes, error) {
 		roots:  map[int]struct{}{},
 		marks:  map[*marked]struct{}{},
 		tokens: map[mark]bool{},
+		names:  map[string]bool{},
 		said:   map[int]bool{},
 	}
 	var noMark error

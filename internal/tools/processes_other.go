@@ -23,7 +23,7 @@ func NewProcesses(log *slog.Logger) (*Processes, error) { return &Processes{}, n
 func (p *Processes) Close() error { return nil }
 
 // StopLeft finds nothing on this system.
-func (p *Processes) StopLeft([]Call) int { return 0 }
+func (p *Processes) StopLeft([][]string) int { return 0 }
 
 func (p *Processes) serverMark(n uint64) string { return serverVar + "=" + strconv.FormatUint(n, 10) }
 

@@ -5,16 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"os"
+	"strings"
 	"time"
 )
-
-// MaxStructured is the size in bytes of the largest answer that is taken as
-// content blocks. A larger one is an error result.
-const MaxStructured = 8 << 20
-
-// NoOutput is the text of a result that would otherwise be empty: the API
-// refuses empty text.
-const NoOutput = "(no output)"
 
 // Call is one call of a tool, as its handler receives it. It is passed by value
 // and its Input is not written to by anybody.
@@ -107,29 +101,44 @@ type Common struct {
 	LookupEnv func(string) (string, bool)
 }
 
-// ExecConfig is a manifest's handler.exec.
-type ExecConfig struct {
-	// Command is the program and its arguments. A program with a slash is
-	// relative to Dir; a bare name is looked up in the tool's PATH.
-	Command []string `yaml:"command"`
-	// Dir is the working directory, relative to tools.d. Empty means tools.d.
-	Dir string `yaml:"dir"`
-	// Env is added to the tool's environment.
-	Env map[string]string `yaml:"env"`
-	// PassEnv names variables of the worker's environment that the tool gets.
-	PassEnv []string `yaml:"pass_env"`
-	// User is the name of the user that the tool runs as. Empty means the
-	// worker's own.
-	User string `yaml:"user"`
+// Live is what a handler has that can ask whether its other end is there. Live
+// runs no tool. It returns nil if the other end was found, [ErrNotTold] (wrapped,
+// with the reason) if that can't be known, and otherwise why it is not there,
+// fit for anybody's eyes. It ends with ctx.
+type Live interface {
+	Live(ctx context.Context) error
 }
 
-// HTTPConfig is a manifest's handler.http.
-type HTTPConfig struct {
-	// URL receives the POST.
-	URL string `yaml:"url"`
-	// Headers are sent with every call.
-	Headers map[string]string `yaml:"headers"`
-	// HeaderEnv maps a header to the variable of the worker's environment that
-	// holds its value.
-	HeaderEnv map[string]string `yaml:"header_env"`
+// ErrNotTold says that nobody can tell whether the other end is there.
+var ErrNotTold = errors.New("can't be told")
+
+// Describe tells about a call in headers, the same in every kind of handler that
+// has any.
+func Describe(call Call, set func(name, value string)) {
+	set("Tool-Name", call.Tool)
+	set("Tool-Use-Id", call.ID)
+	set("Session-Id", call.Session)
+	set("Session-Thread-Id", call.Thread)
+	set("Tool-Deadline", call.Deadline.Format(time.RFC3339Nano))
+	set("Idempotency-Key", call.ID)
+}
+
+// IsReserved reports whether a variable of this name may hold a credential of the
+// worker's own.
+func IsReserved(name string) bool { return strings.HasPrefix(name, "ANTHROPIC_") }
+
+// Lookup finds a variable of the worker's environment.
+func (c Common) Lookup(name string) (string, bool) {
+	if c.LookupEnv == nil {
+		return os.LookupEnv(name)
+	}
+	return c.LookupEnv(name)
+}
+
+// Logger is Log, or one that discards.
+func (c Common) Logger() *slog.Logger {
+	if c.Log == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return c.Log
 }

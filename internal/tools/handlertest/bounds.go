@@ -48,9 +48,9 @@ func (s suite) stops(b Behaviour) func(*testing.T) {
 	return func(t *testing.T) {
 		h := s.handler(t, b)
 		const deadline = 300 * time.Millisecond
+		begin := time.Now()
 		ctx, cancel := context.WithTimeout(t.Context(), deadline)
 		defer cancel()
-		begin := time.Now()
 		_, err := h.Call(ctx, s.call(1, `{}`))
 		took := time.Since(begin)
 		if err == nil {
