@@ -55,7 +55,7 @@ func (s *Session) tell(out Output) {
 		log.Info("tool ended after its call was answered for", "tool", out.tool, "call", out.id,
 			"after", out.after.Round(time.Millisecond).String(), "error", errText(out.err))
 	case quarantine:
-		log.Error("the API refuses this result for good: set aside, and the call stays unanswered",
+		log.Error("the API refuses this result for good: set aside ('worker calls show' prints it), and the call stays unanswered",
 			"tool", out.report.Tool, "call", out.report.ID, "bytes", out.report.Bytes, "why", out.why)
 		log.Debug("result set aside", "call", out.report.ID, "content", string(out.report.Result.Content))
 		s.told(out.report)
