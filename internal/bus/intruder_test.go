@@ -303,6 +303,27 @@ func TestDefaultInboxWorksWithAWarning(t *testing.T) {
 	}
 }
 
+// TestIntruderFillsNoLog: what is refused is logged some times a minute.
+func TestIntruderFillsNoLog(t *testing.T) {
+	log := &lines{}
+	b := open(t, bus.Options{StoreDir: t.TempDir(), Listen: "127.0.0.1:0", ListenToken: "secret", Log: log.logger()})
+	mallory := user(t, b, "mallory", nil)
+	for range 500 {
+		if err := mallory.Publish("toolhand.jobs.x", nil); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := nats.Connect("nats://"+b.Listening(), nats.Token("wrong")); err == nil {
+			t.Fatal("a wrong token is taken")
+		}
+	}
+	if err := mallory.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(log.String(), "\n"); n < 5 || n > 25 {
+		t.Errorf("%d lines:\n%s", n, log)
+	}
+}
+
 // TestServicesOfOneConnectionAreFound: each of them answers the same request.
 func TestServicesOfOneConnectionAreFound(t *testing.T) {
 	b := listening(t)

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 )
 
 // serverLog hands the server's log on: what it calls notice is debug here.
@@ -19,6 +20,33 @@ type serverLog struct {
 	// unreadable is the first file that could not be opened or read for a reason
 	// that is not in it; guarded by mu.
 	unreadable *fs.PathError
+
+	minute time.Time // guarded by mu; when lines about clients were last counted anew
+	lines  int       // guarded by mu; since then
+}
+
+// maxClientLines bounds how many lines a minute are about what clients do, such as what
+// they are refused: they choose how often they do it.
+const maxClientLines = 10
+
+// isTooMuch reports whether a line is left out, as one more about what clients do.
+func (l *serverLog) isTooMuch(format string) bool {
+	if !strings.Contains(format, " - cid:") {
+		return false
+	}
+	l.mu.Lock()
+	omitted := 0
+	if time.Since(l.minute) >= time.Minute {
+		omitted = max(0, l.lines-maxClientLines)
+		l.minute, l.lines = time.Now(), 0
+	}
+	l.lines++
+	tooMuch := l.lines > maxClientLines
+	l.mu.Unlock()
+	if omitted > 0 {
+		l.log.Warn("NATS server: lines about clients were left out", "lines", omitted)
+	}
+	return tooMuch
 }
 
 // noteFiles keeps it where a line has it.
@@ -64,6 +92,9 @@ func (l *serverLog) Noticef(format string, v ...any) {
 // Warnf implements server.Logger.
 func (l *serverLog) Warnf(format string, v ...any) {
 	l.noteFiles(v)
+	if l.isTooMuch(format) {
+		return
+	}
 	text := l.line(format, v)
 	for _, b := range benign {
 		if strings.Contains(text, b) {
@@ -77,6 +108,9 @@ func (l *serverLog) Warnf(format string, v ...any) {
 // Errorf implements server.Logger.
 func (l *serverLog) Errorf(format string, v ...any) {
 	l.noteFiles(v)
+	if l.isTooMuch(format) {
+		return
+	}
 	l.log.Error("NATS server: " + l.line(format, v))
 }
 

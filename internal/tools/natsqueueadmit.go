@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -17,6 +18,9 @@ import (
 // maxAdmitted bounds how many messages are checked and passed on at once; further ones
 // wait, and who published them tries again.
 const maxAdmitted = 64
+
+// warnEvery is how often what is refused is logged.
+const warnEvery = time.Minute
 
 const (
 	// AckSubject is where a taker from outside whose connection was made again
@@ -72,7 +76,7 @@ func (q *Queue) admitOn(nc *nats.Conn, subject string, room chan struct{}, handl
 // hears nothing tries again.
 func (q *Queue) admit(ctx context.Context, nc *nats.Conn, token string, m *nats.Msg) {
 	if why := q.admits(ctx, nc, token, m); why != nil {
-		q.opts.Log.Warn("a result is refused", "call", token, "error", why)
+		q.refused("a result is refused", why, "call", token)
 		_ = m.Respond(why.answer())
 		return
 	}
@@ -82,6 +86,20 @@ func (q *Queue) admit(ctx context.Context, nc *nats.Conn, token string, m *nats.
 		return
 	}
 	_ = m.Respond(says.Data)
+}
+
+// refused logs that, once a minute: who is refused chooses how often.
+func (q *Queue) refused(text string, why error, args ...any) {
+	q.mu.Lock()
+	q.refusals++
+	n, quiet := q.refusals, time.Since(q.refusedAt) < warnEvery
+	if !quiet {
+		q.refusals, q.refusedAt = 0, time.Now()
+	}
+	q.mu.Unlock()
+	if !quiet {
+		q.opts.Log.Warn(text, append(args, "error", why, "refused_since_last", n)...)
+	}
 }
 
 // unfit is why a message gets no further, as JetStream says such a thing.
@@ -139,7 +157,7 @@ func (q *Queue) admits(ctx context.Context, nc *nats.Conn, token string, m *nats
 func (q *Queue) passAck(ctx context.Context, nc *nats.Conn, m *nats.Msg) {
 	subject, why := q.ackOf(ctx, nc, m)
 	if why != nil {
-		q.opts.Log.Warn("an acknowledgement is refused", "error", why)
+		q.refused("an acknowledgement is refused", why)
 		_ = m.Respond(why.answer())
 		return
 	}

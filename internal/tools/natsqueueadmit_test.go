@@ -1,8 +1,10 @@
 package tools_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"strconv"
 	"strings"
 	"testing"
@@ -149,6 +151,44 @@ func claimHeader(expected string) nats.Header {
 }
 
 const noID, tooLate = "does not carry the Nats-Msg-Id", "wrong last sequence"
+
+// A forged message in the place of the true result is no result either: the call comes
+// to its end without it.
+func TestQueueForgedOverTheResult(t *testing.T) {
+	r := newQueueRig(t)
+	patient := func(o *tools.QueueOptions) { o.AckWait = time.Minute }
+	ctx, cancel := context.WithCancelCause(t.Context())
+	first := r.begun(ctx, r.handler(false, patient).Call, "sevt_1")
+	m := r.took()
+	r.handIn(m, "", "true")
+	r.forge(m.Headers().Get(tools.ResultSubjectHeader), "sevt_1")
+	r.is(first, "true") // it heard the true one
+	cancel(tools.ErrLeft)
+	late, stop := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	defer stop()
+	again := r.begun(late, r.handler(false, patient).Resume, "sevt_1")
+	var lost *tools.LostError
+	if a := <-again; !errors.As(a.err, &lost) {
+		t.Errorf("%s, %v", a.r.Content, a.err)
+	}
+}
+
+// What is refused fills no log.
+func TestQueueAdmitLogsSeldom(t *testing.T) {
+	r := newQueueRig(t)
+	var log bytes.Buffer // read once the queue is closed
+	queue := tools.NewQueue(tools.QueueOptions{Conn: func() (*nats.Conn, error) { return r.nc, nil }, Log: slog.New(slog.NewTextHandler(&log, nil))})
+	if err := errors.Join(queue.Admit(r.nc, "handin."), r.nc.Flush()); err != nil {
+		t.Fatal(err)
+	}
+	for range 50 {
+		r.outside("sevt_1", nil, noID)
+	}
+	queue.Close()
+	if n := strings.Count(log.String(), "a result is refused"); n != 1 {
+		t.Errorf("%d lines", n)
+	}
+}
 
 // Who comes by nats.listen gets a result into the stream only with the job's id, a claim
 // with the number that the job names, and can't put anything in the place of a result.

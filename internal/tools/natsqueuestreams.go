@@ -88,6 +88,9 @@ type Queue struct {
 	closed bool
 	lapses map[uint64]*time.Timer // guarded by mu; of jobs whose taker is silent
 	wg     sync.WaitGroup         // of what the timers run
+
+	refusals  int       // guarded by mu; by Admit, since the last line about them
+	refusedAt time.Time // guarded by mu; when that was
 }
 
 // jobQueue is the queue on one connection, as it was when it was made.
