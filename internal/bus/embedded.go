@@ -58,6 +58,9 @@ func (b *Bus) openEmbedded(ctx context.Context) (err error) {
 	if err := b.findDamage(before, blocks); err != nil {
 		return err
 	}
+	if err := b.dropConsumers(); err != nil {
+		return err
+	}
 	b.store.done.Go(func() { b.observe(b.opts.WatchInterval) })
 	return nil
 }

@@ -204,3 +204,62 @@ func TestLostAfterAShortStart(t *testing.T) {
 		t.Error("the loss of an entry is not noticed")
 	}
 }
+
+// TestConsumersLost: what the server kept of a stream's consumers is no part of what was
+// acknowledged. A consumer that is gone can be made anew, and has what is left.
+func TestConsumersLost(t *testing.T) {
+	garbage := func(path string) error { return os.WriteFile(path, []byte("garbage"), 0o600) }
+	for name, lose := range map[string]func(obs string) error{
+		"all":           os.RemoveAll,
+		"one":           func(obs string) error { return os.RemoveAll(filepath.Join(obs, "C")) },
+		"a description": func(obs string) error { return os.Remove(filepath.Join(obs, "C/meta.inf")) },
+		"described by garbage": func(obs string) error {
+			return garbage(filepath.Join(obs, "C/meta.inf"))
+		},
+		"a state of garbage": func(obs string) error { return garbage(filepath.Join(obs, "C/o.dat")) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			opts := Options{StoreDir: t.TempDir(), WatchInterval: time.Hour}
+			b := openIn(t, opts)
+			cfg := jetstream.StreamConfig{Name: "S", Subjects: []string{"s.>"}, Retention: jetstream.WorkQueuePolicy}
+			s, err := b.JetStream().CreateStream(t.Context(), cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, text := range []string{"acked", "left"} {
+				if _, err := b.JetStream().Publish(t.Context(), "s.x", []byte(text)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			next := func(s jetstream.Stream) jetstream.Msg {
+				c, err := s.CreateOrUpdateConsumer(t.Context(), jetstream.ConsumerConfig{Durable: "C", AckPolicy: jetstream.AckExplicitPolicy, MaxDeliver: 1})
+				if err != nil {
+					t.Fatal(err)
+				}
+				m, err := c.Next(jetstream.FetchMaxWait(5 * time.Second))
+				if err != nil {
+					t.Fatal(err)
+				}
+				return m
+			}
+			if err := next(s).DoubleAck(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			closeIn(t, b)
+			if err := lose(filepath.Join(b.store.streamsDir(), "S/obs")); err != nil {
+				t.Fatal(err)
+			}
+			b = openIn(t, opts)
+			defer closeIn(t, b)
+			if _, marked := b.Damage(); marked {
+				t.Error("it counts as damaged")
+			}
+			if s, err = b.JetStream().Stream(t.Context(), "S"); err != nil {
+				t.Fatal(err)
+			}
+			if m := next(s); string(m.Data()) != "left" {
+				t.Errorf("the consumer that was made anew has %q", m.Data())
+			}
+		})
+	}
+}
