@@ -2,7 +2,10 @@ package journal_test
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -79,5 +82,51 @@ func BenchmarkJournal(b *testing.B) {
 				})
 			})
 		}
+	}
+}
+
+// BenchmarkWitness measures what a call pays for the witness: its start and its finish
+// in two journals, with and without one, by turns in the same run.
+func BenchmarkWitness(b *testing.B) {
+	b.Run("memory", func(b *testing.B) {
+		dir, err := os.MkdirTemp("/dev/shm", "toolhand") // no disk hides the cost there
+		if err != nil {
+			dir = b.TempDir()
+		}
+		b.Cleanup(func() { _ = os.RemoveAll(dir) })
+		benchWitness(b, dir, time.Minute)
+	})
+	b.Run("disk", func(b *testing.B) { benchWitness(b, b.TempDir(), 0) })
+}
+
+func benchWitness(b *testing.B, dir string, sync time.Duration) {
+	var journals [2]*journal.Journal
+	for i := range journals {
+		bs, err := bus.Open(b.Context(), bus.Options{StoreDir: filepath.Join(dir, strconv.Itoa(i)), SyncInterval: sync})
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(func() { shut(b, bs) })
+		opts := journal.Options{Sole: true}
+		if i == 1 {
+			opts.Witness = bs.Witness(bucketStream)
+		}
+		if journals[i], err = journal.Open(b.Context(), bs.JetStream(), opts); err != nil {
+			b.Fatal(err)
+		}
+	}
+	var took [2][]time.Duration
+	for n := range b.N {
+		for i, j := range journals {
+			e := entry("sesn_1", call(n))
+			begin := time.Now()
+			e.Revision = mustStart(b, j, e)
+			mustFinish(b, j, finished(e, result(300)))
+			took[i] = append(took[i], time.Since(begin))
+		}
+	}
+	for i, name := range []string{"without-median-µs", "with-median-µs"} {
+		slices.Sort(took[i])
+		b.ReportMetric(float64(took[i][len(took[i])/2].Nanoseconds())/1e3, name)
 	}
 }
