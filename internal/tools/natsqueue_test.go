@@ -281,8 +281,16 @@ func (r *queueRig) asks() (end func()) {
 // Who takes a job and is gone before it says that it begins has surely not run it:
 // it can't begin it any more, and another job of the call may.
 func TestQueueTakerGoneBeforeItBegan(t *testing.T) {
+	for _, admitted := range []bool{false, true} {
+		t.Run(fmt.Sprint("admitted ", admitted), func(t *testing.T) {
+			takerGoneBeforeItBegan(t, func(o *tools.QueueOptions) { o.Admitted = admitted })
+		})
+	}
+}
+
+func takerGoneBeforeItBegan(t *testing.T, with func(*tools.QueueOptions)) {
 	r := newQueueRig(t)
-	h := r.handler(false)
+	h := r.handler(false, with)
 	done := r.begun(t.Context(), h.Call, "sevt_1")
 	m := r.took()
 	nobody := r.asks()

@@ -121,6 +121,19 @@ func TestQueueOfBeforeTheIDs(t *testing.T) {
 	r.forge("toolhand.results.sevt_4", "sevt_4") // a job of now has an id of now
 	r.handIn(m, "", "true")
 	r.is(fresh, "true")
+	// Claims of jobs of before name the sequence itself.
+	r.admitting()
+	r.outside("sevt_5", claimHeader("0"), "")
+	r.outside("sevt_5", claimHeader("0"), tooLate)
+	s, err := r.other.Stream(t.Context(), tools.ResultStream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	last, err := s.GetLastMsgForSubject(t.Context(), "toolhand.results.sevt_4")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.outside("sevt_4", claimHeader(strconv.FormatUint(last.Sequence, 10)), "the call has its result")
 }
 
 // admitting has results and acknowledgements of r checked, as for nats.listen; Admitted
