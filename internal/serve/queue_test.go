@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -15,6 +16,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"toolhand/internal/loop"
 	"toolhand/internal/registry"
 	"toolhand/internal/tools"
 )
@@ -275,6 +277,27 @@ func TestQueueDrain(t *testing.T) {
 		t.Errorf("%d calls left", left)
 	}
 	r.empty()
+}
+
+// Behind the border a job is acknowledged on its reply subject for a while, and then with
+// its id.
+func TestQueueAckOfAnOldJob(t *testing.T) {
+	s := New(Config{Conn: newRig(t).nc, Once: loop.Once{Log: slog.New(slog.DiscardHandler)}})
+	msg := &nats.Msg{Reply: "$JS.ACK.x", Header: nats.Header{nats.MsgIdHdr: {"id"}}}
+	for _, c := range []struct {
+		border bool
+		age    time.Duration
+		want   string
+	}{{true, time.Minute, "$JS.ACK.x"}, {true, 40 * time.Minute, tools.AckSubject}, {false, 40 * time.Minute, "$JS.ACK.x"}} {
+		j := &job{s: s, msg: msg, border: c.border, came: time.Now().Add(-c.age)}
+		ack := j.ack(ackProgress)
+		if ack.Subject != c.want || string(ack.Data) != ackProgress {
+			t.Errorf("%+v: %+v", c, ack)
+		}
+		if c.want == tools.AckSubject && (ack.Header.Get(nats.MsgIdHdr) != "id" || ack.Header.Get(tools.AckOfHeader) != "$JS.ACK.x") {
+			t.Errorf("its headers are %v", ack.Header)
+		}
+	}
 }
 
 // A job whose next attempt is due while draining goes to the next one: at once where the

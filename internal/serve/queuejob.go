@@ -23,6 +23,9 @@ const (
 	// handInStop how long once everything is stopped.
 	handInLate = 30 * time.Second
 	handInStop = 2 * time.Second
+	// ackDirectly is how long after its coming a job is acknowledged on its own reply
+	// subject, which nats.listen takes for an hour.
+	ackDirectly = 30 * time.Minute
 )
 
 // What a job is acknowledged with.
@@ -42,9 +45,11 @@ type job struct {
 	// more: it is handed out again where it is not acknowledged.
 	more    bool
 	ackWait time.Duration
-	// border: only the connection that got the job acknowledges it by itself.
+	// border: only the connection that got the job acknowledges it by itself, and not
+	// for ever.
 	border     bool
-	reconnects uint64 // of the connection when the job came
+	came       time.Time
+	reconnects uint64 // of the connection then
 }
 
 // arrived takes in what answers a request for a job.
@@ -66,7 +71,7 @@ func (p *puller) arrived(m *nats.Msg) {
 
 // begin begins a job. It does not wait for it.
 func (p *puller) begin(m *nats.Msg) {
-	j := &job{s: p.s, msg: m, ackWait: p.ackWait, border: p.border, reconnects: p.s.cfg.Conn.Stats().Reconnects}
+	j := &job{s: p.s, msg: m, ackWait: p.ackWait, border: p.border, came: time.Now(), reconnects: p.s.cfg.Conn.Stats().Reconnects}
 	meta, err := m.Metadata()
 	if err == nil {
 		j.again = meta.NumDelivered > 1
@@ -227,7 +232,7 @@ func (j *job) acknowledge(what string) {
 func (j *job) ack(what string) *nats.Msg {
 	msg := nats.NewMsg(j.msg.Reply)
 	msg.Data = []byte(what)
-	if j.border && j.s.cfg.Conn.Stats().Reconnects != j.reconnects {
+	if j.border && (j.s.cfg.Conn.Stats().Reconnects != j.reconnects || time.Since(j.came) > ackDirectly) {
 		msg.Subject = tools.AckSubject
 		msg.Header.Set(nats.MsgIdHdr, j.msg.Header.Get(nats.MsgIdHdr))
 		msg.Header.Set(tools.AckOfHeader, j.msg.Reply)
