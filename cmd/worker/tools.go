@@ -81,10 +81,10 @@ func (c toolsListCmd) print(p *process, set *registry.Set) error {
 // kindOf is the handler of a tool, and who announces it.
 func kindOf(t *registry.Tool) string {
 	by, count := t.Announcers()
-	switch {
-	case count == 0:
+	switch count {
+	case 0:
 		return t.Kind
-	case count == 1:
+	case 1:
 		return fmt.Sprintf("%s, announced by %s", t.Kind, by[0].Service)
 	}
 	return fmt.Sprintf("%s, announced by %s (%d of them)", t.Kind, by[0].Service, count)

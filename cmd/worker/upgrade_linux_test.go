@@ -26,17 +26,17 @@ func TestFilesOfAnOlderVersion(t *testing.T) {
 	env := []string{"PATH=" + os.Getenv("PATH"), "HOME=" + p.dir, "GORACE=atexit_sleep_ms=0", "ANTHROPIC_API_KEY=any"}
 	for _, args := range [][]string{{"config", "check"}, {"tools", "check"}} {
 		r := p.launch(t, args[0], env, args...)
-		p.ends(t, r, 0)
+		p.ends(t, r)
 	}
 	p.sim = p.launch(t, "sim", env, "sim", "--listen", "127.0.0.1:0", "--script", "session.yaml", "--exit")
 	env = append(env, "ANTHROPIC_BASE_URL="+p.until(t, p.sim, `"url":"([^"]+)"`))
 	p.work = p.launch(t, "run", env, "run")
 	p.until(t, p.work, `"msg":"journal open".*("entries":3)`)
-	p.ends(t, p.sim, 0) // it got the results that its script expects
+	p.ends(t, p.sim) // it got the results that its script expects
 	if err := p.work.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	p.ends(t, p.work, 0)
+	p.ends(t, p.work)
 	for _, bad := range []string{"damage", `"level":"ERROR"`} {
 		if strings.Contains(p.work.text(), bad) {
 			t.Errorf("the log has %q:\n%s", bad, p.work.text())

@@ -23,8 +23,8 @@ func (versionCmd) Help() string {
 // Run prints the version.
 func (versionCmd) Run(p *process) error {
 	v, c := versions()
-	fmt.Fprintf(p.stdout, "worker %s\ncommit %s\n%s %s/%s\n", v, c, runtime.Version(), runtime.GOOS, runtime.GOARCH)
-	return nil
+	_, err := fmt.Fprintf(p.stdout, "worker %s\ncommit %s\n%s %s/%s\n", v, c, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	return err
 }
 
 // versions returns the version and the commit, "dev" and "unknown" where the

@@ -4,8 +4,8 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"errors"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -217,7 +217,7 @@ func TestAPartThatHangs(t *testing.T) {
 		if _, err := p.ask(t.Context()); err == nil || err.Error() != "has not answered within 1s" {
 			t.Errorf("got %v", err)
 		}
-		if _, err := p.ask(t.Context()); err != errBusy {
+		if _, err := p.ask(t.Context()); !errors.Is(err, errBusy) {
 			t.Errorf("got %v, want %v", err, errBusy)
 		}
 		if took := time.Since(begin); took != 2*askTimeout {

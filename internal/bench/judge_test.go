@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"testing"
@@ -93,7 +94,7 @@ func TestNoise(t *testing.T) {
 	with, without := around.others(), around.others(cmd.Process.Pid)
 	in.Close()
 	if err := cmd.Wait(); err != nil {
-		if _, ended := err.(*exec.ExitError); !ended { // read has no input: no failure
+		if exit := (*exec.ExitError)(nil); !errors.As(err, &exit) { // read has no input: no failure
 			t.Fatal(err)
 		}
 	}

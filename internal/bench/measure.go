@@ -26,7 +26,7 @@ func measure(o settings) error {
 		}
 		disturbed += n
 	}
-	table(os.Stdout, f, o)
+	table(os.Stdout, f)
 	fmt.Printf("\n%d rounds, %d visits made again because others used the machine, %s in all\n",
 		o.rounds, disturbed, time.Since(begin).Round(time.Second))
 	return o.save(f)

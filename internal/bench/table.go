@@ -9,7 +9,7 @@ import (
 )
 
 // table prints the medians, and how they compare with the targets.
-func table(w io.Writer, f *figures, o settings) {
+func table(w io.Writer, f *figures) {
 	names := []string{theLimit, theSDK, theWorker, withInterval, withAlways}
 	present := map[figure]bool{}
 	for _, who := range names {

@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -67,7 +68,7 @@ func (s *store) openFiles() (blocks []block, err error) {
 		}
 		info, err := f.Stat()
 		if err == nil && info.Size() > 0 {
-			if _, err = f.ReadAt(make([]byte, 1), 0); err == io.EOF {
+			if _, err = f.ReadAt(make([]byte, 1), 0); errors.Is(err, io.EOF) {
 				err = nil
 			}
 		}

@@ -90,17 +90,16 @@ func New(cfg Config) *Fleet {
 		members: map[string]*member{}, settled: map[string]loop.Status{}, exits: make(chan exit)}
 }
 
-// do runs f in the owner's goroutine and waits for it. It reports whether it ran.
-func (f *Fleet) do(ctx context.Context, run func()) bool {
+// do runs a function in the owner's goroutine and waits for it. It does not run
+// where the fleet or ctx has ended.
+func (f *Fleet) do(ctx context.Context, run func()) {
 	ran := make(chan struct{})
 	select {
 	case f.cmds <- func() { run(); close(ran) }:
 		<-ran
-		return true
 	case <-f.done:
 	case <-ctx.Done():
 	}
-	return false
 }
 
 // Attach serves a session from now on. One that is served already stays as it

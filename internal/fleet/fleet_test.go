@@ -3,6 +3,7 @@ package fleet
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -119,7 +120,7 @@ func TestAttachAndDetachAtAnyTime(t *testing.T) {
 				t.Error(id, err)
 			}
 		}
-		if err := s.Attach(t.Context(), "c", false); err != ErrFull {
+		if err := s.Attach(t.Context(), "c", false); !errors.Is(err, ErrFull) {
 			t.Errorf("a third session: %v, want ErrFull", err)
 		}
 		if got := s.ids(t); got != "a b" || len(s.made) != 2 {
@@ -144,7 +145,7 @@ func TestAttachAndDetachAtAnyTime(t *testing.T) {
 		if left := <-s.left; left != 0 {
 			t.Errorf("%d calls left, want 0", left)
 		}
-		if err := s.Attach(t.Context(), "d", false); err != ErrDraining {
+		if err := s.Attach(t.Context(), "d", false); !errors.Is(err, ErrDraining) {
 			t.Errorf("attach after the end: %v", err)
 		}
 		s.hard()

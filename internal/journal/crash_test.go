@@ -48,7 +48,7 @@ func play(t *testing.T, role string) (lines *bufio.Scanner, kill func()) {
 
 // writer is a worker that is killed: it says what was acknowledged, and before
 // it forgets something, that it is about to.
-func writer(args []string) int {
+func writer(args []string) {
 	dir, name, sync := args[0], args[1], time.Minute
 	if args[2] == "always" {
 		sync = 0
@@ -57,12 +57,12 @@ func writer(args []string) int {
 	b, err := bus.Open(ctx, bus.Options{StoreDir: dir, SyncInterval: sync})
 	if err != nil {
 		fmt.Println("error", err)
-		return 1
+		return
 	}
 	j, err := journal.Open(ctx, b.JetStream(), journal.Options{Sole: true, Witness: b.Witness(bucketStream)})
 	if err != nil {
 		fmt.Println("error", err)
-		return 1
+		return
 	}
 	fmt.Println("ready")
 	for g := range 4 {

@@ -72,7 +72,7 @@ func TestShuttingDownIsNeverAnAnswer(t *testing.T) {
 		r.stays()
 		r.stop()
 		r.over(ReasonStopped)
-		if n.cause() != errDrained {
+		if !errors.Is(n.cause(), errDrained) {
 			t.Errorf("the tool was stopped with %v", n.cause())
 		}
 		r.unanswered(running, waits)

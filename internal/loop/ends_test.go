@@ -1,6 +1,7 @@
 package loop
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -18,7 +19,7 @@ func TestTerminationEnds(t *testing.T) {
 		after(time.Second)
 		r.session.Terminate()
 		r.over(ReasonOver)
-		if n.cause() != errOver {
+		if !errors.Is(n.cause(), errOver) {
 			t.Errorf("the tool was stopped with %v", n.cause())
 		}
 		r.requests(sim.Send, 0)
@@ -52,7 +53,7 @@ func TestTerminationWhileAwayEnds(t *testing.T) {
 		r.session.CutStreams(true)
 		r.session.Terminate()
 		r.over(ReasonOver)
-		if n.cause() != errOver {
+		if !errors.Is(n.cause(), errOver) {
 			t.Errorf("the tool was stopped with %v", n.cause())
 		}
 	})

@@ -1,6 +1,7 @@
 package loop
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -83,7 +84,7 @@ func TestInterruptStopsTheToolAndPostsNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		after(0)
-		if n.cause() != errInterrupted {
+		if !errors.Is(n.cause(), errInterrupted) {
 			t.Errorf("the tool was stopped with %v", n.cause())
 		}
 		after(time.Hour)
@@ -117,7 +118,7 @@ func TestQueuedInterruptStopsNothing(t *testing.T) {
 		r.session.Process()
 		after(0)
 		r.ended(id, Interrupted)
-		if n.cause() != errInterrupted {
+		if !errors.Is(n.cause(), errInterrupted) {
 			t.Errorf("the tool was stopped with %v", n.cause())
 		}
 	})
@@ -156,7 +157,7 @@ func TestInterruptGetsThroughAThousandQueuedCalls(t *testing.T) {
 			t.Fatal(err)
 		}
 		after(0)
-		if n.cause() != errInterrupted || time.Since(begun) != 0 {
+		if !errors.Is(n.cause(), errInterrupted) || time.Since(begun) != 0 {
 			t.Errorf("the tool was stopped with %v after %s", n.cause(), time.Since(begun))
 		}
 		id := r.session.CallTool("slow", `{}`)

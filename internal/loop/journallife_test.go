@@ -255,7 +255,7 @@ func (m *mortal) Start(ctx context.Context, e Entry) (revision uint64, err error
 func (m *mortal) Finish(ctx context.Context, e Entry) (revision uint64, err error) {
 	err = m.life.do(ctx, "finish", e.Call, func(ctx context.Context) error {
 		revision, err = m.real.Finish(ctx, e)
-		m.life.o.record.finished(m.life, e, err)
+		m.life.o.record.finished(e, err)
 		return err
 	})
 	return revision, err

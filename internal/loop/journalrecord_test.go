@@ -107,7 +107,7 @@ func (r *record) started(l *life, e Entry, err error) {
 }
 
 // finished enters a result that the store was given.
-func (r *record) finished(l *life, e Entry, err error) {
+func (r *record) finished(e Entry, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	c := r.calls[e.Call]

@@ -36,6 +36,7 @@ package loop
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -268,7 +269,7 @@ func TestAnsweredElsewhereStopsTheTool(t *testing.T) {
 			t.Fatal(err)
 		}
 		after(0)
-		if n.cause() != errElsewhere {
+		if !errors.Is(n.cause(), errElsewhere) {
 			t.Errorf("the tool was stopped with %v", n.cause())
 		}
 		after(time.Minute)

@@ -2,6 +2,7 @@ package loop
 
 import (
 	"context"
+	"errors"
 
 	"toolhand/internal/upstream"
 )
@@ -13,7 +14,7 @@ func (s *Session) sendBatch(answers []upstream.Answer) {
 	ctx, cancel := context.WithCancelCause(s.lasting)
 	defer cancel(nil)
 	stop := context.AfterFunc(s.ctx, func() {
-		if context.Cause(s.ctx) == errOver {
+		if errors.Is(context.Cause(s.ctx), errOver) {
 			sleep(ctx, sendGrace)
 		}
 		cancel(context.Cause(s.ctx))

@@ -38,7 +38,7 @@ func (s *Session) follow(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		if err == errGone {
+		if errors.Is(err, errGone) {
 			return
 		}
 		if time.Since(begun) > healthyAfter && gave != notOpened {

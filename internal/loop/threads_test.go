@@ -1,6 +1,7 @@
 package loop
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -102,7 +103,7 @@ func TestInterruptOfThePrimaryThreadIsUnderstoodLate(t *testing.T) {
 		}
 		after(time.Second)
 		r.ended(id, Interrupted)
-		if n.cause() != errInterrupted {
+		if !errors.Is(n.cause(), errInterrupted) {
 			t.Errorf("the tool was stopped with %v", n.cause())
 		}
 	})
@@ -146,7 +147,7 @@ func TestTerminatedThreadMakesItsCallsMoot(t *testing.T) {
 		child.Terminate()
 		after(0)
 		r.ended(theirs, Interrupted)
-		if n.cause() != errInterrupted {
+		if !errors.Is(n.cause(), errInterrupted) {
 			t.Errorf("the tool was stopped with %v", n.cause())
 		}
 		r.answered(ours)

@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"toolhand/internal/loop/slots"
 	"toolhand/internal/registry"
 	"toolhand/internal/sim"
 	"toolhand/internal/tools"
@@ -313,7 +312,7 @@ func TestToolsOwnLimit(t *testing.T) {
 		}
 		r.session.RequireAction()
 		r.answered(quick)
-		var s *slots.Slots = r.slots
+		s := r.slots
 		after(time.Second)
 		if s.Held() > 1 {
 			t.Errorf("%d slots are held", s.Held())

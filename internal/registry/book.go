@@ -87,7 +87,7 @@ func newBook(opts *Options) *book {
 
 // take takes a round in. It reports whether what is in force of the announced
 // tools, or away, has changed. base are the tools of the manifests.
-func (b *book) take(r Round, base *Set) (changed bool) {
+func (b *book) take(r Round, base *Set) bool {
 	b.round++
 	b.lines, b.untold, b.fresh, b.values = 0, 0, 0, b.known()
 	for _, text := range r.Problems {
@@ -100,11 +100,9 @@ func (b *book) take(r Round, base *Set) (changed bool) {
 	}
 	var came, went []string
 	for _, name := range names {
-		took, lost := b.settle(name, claims[name], partial)
-		if took {
+		if b.settle(name, claims[name], partial) {
 			came = append(came, name)
 		}
-		changed = changed || took || lost
 	}
 	for name, l := range b.names {
 		if claims[name] == nil && l.gone == 0 && b.silence(l, partial) {
@@ -118,7 +116,7 @@ func (b *book) take(r Round, base *Set) (changed bool) {
 		slices.Sort(went)
 		b.opts.Log.Info("announced tools have changed", "tools", b.inForce(), "came", some(came), "went", some(went))
 	}
-	return changed || forgot || len(went) > 0
+	return forgot || len(came)+len(went) > 0
 }
 
 // claims reads announcements, and has those that can be used by name, each claim
@@ -207,8 +205,8 @@ func (b *book) known() (n int) {
 }
 
 // settle decides between the claims to one name: what is in force stays as long
-// as somebody announces it.
-func (b *book) settle(name string, claims []*claim, partial bool) (took, lost bool) {
+// as somebody announces it. It reports whether another is in force now.
+func (b *book) settle(name string, claims []*claim, partial bool) (took bool) {
 	l := b.names[name]
 	if l != nil && l.gone == 0 {
 		i := slices.IndexFunc(claims, func(c *claim) bool { return c.digest == l.digest })
@@ -216,16 +214,16 @@ func (b *book) settle(name string, claims []*claim, partial bool) (took, lost bo
 			l.silent = 0
 			l.tool.announcers.set(claims[i].by)
 			b.conflict(name, claims, i)
-			return false, false
+			return false
 		}
 		if !b.silence(l, partial) {
-			return false, false
+			return false
 		}
 	}
 	if l == nil {
 		if !b.room() {
 			b.tell(slog.LevelWarn, fmt.Sprintf("expected at most %d announced tools: the others are left out", MaxAnnounced))
-			return false, false
+			return false
 		}
 		l = &listing{}
 		b.names[name] = l
@@ -237,7 +235,7 @@ func (b *book) settle(name string, claims []*claim, partial bool) (took, lost bo
 	}
 	l.tool.announcers.set(claims[0].by)
 	b.conflict(name, claims, 0)
-	return true, false
+	return true
 }
 
 // silence counts a round without the listing. It reports whether that is enough.

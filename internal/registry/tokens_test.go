@@ -24,7 +24,7 @@ func sameTokens(t *testing.T, text []byte) {
 			t.Fatalf("%q, token %d: %#v, %v; want %#v, %v", text, n, g, gErr, w, wErr)
 		}
 		if gErr != nil {
-			if gErr != io.EOF {
+			if !errors.Is(gErr, io.EOF) {
 				t.Fatalf("%q: %v", text, gErr)
 			}
 			return

@@ -139,7 +139,7 @@ func (s *Session) callOn(t *Thread, spec CallSpec) string {
 		s.srv.calls[id] = s
 		s.srv.mu.Unlock()
 	}
-	_, c.at = s.emit(kind, id, pairs...)
+	c.at = s.emit(kind, id, pairs...)
 	return id
 }
 

@@ -140,14 +140,14 @@ func (s *Session) now() time.Time {
 
 // emit makes an event of the agent's side, stores it and shows it. pairs are
 // its own fields.
-func (s *Session) emit(typ, id string, pairs ...any) (string, time.Time) {
+func (s *Session) emit(typ, id string, pairs ...any) (at time.Time) {
 	if id == "" {
 		id = s.srv.newID("sevt")
 	}
-	at := s.now()
+	at = s.now()
 	data := object(append([]any{"type", typ, "id", id, "processed_at", at}, pairs...)...)
 	s.store(typ, id, at, data)
-	return id, at
+	return at
 }
 
 // store puts an event in the history and shows it.

@@ -57,7 +57,7 @@ func (m *marked) prepare(cmd *exec.Cmd) { cmd.SysProcAttr.Setsid = true }
 // empty. Neither is it where /proc can't be read.
 func (m *marked) alive() int {
 	for range 4 {
-		if _, err := endedChild(); err == unix.ECHILD {
+		if _, err := endedChild(); errors.Is(err, unix.ECHILD) {
 			return 0
 		}
 		before := m.buried()

@@ -33,8 +33,11 @@ const (
 
 // ownMark is the mark of this process, with the number 0.
 func ownMark() (mark, error) {
-	if self, err := os.Readlink("/proc/self"); err != nil || self != strconv.Itoa(os.Getpid()) {
-		return 0, fmt.Errorf("/proc does not show the processes of this pid namespace (/proc/self is %q, %v): mount it", self, err)
+	const mount = "/proc does not show the processes of this pid namespace: mount it"
+	if self, err := os.Readlink("/proc/self"); err != nil {
+		return 0, fmt.Errorf("%s: %w", mount, err)
+	} else if self != strconv.Itoa(os.Getpid()) {
+		return 0, fmt.Errorf("%s: /proc/self is %q", mount, self)
 	}
 	ns, err := strconv.ParseUint(pidNamespace(), 10, 64)
 	if err != nil {

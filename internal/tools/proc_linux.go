@@ -50,7 +50,7 @@ func newTable() table {
 		if err != nil {
 			t.torn = true
 			// It is gone, or hidden from this user; anything else is our own lack.
-			t.failed = t.failed || err != unix.ENOENT && err != unix.ESRCH && err != unix.EACCES && err != unix.EPERM
+			t.failed = t.failed || !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.ESRCH) && !errors.Is(err, os.ErrPermission)
 			continue
 		}
 		t.all[s.pid] = s

@@ -55,7 +55,7 @@ func (c *Client) List(ctx context.Context, session string, q Query, urgent bool)
 	if len(q.Types) > 0 {
 		v["types[]"] = q.Types
 	}
-	body, err := c.read(ctx, "list", session, sessionPath(session, "/events?"+v.Encode()), q.Counted, urgent)
+	body, err := c.read(ctx, "list", sessionPath(session, "/events?"+v.Encode()), q.Counted, urgent)
 	if err != nil {
 		return Page{}, err
 	}
@@ -85,7 +85,7 @@ func (s Session) Over() bool { return s.Archived || s.Status == "terminated" }
 
 // Get reads a session's status.
 func (c *Client) Get(ctx context.Context, session string, urgent bool) (Session, error) {
-	body, err := c.read(ctx, "get", session, sessionPath(session, "?beta=true"), false, urgent)
+	body, err := c.read(ctx, "get", sessionPath(session, "?beta=true"), false, urgent)
 	if err != nil {
 		return Session{}, err
 	}
@@ -96,7 +96,7 @@ func (c *Client) Get(ctx context.Context, session string, urgent bool) (Session,
 }
 
 // read makes one list or get, with the SDK's retries, inside request_timeout.
-func (c *Client) read(ctx context.Context, op, session, path string, counted, urgent bool) ([]byte, error) {
+func (c *Client) read(ctx context.Context, op, path string, counted, urgent bool) ([]byte, error) {
 	if !counted {
 		if err := c.budget.Wait(ctx, 1, urgent); err != nil {
 			return nil, &Error{Op: op, Err: err}

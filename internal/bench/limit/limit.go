@@ -3,6 +3,7 @@ package limit
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -74,7 +75,7 @@ func (c *Client) Serve(id string) error {
 	lines := bufio.NewReaderSize(res.Body, 4096)
 	for {
 		line, err := lines.ReadSlice('\n')
-		if err == bufio.ErrBufferFull {
+		if errors.Is(err, bufio.ErrBufferFull) {
 			continue // a long line is none that matters
 		}
 		if err != nil {
