@@ -19,8 +19,11 @@ endif
 # What is written in JavaScript is tested where there is a node to run it.
 NODE_FOUND := $(and $(shell command -v node 2>/dev/null),$(shell command -v npm 2>/dev/null))
 TEST := $(CGO) $(GO) test $(RACE) -timeout 8m
+# Linters and the like have a module of their own, build/go.mod, and are built when
+# they are first needed.
+TOOL := $(GO) tool -modfile=build/go.mod
 
-.PHONY: help demo test build lint gofmt vet staticcheck layers crash mutants tidy fuzz cover bench bench-quick
+.PHONY: help demo test build lint layers crash mutants tidy fuzz cover bench bench-quick
 
 help: ## show these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 16
@@ -46,17 +49,8 @@ endif
 build: ## build bin/worker, static
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/worker ./cmd/worker
 
-lint: gofmt vet staticcheck ## check the form of the code
-
-gofmt:
-	@bad="$$(gofmt -l $$(git ls-files --cached --others --exclude-standard '*.go'))"; \
-	if [ -n "$$bad" ]; then echo "not as gofmt writes it:"; echo "$$bad"; exit 1; fi
-
-vet:
-	$(GO) vet ./...
-
-staticcheck:
-	$(GO) tool staticcheck ./...
+lint: ## check the form of the code; the first run builds the linters and takes some minutes
+	$(TOOL) golangci-lint run
 
 layers: ## check who may know whom, and the sizes and words of style
 	$(TEST) ./internal/layers
@@ -64,6 +58,7 @@ layers: ## check who may know whom, and the sizes and words of style
 tidy: ## check that go.mod and go.sum say what the code needs
 	$(GO) mod tidy -diff
 	$(GO) mod verify
+	$(GO) -C build mod tidy -diff
 
 CRASHES ?= 400
 crash: ## kill a real worker, and what it works with, CRASHES (400) times at random moments, and look at what ran
@@ -74,7 +69,7 @@ MUTANTS ?= loop journal upstream admin
 mutants: ## put faults into the code, known ones and those of gremlins, and list what no test notices
 	$(GO) run ./internal/mutants
 	@for pkg in $(MUTANTS); do \
-	  $(GO) run github.com/go-gremlins/gremlins/cmd/gremlins@v0.6.0 unleash --workers 1 --timeout-coefficient 3 --output-statuses lt ./internal/$$pkg || exit 1; \
+	  $(TOOL) gremlins unleash --workers 1 --timeout-coefficient 3 --output-statuses lt ./internal/$$pkg || exit 1; \
 	done
 
 FUZZTIME ?= 10s

@@ -1,7 +1,8 @@
 package layers
 
 import (
-	"bufio"
+	"encoding/json"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -10,12 +11,12 @@ import (
 
 // TestBuildsWithoutCgo: the binary is static.
 func TestBuildsWithoutCgo(t *testing.T) {
-	run(t, []string{"CGO_ENABLED=0"}, "go", "build", "./...")
+	run(t, []string{"CGO_ENABLED=0"}, "build", "./...")
 }
 
 // TestCompilesForMacOS: vet compiles the tests too.
 func TestCompilesForMacOS(t *testing.T) {
-	run(t, []string{"CGO_ENABLED=0", "GOOS=darwin", "GOARCH=arm64"}, "go", "vet", "./...")
+	run(t, []string{"CGO_ENABLED=0", "GOOS=darwin", "GOARCH=arm64"}, "vet", "./...")
 }
 
 // entry is a line of docs/dependencies.md.
@@ -44,27 +45,46 @@ func TestDependenciesAreGrounded(t *testing.T) {
 		}
 	}
 	required := map[string]bool{}
-	for line := range strings.Lines(read(t, "go.mod")) {
-		scan := bufio.NewScanner(strings.NewReader(line))
-		scan.Split(bufio.ScanWords)
-		for scan.Scan() {
-			required[scan.Text()] = true
+	for _, r := range moduleOf(t, "go.mod").Require {
+		required[r.Path] = required[r.Path] || !r.Indirect
+	}
+	for _, tool := range moduleOf(t, "build/go.mod").Tool {
+		by := slices.IndexFunc(keys(documented), func(d string) bool { return strings.HasPrefix(tool.Path, d+"/") })
+		if by < 0 {
+			t.Errorf("the tool %s has no reason in docs/dependencies.md", tool.Path)
+			continue
 		}
-		if tool, ok := strings.CutPrefix(line, "tool "); ok && !slices.ContainsFunc(keys(documented), func(d string) bool { return strings.HasPrefix(tool, d) }) {
-			t.Errorf("the tool %s has no reason in docs/dependencies.md", strings.TrimSpace(tool))
-		}
+		required[keys(documented)[by]] = true
 	}
 	for d := range documented {
 		if !required[d] {
-			t.Errorf("docs/dependencies.md has %s, which go.mod does not require", d)
+			t.Errorf("docs/dependencies.md has %s, which go.mod does not require and build/go.mod has no tool of", d)
 		}
 	}
 }
 
-func keys(m map[string]bool) []string {
-	var all []string
-	for k := range m {
-		all = append(all, k)
+// TestToolsStandApart: what builds and checks us moves no version of ours.
+func TestToolsStandApart(t *testing.T) {
+	if tools := moduleOf(t, "go.mod").Tool; len(tools) > 0 {
+		t.Errorf("go.mod has the tools %v: put them into build/go.mod", tools)
 	}
-	return all
 }
+
+// moduleFile is what `go mod edit -json` says of a go.mod.
+type moduleFile struct {
+	Require []struct {
+		Path     string
+		Indirect bool
+	}
+	Tool []struct{ Path string }
+}
+
+func moduleOf(t *testing.T, path string) (m moduleFile) {
+	t.Helper()
+	if err := json.Unmarshal(run(t, nil, "mod", "edit", "-json", path), &m); err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func keys(m map[string]bool) []string { return slices.Sorted(maps.Keys(m)) }

@@ -77,7 +77,7 @@ func TestDockerfile(t *testing.T) {
 // needed are the files and folders at the root that the binary is built of.
 func needed(t *testing.T) []string {
 	t.Helper()
-	out := run(t, nil, "go", "list", "-deps", "-f",
+	out := run(t, nil, "list", "-deps", "-f",
 		`{{if and .Module .Module.Main}}{{range .GoFiles}}{{$.ImportPath}}/{{.}} {{end}}{{range .EmbedFiles}}{{$.ImportPath}}/{{.}} {{end}}{{end}}`, "./cmd/worker")
 	tops := map[string]bool{"go.mod": true, "go.sum": true}
 	for _, path := range strings.Fields(string(out)) {

@@ -36,7 +36,7 @@ type pkg struct {
 // list runs `go list -json` at the root.
 func list(t *testing.T, args ...string) []pkg {
 	t.Helper()
-	out := run(t, nil, "go", append([]string{"list", "-json=Dir,ImportPath,Name,Imports,TestImports,XTestImports,Module"}, args...)...)
+	out := run(t, nil, append([]string{"list", "-json=Dir,ImportPath,Name,Imports,TestImports,XTestImports,Module"}, args...)...)
 	var pkgs []pkg
 	for dec := json.NewDecoder(bytes.NewReader(out)); ; {
 		var p pkg
@@ -50,17 +50,17 @@ func list(t *testing.T, args ...string) []pkg {
 	return pkgs
 }
 
-// run runs a command at the root and gives its output.
-func run(t *testing.T, env []string, name string, args ...string) []byte {
+// run runs the go command at the root and gives its output.
+func run(t *testing.T, env []string, args ...string) []byte {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), name, args...)
+	cmd := exec.CommandContext(t.Context(), "go", args...)
 	cmd.Dir = root
 	cmd.Env = append(os.Environ(), env...)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
-		t.Fatalf("%s %s: %v\n%s%s", name, strings.Join(args, " "), err, out, stderr.Bytes())
+		t.Fatalf("go %s: %v\n%s%s", strings.Join(args, " "), err, out, stderr.Bytes())
 	}
 	return out
 }
