@@ -62,7 +62,7 @@ func processOne(dir, shape string) int {
 	<-done
 	fmt.Printf("of the tool: %d, the stranger lives: %t\n", len(survivors(dir)), lives(stranger))
 	_ = syscall.Kill(stranger, syscall.SIGKILL)
-	for until := time.Now().Add(10 * time.Second); zombies() > 0 && time.Now().Before(until); {
+	for until := time.Now().Add(10 * time.Second); (syscall.Kill(stranger, 0) == nil || zombies() > 0) && time.Now().Before(until); {
 		time.Sleep(10 * time.Millisecond)
 	}
 	fmt.Printf("unburied: %d\n", zombies())
