@@ -9,7 +9,6 @@ import (
 	"toolhand/internal/bus"
 	"toolhand/internal/config"
 	"toolhand/internal/journal"
-	"toolhand/internal/loop"
 	"toolhand/internal/tools"
 )
 
@@ -71,7 +70,7 @@ func (w *worker) openJournal(ctx context.Context) error {
 		}
 		return fmt.Errorf("the journal can't be opened: %w", err)
 	}
-	w.bus, w.store, w.journal = b, j, loop.NewDurable(j, w.stopLeft)
+	w.bus, w.store = b, j
 	if d := damageOf(b); d != nil {
 		w.log.Warn("the journal was damaged: open calls from before are not run again where their tool is not idempotent; 'worker journal trust' ends that", "damaged", d.Found, "doubted_for", d.DoubtedFor)
 	}

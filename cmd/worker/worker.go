@@ -123,7 +123,7 @@ func (w *worker) newSession(id string, permanent bool) fleet.Session {
 	}
 	cfg := loop.Config{
 		Settings: set, Client: w.client, Slots: w.slots, Circuits: w.circuits, Crew: w.crew,
-		Journal: w.journal, Log: w.log,
+		Journal: w.store, StopLeft: w.stopLeft, Log: w.log,
 		StreamIdle: time.Duration(w.cfg.Upstream.StreamIdleTimeout), Report: w.ended,
 	}
 	if !set.Doubt || !set.DoubtUntil.IsZero() {

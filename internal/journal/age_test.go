@@ -23,7 +23,7 @@ func TestExpire(t *testing.T) {
 		if quarantined == "" {
 			e.Revision, err = j.Finish(t.Context(), e)
 		} else {
-			e.Revision, err = j.Quarantine(t.Context(), e, quarantined)
+			e.Revision, err = j.Finish(t.Context(), setAside(e, quarantined))
 			e.Quarantined = quarantined
 		}
 		if err != nil {
@@ -83,12 +83,12 @@ func TestExpireLeavesTheNewer(t *testing.T) {
 	e.Revision = mustStart(t, j, e)
 	aside := finished(e, "[1]")
 	var err error
-	if aside.Revision, err = j.Quarantine(t.Context(), aside, "refused"); err != nil {
+	if aside.Revision, err = j.Finish(t.Context(), setAside(aside, "refused")); err != nil {
 		t.Fatal(err)
 	}
 	for _, over := range []bool{false, true} {
 		done, err := j.Expire(t.Context(), time.Now().Add(time.Hour), func(string) bool {
-			aside.Revision, err = j.Quarantine(t.Context(), finished(aside, "[2]"), "refused again")
+			aside.Revision, err = j.Finish(t.Context(), setAside(finished(aside, "[2]"), "refused again"))
 			if err != nil {
 				t.Error(err)
 			}
@@ -101,7 +101,7 @@ func TestExpireLeavesTheNewer(t *testing.T) {
 		}
 		holds(t, j, "s", aside)
 		// Written anew, so that the second round finds another revision.
-		aside.Revision, err = j.Quarantine(t.Context(), finished(aside, "[3]"), "once more")
+		aside.Revision, err = j.Finish(t.Context(), setAside(finished(aside, "[3]"), "once more"))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -32,7 +32,7 @@ func TestLifeOfAnEntry(t *testing.T) {
 	q := f
 	q.Quarantined = "refused"
 	var err error
-	if q.Revision, err = j.Quarantine(t.Context(), f, "refused"); err != nil {
+	if q.Revision, err = j.Finish(t.Context(), setAside(f, "refused")); err != nil {
 		t.Fatal(err)
 	}
 	holds(t, j, "sesn_1", q)
@@ -217,7 +217,7 @@ func TestForgetAfterARestart(t *testing.T) {
 	old.Revision = mustStart(t, before, old)
 	q := finished(entry("s", "refused"), "[]")
 	var err error
-	if q.Revision, err = before.Quarantine(t.Context(), q, "why"); err != nil {
+	if q.Revision, err = before.Finish(t.Context(), setAside(q, "why")); err != nil {
 		t.Fatal(err)
 	}
 	q.Quarantined = "why"

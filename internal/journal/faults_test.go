@@ -164,7 +164,7 @@ func TestEveryWriteFailsTwice(t *testing.T) {
 			return j.Finish(ctx, at(r, finished(e, "a")))
 		}, new(by("DEAD", e)), new(finished(e, "a"))},
 		{"quarantine", func(t *testing.T, j *journal.Journal) uint64 { return mustFinish(t, j, finished(e, "a")) }, func(ctx context.Context, j *journal.Journal, r uint64) (uint64, error) {
-			return j.Quarantine(ctx, at(r, finished(e, "a")), "why")
+			return j.Finish(ctx, setAside(at(r, finished(e, "a")), "why"))
 		}, new(finished(e, "a")), new(func() journal.Entry { q := finished(e, "a"); q.Quarantined = "why"; return q }())},
 		{"forget", func(t *testing.T, j *journal.Journal) uint64 { return mustStart(t, j, e) }, func(ctx context.Context, j *journal.Journal, _ uint64) (uint64, error) {
 			return 0, j.Forget(ctx, "s", "c")

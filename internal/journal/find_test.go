@@ -26,7 +26,7 @@ func TestFind(t *testing.T) {
 	other.Revision = mustFinish(t, j, other)
 	aside := finished(entry("sesn_3", "sevt_3"), result(2<<20))
 	var err error
-	if aside.Revision, err = j.Quarantine(t.Context(), aside, "refused"); err != nil {
+	if aside.Revision, err = j.Finish(t.Context(), setAside(aside, "refused")); err != nil {
 		t.Fatal(err)
 	}
 	aside.Quarantined = "refused"

@@ -179,3 +179,9 @@ func eventually(t testing.TB, what string, ok func() bool) {
 		}
 	}
 }
+
+// setAside is an entry whose result can't be sent.
+func setAside(e journal.Entry, why string) journal.Entry {
+	e.Quarantined = why
+	return e
+}

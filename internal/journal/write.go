@@ -41,7 +41,8 @@ func (j *Journal) Start(ctx context.Context, e Entry) (revision uint64, err erro
 // the new one. Revision 0 means that the caller knows of no entry. [ErrOwned]:
 // another owner has written since; its result counts. A [*TooLargeError] is for
 // good. Any other error: it may or may not be written, and Finish may be called
-// again, with the same result or another.
+// again, with the same result or another. A result with Quarantined set can't be
+// sent: it stays until somebody names it to Forget.
 func (j *Journal) Finish(ctx context.Context, e Entry) (revision uint64, err error) {
 	e.Finished = true
 	want, err := encode(e)
@@ -57,20 +58,6 @@ func (j *Journal) Finish(ctx context.Context, e Entry) (revision uint64, err err
 		return old.Revision, err == nil && bytes.Equal(have, want), nil
 	}
 	return j.write(ctx, e, e.Revision, ours)
-}
-
-// Quarantine writes a result that can't be sent, and why, as Finish does. It
-// stays until somebody names it to Forget.
-func (j *Journal) Quarantine(ctx context.Context, e Entry, why string) (revision uint64, err error) {
-	if why == "" {
-		why = "no reason given"
-	}
-	e.Quarantined = why
-	revision, err = j.Finish(ctx, e)
-	if err == nil {
-		j.opts.Log.Warn("a result is set aside in the journal", "session", e.Session, "call", e.Call, "tool", e.Tool, "why", why)
-	}
-	return revision, err
 }
 
 // write writes an entry where the last revision of its key is after. Where it is

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"toolhand/internal/journal"
 	"toolhand/internal/registry"
 	"toolhand/internal/tools"
 )
@@ -89,7 +90,7 @@ func unjournalledText(t *registry.Tool, why error) string {
 // no outcome yet.
 var errSilent = errors.New("it has not answered yet")
 
-func tooLargeText(name string, e *TooLargeError) string {
+func tooLargeText(name string, e *journal.TooLargeError) string {
 	return fmt.Sprintf("Tool %q ran, but its result of %d bytes is larger than the limit of %d bytes", name, e.Size, e.Limit)
 }
 

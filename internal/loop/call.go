@@ -6,6 +6,7 @@ import (
 
 	"github.com/cenkalti/backoff/v4"
 
+	"toolhand/internal/journal"
 	"toolhand/internal/registry"
 	"toolhand/internal/tools"
 )
@@ -150,17 +151,20 @@ func (c *call) report(now time.Time, o Outcome) Report {
 	return r
 }
 
-func (c *call) entry(session, owner string) Entry {
-	e := Entry{
+func (c *call) entry(session, owner string) journal.Entry {
+	e := journal.Entry{
 		Session: session, Call: c.id, Tool: c.name, Thread: c.thread, Owner: owner,
 		Received: c.received, Deadline: c.deadline, Revision: c.revision,
-		Finished: c.state == finished, Result: c.result, Outcome: c.outcome,
+		Finished: c.state == finished,
 	}
+	result, outcome := c.result, c.outcome
 	if c.instead {
-		e.Result, e.Outcome = c.original, c.intended
+		result, outcome = c.original, c.intended
 	}
 	if c.setAside != "" {
-		e.Finished, e.Result, e.Outcome, e.Quarantined = true, c.original, Quarantined, c.setAside
+		e.Finished, e.Quarantined = true, c.setAside
+		result, outcome = c.original, Quarantined
 	}
+	e.Content, e.IsError, e.Outcome = result.Content, result.IsError, string(outcome)
 	return e
 }

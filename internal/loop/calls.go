@@ -7,6 +7,7 @@ import (
 
 	"github.com/cenkalti/backoff/v4"
 
+	"toolhand/internal/journal"
 	"toolhand/internal/tools"
 	"toolhand/internal/upstream"
 )
@@ -113,14 +114,14 @@ func (l *ledger) look(in history) {
 
 // recover takes in the journal's entries. They are answered from what they
 // hold, and not before the history has said what became of them.
-func (l *ledger) recover(entries []Entry) {
+func (l *ledger) recover(entries []journal.Entry) {
 	l.turn.recovered = true
 	for _, e := range entries {
 		if l.byID[e.Call] != nil {
 			continue
 		}
 		if e.Quarantined != "" {
-			l.keep(e.Call, e.Tool, len(e.Result.Content)+e.Withheld)
+			l.keep(e.Call, e.Tool, len(e.Content)+e.Withheld)
 			continue
 		}
 		c := &call{
@@ -141,7 +142,8 @@ func (l *ledger) recover(entries []Entry) {
 		l.calls = append(l.calls, c)
 		switch {
 		case e.Finished:
-			c.state, c.result, c.outcome, c.finishedAt = finished, e.Result, e.Outcome, l.now
+			c.state, c.outcome, c.finishedAt = finished, Outcome(e.Outcome), l.now
+			c.result = tools.Result{Content: e.Content, IsError: e.IsError}
 			c.finish.done = true
 		case c.resumable():
 			c.resume, c.start.done = true, true
@@ -178,7 +180,7 @@ func (l *ledger) started(in started) {
 		c.revision = in.revision
 	}
 	switch {
-	case errors.Is(in.err, ErrOwned):
+	case errors.Is(in.err, journal.ErrOwned):
 		c.inJournal = false // it is somebody else's entry
 		if c.state == pending {
 			c.state = foreign
@@ -328,7 +330,7 @@ func (l *ledger) wrote(in finishDone) {
 	if in.err == nil {
 		c.revision = in.revision
 	}
-	var large *TooLargeError
+	var large *journal.TooLargeError
 	switch {
 	case errors.As(in.err, &large) && c.setAside != "" && len(c.original.Content) > large.Limit:
 		c.original, _ = fitting(c, c.original, large) // the words of the refusal need room too
@@ -342,7 +344,7 @@ func (l *ledger) wrote(in finishDone) {
 		l.conclude(c, fits, outcome)
 		c.own = own
 		c.original = c.result // the whole one fits nowhere
-	case errors.Is(in.err, ErrOwned):
+	case errors.Is(in.err, journal.ErrOwned):
 		// Another worker took the call over: its answer counts.
 		c.inJournal, c.setAside = false, ""
 		if c.state == finished {
@@ -354,7 +356,7 @@ func (l *ledger) wrote(in finishDone) {
 
 // fitting is what the journal takes of a result: its text cut, or, where that can't be,
 // an error in its place.
-func fitting(c *call, r tools.Result, large *TooLargeError) (_ tools.Result, cut bool) {
+func fitting(c *call, r tools.Result, large *journal.TooLargeError) (_ tools.Result, cut bool) {
 	if r, ok := tools.Shorten(r, large.Limit); ok {
 		return r, true
 	}

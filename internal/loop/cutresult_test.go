@@ -6,19 +6,20 @@ import (
 	"testing"
 	"time"
 
+	"toolhand/internal/journal"
 	"toolhand/internal/registry"
 	"toolhand/internal/tools"
 )
 
 // narrowJournal takes results up to a size only.
 type narrowJournal struct {
-	*Memory
+	*journal.Memory
 	limit int
 }
 
-func (j narrowJournal) Finish(ctx context.Context, e Entry) (uint64, error) {
-	if size := len(e.Result.Content); size > j.limit {
-		return 0, &TooLargeError{Size: size, Limit: j.limit}
+func (j narrowJournal) Finish(ctx context.Context, e journal.Entry) (uint64, error) {
+	if size := len(e.Content); size > j.limit {
+		return 0, &journal.TooLargeError{Size: size, Limit: j.limit}
 	}
 	return j.Memory.Finish(ctx, e)
 }
@@ -26,7 +27,7 @@ func (j narrowJournal) Finish(ctx context.Context, e Entry) (uint64, error) {
 // Invariant 3: a result that the journal can't take whole is cut, and what is sent
 // is what the journal holds.
 func TestResultTooLargeForTheJournalIsCut(t *testing.T) {
-	memory := &Memory{}
+	memory := &journal.Memory{}
 	set := func(o *options) { o.journal = narrowJournal{memory, 4000} }
 	scenario(t, set, func(t *testing.T, r *rig) {
 		runs := 0

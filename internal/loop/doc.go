@@ -27,6 +27,6 @@
 // failure of theirs is an input too. Nothing in this package waits without a
 // bound: each wait has a deadline or a context beside it.
 //
-// What must outlive the process goes through a [Journal]; [Memory] is the one
+// What must outlive the process goes through a [Journal]; [journal.Memory] is the one
 // that outlives nothing.
 package loop

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"toolhand/internal/journal"
 	"toolhand/internal/registry"
 	"toolhand/internal/upstream"
 )
@@ -181,11 +182,11 @@ func TestDoubtOutlivesAReload(t *testing.T) {
 func TestRecoveredDeadlinesHaveACeiling(t *testing.T) {
 	for _, ahead := range []time.Duration{0, time.Second, 30 * time.Second, time.Minute, time.Hour, 50 * 365 * 24 * time.Hour, -time.Hour} {
 		d := newDoubter(t, false)
-		entry := func(id, tool string, done bool) Entry {
-			return Entry{Session: "s", Call: id, Tool: tool, Owner: "earlier", Finished: done, Outcome: OK,
+		entry := func(id, tool string, done bool) journal.Entry {
+			return journal.Entry{Session: "s", Call: id, Tool: tool, Owner: "earlier", Finished: done, Outcome: string(OK),
 				Received: d.now.Add(ahead), Deadline: d.now.Add(ahead)}
 		}
-		d.step(recovered{[]Entry{entry("job", "job", false), entry("done", "pay", true), entry("gone", "nobody", true)}})
+		d.step(recovered{[]journal.Entry{entry("job", "job", false), entry("done", "pay", true), entry("gone", "nobody", true)}})
 		want := min(max(ahead, resumeGrace), time.Minute)
 		if got := d.l.byID["job"].deadline.Sub(d.now); got != want {
 			t.Errorf("%s: a resumed call has %s, want %s", ahead, got, want)
@@ -204,7 +205,7 @@ func TestRecoveredDeadlinesHaveACeiling(t *testing.T) {
 	// A deadline that is shorter than the time to look for a result stands.
 	d := newDoubter(t, false)
 	d.tools["job"] = queueTool("job", time.Second)
-	d.step(recovered{[]Entry{{Session: "s", Call: "job", Tool: "job", Deadline: d.now.Add(-time.Hour)}}})
+	d.step(recovered{[]journal.Entry{{Session: "s", Call: "job", Tool: "job", Deadline: d.now.Add(-time.Hour)}}})
 	if got := d.l.byID["job"].deadline.Sub(d.now); got != time.Second {
 		t.Errorf("a resumed call has %s, want its tool's second", got)
 	}

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"toolhand/internal/journal"
 	"toolhand/internal/registry"
 	"toolhand/internal/sim"
 )
@@ -191,34 +192,34 @@ func TestDrainTriesUntilTheGraceIsOver(t *testing.T) {
 
 // broken is a journal whose bucket is gone, from when it is told so.
 type broken struct {
-	Memory
+	journal.Memory
 	gone atomic.Bool
 }
 
 var errNoBucket = errors.New("the bucket is gone")
 
-func (b *broken) Start(ctx context.Context, e Entry) (uint64, error) {
+func (b *broken) Start(ctx context.Context, e journal.Entry) (uint64, error) {
 	if b.gone.Load() {
 		return 0, errNoBucket
 	}
 	return b.Memory.Start(ctx, e)
 }
 
-func (b *broken) Finish(ctx context.Context, e Entry) (uint64, error) {
+func (b *broken) Finish(ctx context.Context, e journal.Entry) (uint64, error) {
 	if b.gone.Load() {
 		return 0, errNoBucket
 	}
 	return b.Memory.Finish(ctx, e)
 }
 
-func (b *broken) Forget(ctx context.Context, session string, calls []string) error {
+func (b *broken) Forget(ctx context.Context, session string, calls ...string) error {
 	if b.gone.Load() {
 		return errNoBucket
 	}
-	return b.Memory.Forget(ctx, session, calls)
+	return b.Memory.Forget(ctx, session, calls...)
 }
 
-func (b *broken) Recover(ctx context.Context, session string, have []Entry) ([]Entry, error) {
+func (b *broken) Recover(ctx context.Context, session string, have []journal.Entry) ([]journal.Entry, error) {
 	if b.gone.Load() {
 		return nil, errNoBucket
 	}

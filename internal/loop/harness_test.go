@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"toolhand/internal/apispec"
+	"toolhand/internal/journal"
 	"toolhand/internal/loop/circuit"
 	"toolhand/internal/loop/slots"
 	"toolhand/internal/registry"
@@ -37,7 +38,7 @@ type rig struct {
 	sim     *sim.Server
 	session *sim.Session
 	client  *upstream.Client
-	journal *Memory
+	journal *journal.Memory
 	slots   *slots.Slots
 	log     *logBuffer
 	logger  *slog.Logger
@@ -100,7 +101,7 @@ func newRig(t *testing.T, change func(*options)) *rig {
 	if change != nil {
 		change(&o)
 	}
-	r := &rig{t: t, sim: sim.New(o.sim), tools: map[string]*registry.Tool{}, reports: map[string][]Report{}, journal: &Memory{},
+	r := &rig{t: t, sim: sim.New(o.sim), tools: map[string]*registry.Tool{}, reports: map[string][]Report{}, journal: &journal.Memory{},
 		slots: slots.New(o.slots), log: &logBuffer{}, reason: make(chan Reason, 1)}
 	handler := r.sim.Handler()
 	if !o.unchecked {

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"toolhand/internal/journal"
 	"toolhand/internal/sim"
 	"toolhand/internal/upstream"
 )
@@ -201,11 +202,11 @@ func TestReadWaitsAsLongAsTheAPIAsks(t *testing.T) {
 
 // unreadable is a journal that can't be read at first.
 type unreadable struct {
-	Memory
+	journal.Memory
 	fails int
 }
 
-func (u *unreadable) Recover(ctx context.Context, session string, have []Entry) ([]Entry, error) {
+func (u *unreadable) Recover(ctx context.Context, session string, have []journal.Entry) ([]journal.Entry, error) {
 	if u.fails > 0 {
 		u.fails--
 		return nil, errors.New("not now")
@@ -222,7 +223,7 @@ func TestNothingIsServedBeforeTheJournalIsRead(t *testing.T) {
 		o.lateStart, o.journal = true, j
 		o.before = func(r *rig) {
 			id = r.session.CallTool("a", `{}`)
-			if _, err := j.Start(t.Context(), Entry{Session: sessionID, Call: id, Tool: "a", Owner: "before"}); err != nil {
+			if _, err := j.Start(t.Context(), journal.Entry{Session: sessionID, Call: id, Tool: "a", Owner: "before"}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -244,9 +245,9 @@ func TestNothingIsServedBeforeTheJournalIsRead(t *testing.T) {
 
 // queued is a journal that has many sessions to read before this one, for longer
 // than any operation of it takes.
-type queued struct{ Memory }
+type queued struct{ journal.Memory }
 
-func (q *queued) Recover(ctx context.Context, session string, have []Entry) ([]Entry, error) {
+func (q *queued) Recover(ctx context.Context, session string, have []journal.Entry) ([]journal.Entry, error) {
 	select {
 	case <-time.After(20 * journalTimeout):
 		return q.Memory.Recover(ctx, session, have)
@@ -331,7 +332,7 @@ func TestReadBehindAnEndedTurnTakesNoCalls(t *testing.T) {
 			ours = r.session.CallTool("a", `{"n":1}`)
 			left = r.session.CallTool("a", `{"n":2}`)
 			r.session.EndTurn()
-			if _, err := r.journal.Start(t.Context(), Entry{Session: sessionID, Call: ours, Tool: "a", Owner: "before"}); err != nil {
+			if _, err := r.journal.Start(t.Context(), journal.Entry{Session: sessionID, Call: ours, Tool: "a", Owner: "before"}); err != nil {
 				t.Fatal(err)
 			}
 		}

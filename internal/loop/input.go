@@ -3,6 +3,7 @@ package loop
 import (
 	"time"
 
+	"toolhand/internal/journal"
 	"toolhand/internal/registry"
 	"toolhand/internal/tools"
 	"toolhand/internal/upstream"
@@ -19,7 +20,7 @@ type (
 	// received: an event came on the stream.
 	received struct{ event upstream.Event }
 	// recovered: the journal's entries of this session, before all else.
-	recovered struct{ entries []Entry }
+	recovered struct{ entries []journal.Entry }
 	// history: a read asked for by readHistory has ended.
 	history struct {
 		seq      int
@@ -111,7 +112,7 @@ type (
 		resume bool
 	}
 	// start: write to the journal that the call starts.
-	start struct{ entry Entry }
+	start struct{ entry journal.Entry }
 	// run: let the handler have the call.
 	run struct{ id string }
 	// stop: end the call's goroutine, and its tool with it.
@@ -120,7 +121,7 @@ type (
 		cause error
 	}
 	// finish: write the call's result to the journal.
-	finish struct{ entry Entry }
+	finish struct{ entry journal.Entry }
 	// forget: drop these calls' entries.
 	forget struct{ ids []string }
 	// send: send these results in one batch.

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"toolhand/internal/journal"
 	"toolhand/internal/loop/slots"
 	"toolhand/internal/registry"
 	"toolhand/internal/sim"
@@ -118,7 +119,7 @@ func (o *outside) boot(n int) *life {
 			Lookup: func(name string) (*registry.Tool, bool) { t, ok := set[name]; return t, ok },
 		},
 		Client: client, Slots: slots.New(o.slots), Log: log,
-		Journal: &mortal{l, NewDurable(o.store.journal(), nil)},
+		Journal: &mortal{l, o.store.journal()},
 		Report:  func(r Report) { o.record.report(l, r) },
 	})
 	ctx, cancel := context.WithCancel(context.Background())
@@ -243,7 +244,7 @@ type mortal struct {
 	real Journal
 }
 
-func (m *mortal) Start(ctx context.Context, e Entry) (revision uint64, err error) {
+func (m *mortal) Start(ctx context.Context, e journal.Entry) (revision uint64, err error) {
 	err = m.life.do(ctx, "start", e.Call, func(ctx context.Context) error {
 		revision, err = m.real.Start(ctx, e)
 		m.life.o.record.started(m.life, e, err)
@@ -252,7 +253,7 @@ func (m *mortal) Start(ctx context.Context, e Entry) (revision uint64, err error
 	return revision, err
 }
 
-func (m *mortal) Finish(ctx context.Context, e Entry) (revision uint64, err error) {
+func (m *mortal) Finish(ctx context.Context, e journal.Entry) (revision uint64, err error) {
 	err = m.life.do(ctx, "finish", e.Call, func(ctx context.Context) error {
 		revision, err = m.real.Finish(ctx, e)
 		m.life.o.record.finished(e, err)
@@ -261,14 +262,14 @@ func (m *mortal) Finish(ctx context.Context, e Entry) (revision uint64, err erro
 	return revision, err
 }
 
-func (m *mortal) Forget(ctx context.Context, session string, calls []string) error {
+func (m *mortal) Forget(ctx context.Context, session string, calls ...string) error {
 	return m.life.do(ctx, "forget", calls[0], func(ctx context.Context) error {
 		m.life.o.record.forgetting(m.life, calls)
-		return m.real.Forget(ctx, session, calls)
+		return m.real.Forget(ctx, session, calls...)
 	})
 }
 
-func (m *mortal) Recover(ctx context.Context, session string, have []Entry) (found []Entry, err error) {
+func (m *mortal) Recover(ctx context.Context, session string, have []journal.Entry) (found []journal.Entry, err error) {
 	err = m.life.do(ctx, "recover", "", func(ctx context.Context) error {
 		found, err = m.real.Recover(ctx, session, have)
 		return err

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"toolhand/internal/journal"
 	"toolhand/internal/registry"
 	"toolhand/internal/sim"
 )
@@ -266,8 +267,8 @@ func (o *outside) waiting() (ids []string) {
 }
 
 // entries are what the store holds of the session.
-func (o *outside) entries() []Entry {
-	found, err := NewDurable(o.store.journal(), nil).Recover(context.Background(), o.session.ID(), nil)
+func (o *outside) entries() []journal.Entry {
+	found, err := o.store.journal().Recover(context.Background(), o.session.ID(), nil)
 	if err != nil {
 		o.problem("the store can't be read: %v", err)
 	}

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"toolhand/internal/journal"
 	"toolhand/internal/tools"
 )
 
@@ -94,7 +95,7 @@ func (r *record) stopped(run *run1) {
 }
 
 // started enters what became of a start in the store.
-func (r *record) started(l *life, e Entry, err error) {
+func (r *record) started(l *life, e journal.Entry, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	c := r.calls[e.Call]
@@ -107,7 +108,7 @@ func (r *record) started(l *life, e Entry, err error) {
 }
 
 // finished enters a result that the store was given.
-func (r *record) finished(e Entry, err error) {
+func (r *record) finished(e journal.Entry, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	c := r.calls[e.Call]
@@ -115,7 +116,7 @@ func (r *record) finished(e Entry, err error) {
 		r.o.problem("the store takes no result of %s: %v", e.Call, err)
 		return
 	}
-	text := saidBy(e.Result.Content)
+	text := saidBy(e.Content)
 	if n := len(c.results); n > 0 && c.results[n-1] != text && !c.poisoned {
 		r.o.problem("invariant 3: the result of %s was %q and is made %q", c.id, c.results[n-1], text)
 	}

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"time"
 
+	"toolhand/internal/journal"
 	"toolhand/internal/loop/circuit"
 	"toolhand/internal/loop/slots"
 	"toolhand/internal/registry"
@@ -61,7 +62,7 @@ func (o Once) Call(ctx context.Context, call tools.Call) (Report, error) {
 	reports := make(chan Report, 1)
 	s := New(Config{
 		Settings: Settings{Session: call.Session, Owner: "local", Eager: true, Lookup: o.Lookup, Latest: call.Deadline},
-		Slots:    o.Slots, Circuits: o.Circuits, Journal: &Memory{}, Log: o.Log,
+		Slots:    o.Slots, Circuits: o.Circuits, Journal: &journal.Memory{}, Log: o.Log,
 		Report: func(r Report) { reports <- r },
 	})
 	work, cancel := context.WithCancelCause(context.WithoutCancel(ctx))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"time"
+	"toolhand/internal/journal"
 )
 
 // journalTimeout bounds one operation of the journal.
@@ -98,7 +99,7 @@ func (s *Session) logStart(id string) {
 	}
 }
 
-func (s *Session) finishEntry(e Entry) {
+func (s *Session) finishEntry(e journal.Entry) {
 	ctx, cancel := s.journalContext()
 	defer cancel()
 	revision, err := s.cfg.Journal.Finish(ctx, e)
@@ -108,7 +109,7 @@ func (s *Session) finishEntry(e Entry) {
 func (s *Session) forgetEntries(ids []string) {
 	ctx, cancel := s.journalContext()
 	defer cancel()
-	err := s.cfg.Journal.Forget(ctx, s.cfg.Session, ids)
+	err := s.cfg.Journal.Forget(ctx, s.cfg.Session, ids...)
 	s.post(forgotten{ids: ids, err: err})
 }
 

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"toolhand/internal/journal"
 	"toolhand/internal/registry"
 	"toolhand/internal/sim"
 )
@@ -183,7 +184,7 @@ func TestCrashAfterPermission(t *testing.T) {
 		if err := r.session.Confirm(id, "allow"); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := r.journal.Start(t.Context(), Entry{Session: sessionID, Call: id, Tool: "a", Owner: "earlier",
+		if _, err := r.journal.Start(t.Context(), journal.Entry{Session: sessionID, Call: id, Tool: "a", Owner: "earlier",
 			Received: time.Now(), Deadline: time.Now().Add(time.Minute)}); err != nil {
 			t.Fatal(err)
 		}

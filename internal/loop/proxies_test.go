@@ -305,7 +305,7 @@ func TestRefusalOfTheWholeSendCondemnsNothing(t *testing.T) {
 				// A restart finds the results themselves.
 				entries, err := r.journal.Recover(t.Context(), sessionID, nil)
 				for _, e := range entries {
-					if err != nil || !e.Finished || e.Result.IsError || e.Quarantined != "" {
+					if err != nil || !e.Finished || e.IsError || e.Quarantined != "" {
 						t.Errorf("%v, entry %+v", err, e)
 					}
 				}

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"toolhand/internal/journal"
 	"toolhand/internal/registry"
 	"toolhand/internal/tools"
 )
@@ -54,7 +55,7 @@ func startedJob(t *testing.T, j *jobs, age time.Duration, f func(r *rig, id stri
 		id := r.session.CallTool("job", `{}`)
 		r.session.RequireAction()
 		received := time.Now().Add(-age)
-		if _, err := r.journal.Start(t.Context(), Entry{Session: sessionID, Call: id, Tool: "job", Owner: "earlier",
+		if _, err := r.journal.Start(t.Context(), journal.Entry{Session: sessionID, Call: id, Tool: "job", Owner: "earlier",
 			Received: received, Deadline: received.Add(time.Minute)}); err != nil {
 			t.Fatal(err)
 		}

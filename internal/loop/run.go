@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"toolhand/internal/journal"
 	"toolhand/internal/loop/slots"
 	"toolhand/internal/registry"
 	"toolhand/internal/tools"
@@ -25,7 +26,7 @@ type attempt struct {
 
 // attemptStep is what the ledger says an attempt does next: write its start to
 // the journal, or without an entry run the handler.
-type attemptStep struct{ entry *Entry }
+type attemptStep struct{ entry *journal.Entry }
 
 func (s *Session) startAttempt(q queue) {
 	ctx, cancel := context.WithCancelCause(s.ctx)
@@ -102,7 +103,7 @@ func (s *Session) attempt(ctx context.Context, a *attempt, ticket *slots.Ticket,
 
 // startEntry writes a start to the journal. An interrupt does not stop the write:
 // the ledger takes it back when its outcome is known.
-func (s *Session) startEntry(e Entry) {
+func (s *Session) startEntry(e journal.Entry) {
 	ctx, cancel := s.journalContext()
 	defer cancel()
 	revision, err := s.cfg.Journal.Start(ctx, e)

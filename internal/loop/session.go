@@ -7,8 +7,10 @@ import (
 	"sync/atomic"
 	"time"
 
+	"toolhand/internal/journal"
 	"toolhand/internal/loop/circuit"
 	"toolhand/internal/loop/slots"
+	"toolhand/internal/tools"
 	"toolhand/internal/upstream"
 )
 
@@ -25,7 +27,10 @@ type Config struct {
 	// goroutine of its own.
 	Crew    *Crew
 	Journal Journal
-	Log     *slog.Logger
+	// StopLeft stops what still runs of calls that another worker has started; nil:
+	// nothing does. It is called before anything of them is answered.
+	StopLeft func([]tools.Call)
+	Log      *slog.Logger
 	// StreamIdle is how long a stream may be silent; zero means 90s.
 	StreamIdle time.Duration
 	// Report is told of each call that has ended; nil: nobody is.
@@ -177,14 +182,16 @@ func untilWake(wake time.Time) time.Duration {
 // drained while the journal is read: nothing of it runs then.
 func (s *Session) recover(ctx context.Context) Reason {
 	wait := newBackoff()
-	var entries []Entry
+	var entries []journal.Entry
 	for fails := 0; ; fails++ {
 		var err error
 		done := make(chan struct{})
 		bound, cancel := context.WithCancel(ctx)
 		s.spawn(func() {
 			defer close(done)
-			entries, err = s.cfg.Journal.Recover(bound, s.cfg.Session, entries)
+			if entries, err = s.cfg.Journal.Recover(bound, s.cfg.Session, entries); err == nil {
+				s.stopLeft(entries)
+			}
 		})
 		reason := s.waitAsked(ctx, done)
 		cancel()
@@ -211,6 +218,19 @@ func (s *Session) recover(ctx context.Context) Reason {
 		s.perform(outs)
 	}
 	return ""
+}
+
+// stopLeft stops what still runs of the calls that entries say were started.
+func (s *Session) stopLeft(entries []journal.Entry) {
+	var left []tools.Call
+	for _, e := range entries {
+		if !e.Finished {
+			left = append(left, tools.Call{ID: e.Call, Tool: e.Tool, Session: e.Session, Thread: e.Thread, Deadline: e.Deadline})
+		}
+	}
+	if s.cfg.StopLeft != nil && len(left) > 0 {
+		s.cfg.StopLeft(left)
+	}
 }
 
 // waitAsked waits for done, and says meanwhile what the session is doing. It
@@ -281,7 +301,7 @@ func (s *Session) clean(in Input) {
 			continue
 		}
 		ctx, cancel := s.journalContext()
-		if err := s.cfg.Journal.Forget(ctx, s.cfg.Session, f.ids); err != nil {
+		if err := s.cfg.Journal.Forget(ctx, s.cfg.Session, f.ids...); err != nil {
 			s.cfg.Log.Warn("entries of a session that is over can't be dropped", "error", err)
 		}
 		cancel()

@@ -9,6 +9,7 @@ import (
 	"time"
 	"weak"
 
+	"toolhand/internal/journal"
 	"toolhand/internal/tools"
 	"toolhand/internal/upstream"
 )
@@ -69,7 +70,7 @@ func TestSetAsideResultIsNotHeldInMemory(t *testing.T) {
 		}
 		p.step(finishDone{id: id, revision: 3})
 	}
-	p.step(recovered{[]Entry{{Session: "s", Call: "sevt_old", Tool: "pay", Finished: true, Quarantined: "refused", Result: result()}}})
+	p.step(recovered{[]journal.Entry{{Session: "s", Call: "sevt_old", Tool: "pay", Finished: true, Quarantined: "refused", Content: result().Content}}})
 	if got := held(); got != 0 {
 		t.Errorf("%d bodies are held in memory", got)
 	}
@@ -91,8 +92,8 @@ func TestSetAsideResultMakesRoomForTheWords(t *testing.T) {
 		want int // writes besides the one that failed
 		has  string
 	}{
-		"too large": {&TooLargeError{Size: 5000, Limit: 4000}, 1, "bytes left out"},
-		"owned":     {ErrOwned, 0, ""},
+		"too large": {&journal.TooLargeError{Size: 5000, Limit: 4000}, 1, "bytes left out"},
+		"owned":     {journal.ErrOwned, 0, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := attachedTranscript()
@@ -122,26 +123,26 @@ func TestSetAsideResultMakesRoomForTheWords(t *testing.T) {
 func TestSetAsideResultStaysInTheJournal(t *testing.T) {
 	inStore(t, func(t *testing.T, s *store) {
 		j := s.journal()
-		before := NewDurable(j, nil)
-		e := Entry{Session: "s", Call: "sevt_one", Tool: "pay", Owner: "dead", Finished: true, Outcome: Quarantined, Quarantined: "refused",
-			Result: tools.Text(strings.Repeat("x", 5000))}
+		before := j
+		e := journal.Entry{Session: "s", Call: "sevt_one", Tool: "pay", Owner: "dead", Finished: true, Outcome: string(Quarantined), Quarantined: "refused",
+			Content: tools.Text(strings.Repeat("x", 5000)).Content}
 		if _, err := before.Finish(t.Context(), e); err != nil {
 			t.Fatal(err)
 		}
-		var have []Entry
+		var have []journal.Entry
 		for range 2 { // the second one is given what the first one has read
 			var err error
-			if have, err = NewDurable(j, nil).Recover(t.Context(), "s", have); err != nil || len(have) != 1 || have[0].Result.Content != nil {
+			if have, err = j.Recover(t.Context(), "s", have); err != nil || len(have) != 1 || have[0].Content != nil {
 				t.Fatalf("recovered %.300v, %v", have, err)
 			}
 		}
 		p := newTranscript()
 		p.step(recovered{have})
-		if k := p.ledger.kept; len(k) != 1 || k[0].Bytes != len(e.Result.Content) || !p.ledger.isKept("sevt_one") {
+		if k := p.ledger.kept; len(k) != 1 || k[0].Bytes != len(e.Content) || !p.ledger.isKept("sevt_one") {
 			t.Errorf("known of it is %+v", k)
 		}
 		for found, err := range j.All(t.Context()) {
-			if err != nil || !bytes.Equal(found.Content, e.Result.Content) {
+			if err != nil || !bytes.Equal(found.Content, e.Content) {
 				t.Errorf("the journal has %.300v, %v", found, err)
 			}
 		}

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"toolhand/internal/journal"
 	"toolhand/internal/registry"
 	"toolhand/internal/sim"
 	"toolhand/internal/tools"
@@ -141,11 +142,11 @@ func (r *rig) live(events ...string) {
 
 // slowJournal takes its time.
 type slowJournal struct {
-	Memory
+	journal.Memory
 	start time.Duration
 }
 
-func (j *slowJournal) Start(ctx context.Context, e Entry) (uint64, error) {
+func (j *slowJournal) Start(ctx context.Context, e journal.Entry) (uint64, error) {
 	time.Sleep(j.start)
 	return j.Memory.Start(ctx, e)
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/txtar"
 
+	"toolhand/internal/journal"
 	"toolhand/internal/registry"
 	"toolhand/internal/tools"
 	"toolhand/internal/upstream"
@@ -178,7 +179,7 @@ func (p *transcript) perform(out Output) {
 	case stop:
 		p.note("stop %s: %s", out.id, out.cause)
 	case finish:
-		p.note("finish %s: %s: %s", out.entry.Call, out.entry.Outcome, textOf(out.entry.Result))
+		p.note("finish %s: %s: %s", out.entry.Call, out.entry.Outcome, textOf(tools.Result{Content: out.entry.Content}))
 		p.auto("finish", finishDone{id: out.entry.Call, revision: 2})
 	case forget:
 		p.note("forget %s", strings.Join(out.ids, " "))
@@ -253,14 +254,14 @@ func (p *transcript) input(verb string, args []string) (Input, error) {
 	case "sent":
 		return p.sentInput(failureOf(arg(0))), nil
 	case "recovered":
-		e := Entry{Session: "s", Call: arg(1), Tool: arg(2), Received: p.now, Deadline: p.now.Add(time.Minute), Revision: 7}
+		e := journal.Entry{Session: "s", Call: arg(1), Tool: arg(2), Received: p.now, Deadline: p.now.Add(time.Minute), Revision: 7}
 		if arg(0) == "quarantined" {
 			e.Quarantined = "refused"
 		}
 		if arg(0) != "started" {
-			e.Finished, e.Result, e.Outcome = true, tools.Text("from before"), OK
+			e.Finished, e.Content, e.Outcome = true, tools.Text("from before").Content, string(OK)
 		}
-		return recovered{[]Entry{e}}, nil
+		return recovered{[]journal.Entry{e}}, nil
 	case "history":
 		in := history{seq: p.seq, complete: arg(0) == "whole"}
 		for _, words := range strings.Split(strings.Join(args[1:], " "), ";") {
@@ -389,10 +390,10 @@ func failureOf(s string) error {
 		return nil
 	}
 	if s == "large" {
-		return &TooLargeError{Size: 9 << 20, Limit: 8 << 20}
+		return &journal.TooLargeError{Size: 9 << 20, Limit: 8 << 20}
 	}
 	if s == "owned" {
-		return ErrOwned
+		return journal.ErrOwned
 	}
 	if status, err := strconv.Atoi(s); err == nil {
 		kind := "api_error"

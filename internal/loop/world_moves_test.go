@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"toolhand/internal/journal"
 	"toolhand/internal/tools"
 	"toolhand/internal/upstream"
 )
@@ -221,7 +222,7 @@ func (w *world) endStart(a *worldAttempt, choose func(int) int) {
 		return
 	}
 	if old, there := w.journal[e.Call]; there && (old.Owner != e.Owner || old.Finished) {
-		w.step(started{id: e.Call, err: ErrOwned})
+		w.step(started{id: e.Call, err: journal.ErrOwned})
 		return
 	}
 	rev := w.put(e)
@@ -232,7 +233,7 @@ func (w *world) endStart(a *worldAttempt, choose func(int) int) {
 	w.step(started{id: e.Call, revision: rev})
 }
 
-func (w *world) put(e Entry) uint64 {
+func (w *world) put(e journal.Entry) uint64 {
 	w.revision++
 	e.Revision = w.revision
 	w.journal[e.Call] = e
@@ -269,7 +270,7 @@ func (w *world) endOp(choose func(int) int) {
 	}
 }
 
-func (w *world) endFinish(e Entry, how int) {
+func (w *world) endFinish(e journal.Entry, how int) {
 	if how == 4 {
 		w.step(finishDone{id: e.Call, err: errWorld})
 		return
@@ -277,7 +278,7 @@ func (w *world) endFinish(e Entry, how int) {
 	if old, there := w.journal[e.Call]; there && old.Revision != e.Revision && old.Owner != e.Owner {
 		w.problem("the fence of %s is %d, and its finish has %d", e.Call, old.Revision, e.Revision)
 	}
-	if old, there := w.journal[e.Call]; there && old.Finished && string(old.Result.Content) != string(e.Result.Content) {
+	if old, there := w.journal[e.Call]; there && old.Finished && string(old.Content) != string(e.Content) {
 		w.problem("invariant 3: the journal's result of %s is replaced", e.Call)
 	}
 	rev := w.put(e)

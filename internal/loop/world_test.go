@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"toolhand/internal/journal"
 	"toolhand/internal/registry"
 	"toolhand/internal/tools"
 	"toolhand/internal/upstream"
@@ -42,7 +43,7 @@ type world struct {
 	attempts map[string]*worldAttempt
 	ops      []pendingOp
 	sends    [][]upstream.Answer // at most one
-	journal  map[string]Entry
+	journal  map[string]journal.Entry
 	revision uint64
 
 	// What the checker remembers.
@@ -73,7 +74,7 @@ type apiCall struct {
 type worldAttempt struct {
 	q        queue
 	admitted bool
-	starting *Entry
+	starting *journal.Entry
 	running  bool
 	stopped  error
 }
@@ -118,7 +119,7 @@ func newWorld(choose func(int) int) *world {
 			"look": testTool("look", true, 20*time.Second),
 			"job":  queueTool("job", 30*time.Second),
 		},
-		api: map[string]*apiCall{}, poison: map[string]int{}, journal: map[string]Entry{},
+		api: map[string]*apiCall{}, poison: map[string]int{}, journal: map[string]journal.Entry{},
 		runs: map[string]int{}, contents: map[string][]string{}, answered: map[string]int{},
 		dropped: map[string]bool{}, quarant: map[string]bool{},
 		firewall: map[string]bool{}, silent: map[string]int{},
@@ -137,11 +138,11 @@ func (w *world) boot() {
 	w.answered = map[string]int{}
 	w.attempts, w.ops, w.sends, w.doubt = map[string]*worldAttempt{}, nil, nil, map[string]bool{}
 	w.queued = nil
-	var entries []Entry
+	var entries []journal.Entry
 	for _, e := range w.journal {
 		entries = append(entries, e)
 	}
-	slices.SortFunc(entries, func(a, b Entry) int { return int(a.Revision) - int(b.Revision) })
+	slices.SortFunc(entries, func(a, b journal.Entry) int { return int(a.Revision) - int(b.Revision) })
 	w.step(recovered{entries})
 	w.step(attached{})
 }
@@ -283,7 +284,7 @@ func (w *world) performSend(s send) {
 		// Only what the journal holds is the same for ever: a result that could
 		// not be written is lost with its life.
 		text := string(a.Content)
-		if e := w.journal[a.CallID]; e.Finished && string(e.Result.Content) == text && !slices.Contains(w.contents[a.CallID], text) {
+		if e := w.journal[a.CallID]; e.Finished && string(e.Content) == text && !slices.Contains(w.contents[a.CallID], text) {
 			w.contents[a.CallID] = append(w.contents[a.CallID], text)
 		}
 	}

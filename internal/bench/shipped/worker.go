@@ -105,7 +105,7 @@ func (w *Worker) openJournal(ctx context.Context, o Options) error {
 	opts := bus.Options{StoreDir: o.StoreDir, Log: w.log}
 	switch o.Journal {
 	case "off":
-		w.journal = &loop.Memory{}
+		w.journal = &journal.Memory{}
 		return nil
 	case "interval":
 		opts.SyncInterval = time.Second
@@ -121,7 +121,7 @@ func (w *Worker) openJournal(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	w.bus, w.journal = b, durable{j}
+	w.bus, w.journal = b, j
 	return nil
 }
 
@@ -151,40 +151,4 @@ func (w *Worker) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	return w.bus.Close(ctx)
-}
-
-// durable is the journal as the loop wants it.
-type durable struct{ journal *journal.Journal }
-
-// Start implements loop.Journal.
-func (d durable) Start(ctx context.Context, e loop.Entry) (uint64, error) {
-	return d.journal.Start(ctx, written(e))
-}
-
-// Finish implements loop.Journal.
-func (d durable) Finish(ctx context.Context, e loop.Entry) (uint64, error) {
-	return d.journal.Finish(ctx, written(e))
-}
-
-// Forget implements loop.Journal.
-func (d durable) Forget(ctx context.Context, session string, calls []string) error {
-	return d.journal.Forget(ctx, session, calls...)
-}
-
-// Recover implements loop.Journal: the store is empty when a run begins.
-func (d durable) Recover(ctx context.Context, session string, _ []loop.Entry) ([]loop.Entry, error) {
-	entries, err := d.journal.Recover(ctx, session, nil)
-	if err == nil && len(entries) > 0 {
-		err = fmt.Errorf("the store of the benchmark has %d entries of %s: it must be empty", len(entries), session)
-	}
-	return nil, err
-}
-
-func written(e loop.Entry) journal.Entry {
-	return journal.Entry{
-		Session: e.Session, Call: e.Call, Tool: e.Tool, Thread: e.Thread, Owner: e.Owner,
-		Received: e.Received, Deadline: e.Deadline, Finished: e.Finished,
-		Content: e.Result.Content, IsError: e.Result.IsError,
-		Outcome: string(e.Outcome), Quarantined: e.Quarantined, Revision: e.Revision,
-	}
 }
