@@ -20,8 +20,9 @@ import (
 const startKills = 20
 
 // TestStartsAreKilled kills a worker with entries in its journal while it starts,
-// again and again: no start takes that for damage, no entry is lost, and no call is
-// run that was started before (invariants 1 and 3).
+// again and again, with other settings for the journal each time: no start takes that
+// for damage, no entry is lost, and no call is run that was started before (invariants 1
+// and 3).
 func TestStartsAreKilled(t *testing.T) {
 	t.Parallel()
 	n := startKills
@@ -34,6 +35,10 @@ func TestStartsAreKilled(t *testing.T) {
 	l := newLoad(t, 4, nil)
 	writeEntries(t, l, 10)
 	env := append(slices.Clone(l.env), "ANTHROPIC_BASE_URL=http://127.0.0.1:1") // nothing is sent
+	config, err := os.ReadFile(filepath.Join(l.dir, "worker.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	begun := time.Now()
 	first := startIn(t, l.dir, "first", env, "worker", "run")
 	if _, err := first.until(until(`"msg":"worker started"`)); err != nil {
@@ -43,7 +48,8 @@ func TestStartsAreKilled(t *testing.T) {
 	first.kill()
 	cut := 0
 	for i := range n {
-		r := startIn(t, l.dir, fmt.Sprintf("start%d", i), env, "worker", "run")
+		l.write(t, "bounds.yaml", fmt.Sprintf("%sjournal: {max_bytes: %d}\n", config, 1<<30+i))
+		r := startIn(t, l.dir, fmt.Sprintf("start%d", i), env, "worker", "run", "--config", "bounds.yaml")
 		time.Sleep(rand.N(whole))
 		r.kill()
 		if !strings.Contains(r.text(), "worker started") {

@@ -101,6 +101,9 @@ func (b *Bus) findDamage(before []string, blocks []block) error {
 	if err := b.store.dropNote(); err != nil {
 		return err
 	}
+	if err := b.store.keepDescriptions(streams); err != nil {
+		return err
+	}
 	if err := b.renewWitnesses(streams, records, bad, boot); err != nil {
 		return err
 	}

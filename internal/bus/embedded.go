@@ -40,6 +40,9 @@ func (b *Bus) openEmbedded(ctx context.Context) (err error) {
 	if err := b.store.note(blocks); err != nil {
 		return err
 	}
+	if err := b.store.mendDescriptions(before); err != nil {
+		return err
+	}
 	bridge := &serverLog{log: b.log}
 	if err := b.startServer(ctx, opts, auth, bridge); err != nil {
 		return err

@@ -201,16 +201,11 @@ func (m *mark) read() (Damage, error) {
 
 // write puts the file in its place as a whole, or not at all. mu is held.
 func (m *mark) write() error {
-	next := m.path + ".new"
 	text := m.found.UTC().Format(time.RFC3339Nano) + "\n" + m.left.String() + "\n"
 	if !m.until.IsZero() {
 		text += m.until.UTC().Format(time.RFC3339Nano) + "\n"
 	}
-	err := writeSynced(next, text)
-	if err == nil {
-		err = os.Rename(next, m.path)
-	}
-	return errors.Join(err, m.syncFolder())
+	return errors.Join(replace(m.path, []byte(text)), m.syncFolder())
 }
 
 func (m *mark) clear() error {
@@ -228,11 +223,19 @@ func (m *mark) syncFolder() error {
 	return errors.Join(folder.Sync(), folder.Close())
 }
 
-func writeSynced(path, text string) error {
+// replace writes a file as a whole, or not at all.
+func replace(path string, text []byte) error {
+	if err := writeSynced(path+".new", text); err != nil {
+		return err
+	}
+	return os.Rename(path+".new", path)
+}
+
+func writeSynced(path string, text []byte) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
-	_, err = f.WriteString(text)
+	_, err = f.Write(text)
 	return errors.Join(err, f.Sync(), f.Close())
 }

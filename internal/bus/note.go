@@ -59,10 +59,8 @@ func (s *store) note(blocks []block) error {
 	if text, err = json.Marshal(all); err != nil {
 		return err
 	}
-	if err = writeSynced(path+".new", string(text)); err == nil {
-		if err = os.Rename(path+".new", path); err == nil {
-			err = s.mark.syncFolder()
-		}
+	if err = replace(path, text); err == nil {
+		err = s.mark.syncFolder()
 	}
 	if errors.Is(err, syscall.ENOSPC) {
 		s.log.Warn("the sizes of the store's files can't be noted: if this start fails, the next one may not notice damage", "file", path, "error", err)
