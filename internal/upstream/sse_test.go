@@ -44,6 +44,8 @@ func TestFraming(t *testing.T) {
 		"one space only":            {"data:  a\n\n", []string{" a"}},
 		"lines":                     {"data: a\ndata: b\ndata:\ndata: c\n\n", []string{"a\nb\n\nc"}},
 		"empty data":                {"data:\n\ndata\n\ndata: a\n\n", []string{"a"}},
+		"empty data at the end":     {"data: a\n\ndata:\n", []string{"a"}},
+		"an empty first line":       {"data:\ndata: b\n\n", []string{"b"}},
 		"no data":                   {"event: x\n\nid: 1\n\ndata: a\n\n", []string{"a"}},
 		"other fields":              {"retry: 1\nid: 2\nnew: 3\nbare\ndata: a\n\n", []string{"a"}},
 		"no blank line at the end":  {"data: a\n\ndata: b\n", []string{"a", "b"}},
