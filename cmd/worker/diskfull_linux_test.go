@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"toolhand/internal/testkit"
 )
 
 // smallDisk is a tmpfs of so many bytes. Only root can mount one; elsewhere the
@@ -122,7 +124,7 @@ func TestDiskFullUnderLoad(t *testing.T) {
 	}
 	late := l.call(waiting, "pay") // surely after the disk was full
 	waiting.RequireAction()
-	eventually(t, "an answer for a call that can't be started", func() bool { _, ok := waiting.Result(late); return ok })
+	testkit.Eventually(t, "an answer for a call that can't be started", func() bool { _, ok := waiting.Result(late); return ok })
 	if got, _ := waiting.Result(late); !got.IsError || !strings.HasPrefix(got.Text(), `Tool "pay" did not finish within its deadline of 5s`) ||
 		!strings.Contains(got.Text(), "it was not started, because the worker's journal can't be written") {
 		t.Errorf("the answer is %q", got.Text())
@@ -130,7 +132,7 @@ func TestDiskFullUnderLoad(t *testing.T) {
 	// What runs goes on, and its result does not wait for the journal.
 	l.write(t, "tools.d/go", "")
 	begin := time.Now()
-	eventually(t, "the result of what ran", func() bool { _, ok := waiting.Result(long); return ok })
+	testkit.Eventually(t, "the result of what ran", func() bool { _, ok := waiting.Result(long); return ok })
 	if took := time.Since(begin); took > 10*time.Second {
 		t.Errorf("a result that can't be written was sent after %s", took)
 	}

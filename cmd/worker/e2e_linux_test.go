@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -9,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"toolhand/internal/testkit"
 )
 
 // pair is `worker sim` and `worker run` as two processes, in the middle of a
@@ -82,17 +85,11 @@ func (p *pair) ends(t *testing.T, r *running) {
 // child waits until the tool's child runs and returns its id.
 func (p *pair) child(t *testing.T) int {
 	t.Helper()
-	for bound := time.Now().Add(patience); time.Now().Before(bound); time.Sleep(5 * time.Millisecond) {
-		if data, err := os.ReadFile(filepath.Join(p.dir, "tools.d/pid")); err == nil {
-			pid, err := strconv.Atoi(strings.TrimSpace(string(data)))
-			if err != nil {
-				t.Fatal(err)
-			}
-			return pid
-		}
+	pid, err := strconv.Atoi(strings.TrimSpace(awaitFile(t, filepath.Join(p.dir, "tools.d/pid"))))
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Fatal("the tool has not started")
-	return 0
+	return pid
 }
 
 func (p *pair) term(t *testing.T) {
@@ -140,10 +137,5 @@ func TestGraceOverrun(t *testing.T) {
 
 func gone(t *testing.T, pid int) {
 	t.Helper()
-	for bound := time.Now().Add(patience); time.Now().Before(bound); time.Sleep(5 * time.Millisecond) {
-		if syscall.Kill(pid, 0) == syscall.ESRCH {
-			return
-		}
-	}
-	t.Errorf("process %d of the tool runs on", pid)
+	testkit.Eventually(t, fmt.Sprintf("process %d of the tool ends", pid), func() bool { return syscall.Kill(pid, 0) == syscall.ESRCH })
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"toolhand/internal/testkit"
 	"toolhand/internal/tools/handlertest"
 )
 
@@ -106,7 +107,7 @@ func needs(t *testing.T, r *running, way string) {
 // awaitPIDs waits until the tool has written its processes down.
 func awaitPIDs(t *testing.T, path string) (pids []int) {
 	t.Helper()
-	eventually(t, "the tool", func() bool { _, err := os.Stat(path); return err == nil })
+	testkit.Eventually(t, "the tool", func() bool { _, err := os.Stat(path); return err == nil })
 	text, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)

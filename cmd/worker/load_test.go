@@ -320,13 +320,3 @@ func tail(text string) string {
 
 // until is a pattern of a log line, for running.until.
 func until(re string) *regexp.Regexp { return regexp.MustCompile(re) }
-
-// eventually polls until ok.
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for bound := time.Now().Add(patience); !ok(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(bound) {
-			t.Fatalf("waited in vain for %s", what)
-		}
-	}
-}

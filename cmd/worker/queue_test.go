@@ -15,6 +15,7 @@ import (
 	"toolhand/internal/bus"
 	"toolhand/internal/config"
 	"toolhand/internal/telemetry"
+	"toolhand/internal/testkit"
 	"toolhand/internal/tools"
 )
 
@@ -157,7 +158,7 @@ func TestQueueWorkerRestarted(t *testing.T) {
 		ids[tool] = l.call(l.all[i], tool)
 		l.all[i].RequireAction()
 	}
-	eventually(t, "two run", func() bool {
+	testkit.Eventually(t, "two run", func() bool {
 		notes, err := filepath.Glob(filepath.Join(l.dir, "tools.d", "ran.*"))
 		return err == nil && len(notes) == 2
 	})

@@ -8,6 +8,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"toolhand/internal/testkit"
 )
 
 // One worker has fifty sessions whose calls are jobs in the queue of a server
@@ -43,9 +45,9 @@ func TestQueueKilledInTurn(t *testing.T) {
 	defer stop()
 	l.begin(ctx, l.all, 200*time.Millisecond, "pay", "look")
 	enough := func(n int) func() bool { return func() bool { return len(l.made()) > n } }
-	eventually(t, "300 calls", enough(300))
+	testkit.Eventually(t, "300 calls", enough(300))
 	first := counts(t, ran)
-	eventually(t, "600 more", enough(900))
+	testkit.Eventually(t, "600 more", enough(900))
 	sharedEvenly(t, first, counts(t, ran))
 
 	random := rand.New(rand.NewPCG(l.seed, 1))
@@ -67,7 +69,7 @@ func TestQueueKilledInTurn(t *testing.T) {
 		}
 		isReady(t, w, 200)
 		now := len(l.made())
-		eventually(t, "more calls", enough(now+100))
+		testkit.Eventually(t, "more calls", enough(now+100))
 	}
 	// A drain in the middle of the load turns nobody away, and loses nothing.
 	if err := all[0].cmd.Process.Signal(syscall.SIGTERM); err != nil {

@@ -21,6 +21,7 @@ import (
 	"go.uber.org/goleak"
 
 	"toolhand/internal/sim"
+	"toolhand/internal/testkit"
 )
 
 // patience is how long a test waits for what must come.
@@ -368,9 +369,7 @@ func cmdGone(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 func poll(ts *testscript.TestScript, what string, ok func() bool) {
-	for bound := time.Now().Add(patience); !ok(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(bound) {
-			ts.Fatalf("waited in vain for %s", what)
-		}
+	if !testkit.Within(patience, ok) {
+		ts.Fatalf("waited in vain for %s", what)
 	}
 }

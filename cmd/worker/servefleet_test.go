@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"toolhand/internal/testkit"
 )
 
 // countTool notes who ran it, beside the note of the call.
@@ -123,9 +125,9 @@ func TestServedToolsKilledInTurn(t *testing.T) {
 	defer stop()
 	l.begin(ctx, l.all, 100*time.Millisecond, "pay", "look")
 	enough := func(n int) func() bool { return func() bool { return len(l.made()) > n } }
-	eventually(t, "600 calls", enough(600))
+	testkit.Eventually(t, "600 calls", enough(600))
 	first := counts(t, ran)
-	eventually(t, "600 more", enough(1500))
+	testkit.Eventually(t, "600 more", enough(1500))
 	sharedEvenly(t, first, counts(t, ran))
 	random := rand.New(rand.NewPCG(l.seed, 1))
 	for round := range 4 {

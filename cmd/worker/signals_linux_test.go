@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"toolhand/internal/testkit"
 )
 
 // silentServer is a tool of an MCP server that never answers: starts wait for it for ten
@@ -88,16 +90,16 @@ func endsWith(t *testing.T, r *running, code int, bound time.Duration) {
 	}
 }
 
-// awaitFile waits for a file of the worker, and returns what is in it.
-func awaitFile(t *testing.T, r *running, name string) string {
+// awaitFile waits for a file, and returns what is in it.
+func awaitFile(t *testing.T, path string) string {
 	t.Helper()
-	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
-		if data, err := os.ReadFile(filepath.Join(r.cmd.Dir, name)); err == nil {
-			return string(data)
-		}
-	}
-	t.Fatalf("no file %s:\n%s", name, r.text())
-	return ""
+	var text []byte
+	testkit.Eventually(t, "the file "+path, func() (ok bool) {
+		var err error
+		text, err = os.ReadFile(path)
+		return err == nil
+	})
+	return string(text)
 }
 
 // TestSignalsFlood: reloads coalesce, and no number of them delays a stop, or
@@ -147,7 +149,7 @@ func TestSecondSignalWhileStarting(t *testing.T) {
 				"worker.yaml":         fmt.Sprintf("admin: { listen: '' }\nnats: { url: '%s' }\n", srv),
 				"tools.d/silent.yaml": silentServer,
 			}, nil, nil, args...)
-			pid := strings.TrimSpace(awaitFile(t, r, "tools.d/silent"))
+			pid := strings.TrimSpace(awaitFile(t, filepath.Join(r.cmd.Dir, "tools.d/silent")))
 			signal1(t, r, syscall.SIGTERM)
 			time.Sleep(50 * time.Millisecond) // so that the kernel does not merge them
 			signal1(t, r, syscall.SIGINT)
@@ -155,14 +157,10 @@ func TestSecondSignalWhileStarting(t *testing.T) {
 			if !strings.Contains(r.text(), "stopped by a second signal") {
 				t.Errorf("it does not say why:\n%s", r.text())
 			}
-			for end := time.Now().Add(5 * time.Second); ; time.Sleep(5 * time.Millisecond) {
-				if _, err := os.Stat("/proc/" + pid); err != nil {
-					break
-				}
-				if time.Now().After(end) {
-					t.Fatal("the server that it had started is left")
-				}
-			}
+			testkit.Eventually(t, "the server that it had started ends", func() bool {
+				_, err := os.Stat("/proc/" + pid)
+				return err != nil
+			})
 		})
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"toolhand/internal/fleet"
 	"toolhand/internal/journal"
 	"toolhand/internal/sim"
+	"toolhand/internal/testkit"
 	"toolhand/internal/upstream"
 )
 
@@ -133,7 +134,7 @@ func TestUnservedSessionsAreTold(t *testing.T) {
 	if _, err := r.until(until(`"msg":"the journal has entries of sessions that are not served.*"entries":3,"sessions":1,"named":\["sesn_orphan"\]`)); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the status to name it", func() bool {
+	testkit.Eventually(t, "the status to name it", func() bool {
 		_, body := ask(t, r, "/api/v1/status")
 		return until(`"session": ?"sesn_orphan",\s*"entries": ?3`).MatchString(body)
 	})

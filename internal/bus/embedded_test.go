@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"toolhand/internal/bus"
+	"toolhand/internal/testkit"
 )
 
 func put(t *testing.T, b *bus.Bus, key, value string) {
@@ -194,12 +195,12 @@ func TestStoreThatCannotBeWritten(t *testing.T) {
 	var log lines
 	b := open(t, bus.Options{StoreDir: dir, WatchInterval: time.Millisecond, Log: log.logger()})
 	block := filepath.Join(dir, "toolhand.probe")
-	eventually(t, "the probe's place is free", func() bool { return os.MkdirAll(filepath.Join(block, "x"), 0o700) == nil })
-	eventually(t, "unhealthy", func() bool { return b.Healthy() != nil })
+	testkit.Eventually(t, "the probe's place is free", func() bool { return os.MkdirAll(filepath.Join(block, "x"), 0o700) == nil })
+	testkit.Eventually(t, "unhealthy", func() bool { return b.Healthy() != nil })
 	if err := os.RemoveAll(block); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "healthy again", func() bool { return b.Healthy() == nil })
+	testkit.Eventually(t, "healthy again", func() bool { return b.Healthy() == nil })
 	if !strings.Contains(log.String(), "can be written again") {
 		t.Errorf("log: %s", log.String())
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"toolhand/internal/bus"
+	"toolhand/internal/testkit"
 )
 
 // port of a URL such as nats://127.0.0.1:4222.
@@ -28,7 +29,7 @@ func TestExternalIsKilledAndRestarted(t *testing.T) {
 	put(t, b, "k", "v")
 	for round := range 2 {
 		kill()
-		eventually(t, "away", func() bool { return !b.Status().AwaySince.IsZero() })
+		testkit.Eventually(t, "away", func() bool { return !b.Status().AwaySince.IsZero() })
 		if s := b.Status(); s.Connected || s.Problem == "" || b.Healthy() == nil {
 			t.Errorf("status %+v", s)
 		}
@@ -36,7 +37,7 @@ func TestExternalIsKilledAndRestarted(t *testing.T) {
 			t.Error("a publish is buffered while the server is away")
 		}
 		_, kill = play(t, "server "+port(url)+" "+dir+" token")
-		eventually(t, "back", func() bool { return b.Healthy() == nil && b.Status().AwaySince.IsZero() })
+		testkit.Eventually(t, "back", func() bool { return b.Healthy() == nil && b.Status().AwaySince.IsZero() })
 		if get(t, b, "k") != "v" {
 			t.Error("lost")
 		}

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"toolhand/internal/testkit"
 )
 
 // made makes the stream S with so many messages, as it is made at run time.
@@ -28,12 +30,10 @@ func deleteS(t *testing.T, b *Bus) {
 	if err := b.JetStream().DeleteStream(t.Context(), "S"); err != nil {
 		t.Fatal(err)
 	}
-	for { // the server removes the files behind its answer
-		if _, err := os.Stat(filepath.Join(b.store.streamsDir(), ".S")); os.IsNotExist(err) {
-			return
-		}
-		time.Sleep(time.Millisecond)
-	}
+	testkit.Eventually(t, "the server removes the files, behind its answer", func() bool {
+		_, err := os.Stat(filepath.Join(b.store.streamsDir(), ".S"))
+		return os.IsNotExist(err)
+	})
 }
 
 // image is the store as a kill in this moment leaves it.
@@ -50,16 +50,11 @@ func image(t *testing.T, opts Options) Options {
 // learn waits until the witness of S says something.
 func learn(t *testing.T, opts Options, what string, is func(r record, there bool) bool) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+	testkit.Eventually(t, "the witness learns that "+what, func() bool {
 		text, err := os.ReadFile(filepath.Join(opts.StoreDir, witnessName, "S"))
 		r, _, _ := decode(text)
-		if is(r, err == nil) {
-			return
-		}
-		if time.Now().After(end) {
-			t.Fatalf("the witness has not learnt that %s: %+v, %v", what, r, err)
-		}
-	}
+		return is(r, err == nil)
+	})
 }
 
 // TestDeletedWhileItRuns: a stream that is deleted in order, and perhaps made anew, is

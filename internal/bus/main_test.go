@@ -142,16 +142,6 @@ func shut(t *testing.T, b *bus.Bus) {
 	}
 }
 
-// eventually polls until ok, for 20 s.
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("not within 20 s: %s", what)
-		}
-	}
-}
-
 // lines is a log that a test looks at.
 type lines struct {
 	mu   sync.Mutex

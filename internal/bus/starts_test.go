@@ -8,6 +8,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"toolhand/internal/bus"
+	"toolhand/internal/testkit"
 )
 
 // TestStartDoesNotGrow: of each stream one message stays, and behind it much was
@@ -33,7 +34,7 @@ func TestStartDoesNotGrow(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		eventually(t, "all is written", func() bool {
+		testkit.Eventually(t, "all is written", func() bool {
 			s, err := b.JetStream().Stream(t.Context(), cfg.Name)
 			return err == nil && s.CachedInfo().State.LastSeq == revisions
 		})

@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"toolhand/internal/journal"
+	"toolhand/internal/testkit"
 )
 
 func TestLifeOfAnEntry(t *testing.T) {
@@ -347,7 +348,7 @@ func TestCheckTriesForItself(t *testing.T) {
 		t.Errorf("status %+v, %v", s, err)
 	}
 	mustForget(t, j, "s", call(0))
-	eventually(t, "the journal is well", func() bool { return j.Check(t.Context()) == nil })
+	testkit.Eventually(t, "the journal is well", func() bool { return j.Check(t.Context()) == nil })
 	mustStart(t, j, entry("s3", "c"))
 }
 

@@ -17,6 +17,7 @@ import (
 
 	"toolhand/internal/bus"
 	"toolhand/internal/journal"
+	"toolhand/internal/testkit"
 )
 
 // play starts the test binary in a role. lines gives what it says until its end;
@@ -271,7 +272,7 @@ func TestExternalServerIsKilledUnderLoad(t *testing.T) {
 			<-started
 		}
 		kill()
-		eventually(t, "the loss is noticed", func() bool { return b.Healthy() != nil })
+		testkit.Eventually(t, "the loss is noticed", func() bool { return b.Healthy() != nil })
 		_, kill = startServer(t, url[strings.LastIndex(url, ":")+1:], dir)
 	}
 	wg.Wait()
@@ -290,5 +291,5 @@ func TestExternalServerIsKilledUnderLoad(t *testing.T) {
 	if total == 0 {
 		t.Error("no operation failed: the kills showed nothing")
 	}
-	eventually(t, "the journal is well", func() bool { return j.Check(t.Context()) == nil })
+	testkit.Eventually(t, "the journal is well", func() bool { return j.Check(t.Context()) == nil })
 }

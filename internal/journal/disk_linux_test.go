@@ -15,6 +15,7 @@ import (
 
 	"toolhand/internal/bus"
 	"toolhand/internal/journal"
+	"toolhand/internal/testkit"
 )
 
 // smallDisk is a disk of so many bytes. Only root can make one; elsewhere the
@@ -86,7 +87,7 @@ func TestFullDisk(t *testing.T) {
 			if err := os.Remove(ballast); err != nil {
 				t.Fatal(err)
 			}
-			eventually(t, "room is seen", func() bool { return b.Healthy() == nil })
+			testkit.Eventually(t, "room is seen", func() bool { return b.Healthy() == nil })
 			wedged := j.Check(t.Context())
 			for end := time.Now().Add(1500 * time.Millisecond); wedged != nil && time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 				wedged = j.Check(t.Context())
@@ -126,7 +127,7 @@ func TestLowSpaceStopsStartsInTime(t *testing.T) {
 	if err := os.WriteFile(ballast, make([]byte, 16<<20), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "low space is seen", func() bool { return b.Healthy() != nil })
+	testkit.Eventually(t, "low space is seen", func() bool { return b.Healthy() != nil })
 	if _, err := j.Start(t.Context(), entry("s", "d")); err == nil || !strings.Contains(err.Error(), "make room") {
 		t.Errorf("start: %v", err)
 	}
@@ -135,7 +136,7 @@ func TestLowSpaceStopsStartsInTime(t *testing.T) {
 	if err := os.Remove(ballast); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "room is seen", func() bool { return b.Healthy() == nil })
+	testkit.Eventually(t, "room is seen", func() bool { return b.Healthy() == nil })
 	mustStart(t, j, entry("s", "d"))
 }
 

@@ -170,16 +170,6 @@ func same(a, b journal.Entry) bool {
 
 func isOwned(err error) bool { return errors.Is(err, journal.ErrOwned) }
 
-// eventually polls until ok, for 20 s.
-func eventually(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("not within 20 s: %s", what)
-		}
-	}
-}
-
 // setAside is an entry whose result can't be sent.
 func setAside(e journal.Entry, why string) journal.Entry {
 	e.Quarantined = why

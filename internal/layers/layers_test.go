@@ -32,6 +32,7 @@ var rules = map[string]rule{
 	"sim":       {nil, "a fake that shares code with what it judges would share its faults"},
 	"apispec":   {nil, "it judges what we send by the official document, for tests only"},
 	"layers":    {nil, "it only looks"},
+	"testkit":   {nil, "every test may use it"},
 	"mutants":   {nil, "it changes texts, and runs the tests of others"},
 	"bench":     {[]string{"fleet", "loop", "upstream", "registry", "tools", "journal", "bus", "telemetry", "gcfloor", "sim"}, "it puts a worker together as cmd/worker does, and is in no binary"},
 }

@@ -4,7 +4,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
+
+	"toolhand/internal/testkit"
 )
 
 // TestCrewRunsAll: each function runs once, whatever waits, and none waits for
@@ -30,13 +31,7 @@ func TestCrewRunsAll(t *testing.T) {
 	if n := ran.Load(); n != 12*idleMembers {
 		t.Errorf("%d functions ran, want %d", n, 12*idleMembers)
 	}
-	deadline := time.Now().Add(5 * time.Second)
-	for c.idle.Load() != idleMembers {
-		if time.Now().After(deadline) {
-			t.Fatalf("%d wait for work, want %d", c.idle.Load(), idleMembers)
-		}
-		time.Sleep(time.Millisecond)
-	}
+	testkit.Eventually(t, "as many wait for work as may", func() bool { return c.idle.Load() == idleMembers })
 }
 
 // TestCrewUsesAgain: work that comes one after another runs on one goroutine.
@@ -47,9 +42,7 @@ func TestCrewUsesAgain(t *testing.T) {
 		done := make(chan struct{})
 		c.Go(func() { close(done) })
 		<-done
-		for c.idle.Load() == 0 {
-			time.Sleep(time.Millisecond)
-		}
+		testkit.Eventually(t, "it waits for work", func() bool { return c.idle.Load() > 0 })
 	}
 	if n := c.idle.Load(); n > 3 {
 		t.Errorf("%d goroutines were made for work that never overlapped", n)

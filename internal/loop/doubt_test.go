@@ -10,6 +10,7 @@ import (
 
 	"toolhand/internal/journal"
 	"toolhand/internal/registry"
+	"toolhand/internal/testkit"
 	"toolhand/internal/upstream"
 )
 
@@ -130,7 +131,7 @@ func TestLiveTimesAreTold(t *testing.T) {
 	before := len(r.session.History())
 	r.start()
 	r.attach()
-	r.eventually("a live event", func() bool { mu.Lock(); defer mu.Unlock(); return len(told) > 0 })
+	testkit.Eventually(r.t, "a live event", func() bool { mu.Lock(); defer mu.Unlock(); return len(told) > 0 })
 	var live []time.Time
 	for _, e := range r.session.History()[before:] {
 		live = append(live, e.ProcessedAt)

@@ -17,6 +17,7 @@ import (
 	"toolhand/internal/loop/slots"
 	"toolhand/internal/registry"
 	"toolhand/internal/sim"
+	"toolhand/internal/testkit"
 	"toolhand/internal/tools"
 	"toolhand/internal/upstream"
 )
@@ -192,7 +193,7 @@ func (r *rig) start() {
 // attach waits until the first attach is done.
 func (r *rig) attach() {
 	r.t.Helper()
-	r.eventually("attached", func() bool {
+	testkit.Eventually(r.t, "attached", func() bool {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
 		st, _ := r.served.Status(ctx)
@@ -251,19 +252,6 @@ func (r *rig) over(want Reason) {
 		}
 	case <-time.After(r.patience):
 		r.t.Fatal("the session is still served")
-	}
-}
-
-func (r *rig) eventually(what string, is func() bool) {
-	r.t.Helper()
-	for end := time.Now().Add(20 * time.Second); ; {
-		if is() {
-			return
-		}
-		if time.Now().After(end) {
-			r.t.Fatalf("not so after 20 s: %s", what)
-		}
-		time.Sleep(2 * time.Millisecond)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"toolhand/internal/registry"
 	"toolhand/internal/sim"
+	"toolhand/internal/testkit"
 	"toolhand/internal/tools"
 )
 
@@ -32,7 +33,7 @@ func TestTurnOfManyCallsCostsOneSend(t *testing.T) {
 	if got := r.count(sim.Send); got != 1 {
 		t.Errorf("%d sends, want 1", got)
 	}
-	r.eventually("the journal is empty", func() bool { return r.journal.Len() == 0 })
+	testkit.Eventually(r.t, "the journal is empty", func() bool { return r.journal.Len() == 0 })
 	r.session.EndTurn()
 	r.session.Terminate()
 	r.over(ReasonOver)

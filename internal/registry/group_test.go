@@ -19,6 +19,7 @@ import (
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
+	"toolhand/internal/testkit"
 	"toolhand/internal/tools"
 )
 
@@ -116,15 +117,6 @@ func namesOf(s *Set) string {
 		all = append(all, t.Name)
 	}
 	return strings.Join(all, " ")
-}
-
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for until := time.Now().Add(15 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
-		if time.Now().After(until) {
-			t.Fatalf("waited for: %s", what)
-		}
-	}
 }
 
 // callOf runs a tool once.
@@ -240,7 +232,7 @@ func TestGroupIsAway(t *testing.T) {
 	}
 	kept, _ := r.Set().Lookup("own")
 	f.be(false)
-	eventually(t, "the tools", func() bool { return namesOf(r.Set()) == "gh_one one own" })
+	testkit.Eventually(t, "the tools", func() bool { return namesOf(r.Set()) == "gh_one one own" })
 	<-swapped
 	if now, _ := r.Set().Lookup("own"); now != kept {
 		t.Error("another tool was made anew")
@@ -290,7 +282,7 @@ func TestGroupChanges(t *testing.T) {
 		t.Fatal(err)
 	}
 	own, _ := r.Set().Lookup("own")
-	eventually(t, "the change", func() bool { return namesOf(r.Set()) == "own two" })
+	testkit.Eventually(t, "the change", func() bool { return namesOf(r.Set()) == "own two" })
 	if now, _ := r.Set().Lookup("own"); now != own {
 		t.Error("what was in force is not")
 	}

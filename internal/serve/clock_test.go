@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"toolhand/internal/registry"
+	"toolhand/internal/testkit"
 	"toolhand/internal/tools"
 )
 
@@ -105,7 +106,7 @@ func TestQueueWaitByTheServersClock(t *testing.T) {
 	}
 	for id, want := range map[string]string{"sevt_late": "did not finish within its deadline", "sevt_early": "ran"} {
 		var m *jetstream.RawStreamMsg
-		r.eventually(id+" has its result", func() bool {
+		testkit.Eventually(r.t, id+" has its result", func() bool {
 			m, err = results.GetLastMsgForSubject(t.Context(), "toolhand.results."+id)
 			return err == nil
 		})

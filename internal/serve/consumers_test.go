@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"toolhand/internal/registry"
+	"toolhand/internal/testkit"
 	"toolhand/internal/tools"
 )
 
@@ -89,9 +90,9 @@ func consumersLost(t *testing.T, idempotent, restarted bool) {
 	r.gives(r.put(asker, "job", "done", idempotent, time.Minute), "did done")
 	results := map[string]chan outcome{}
 	results["running"] = r.put(asker, "job", "running", idempotent, time.Minute)
-	r.eventually("it runs", func() bool { return times("running") == 1 })
+	testkit.Eventually(r.t, "it runs", func() bool { return times("running") == 1 })
 	results["waiting"] = r.put(asker, "job", "waiting", idempotent, time.Minute)
-	r.eventually("both are in the queue", func() bool {
+	testkit.Eventually(r.t, "both are in the queue", func() bool {
 		s, err := r.js.Stream(t.Context(), tools.JobStream)
 		return err == nil && s.CachedInfo().State.Msgs == 2
 	})
@@ -116,7 +117,7 @@ func consumersLost(t *testing.T, idempotent, restarted bool) {
 			results[id] = r.resume(id, idempotent)
 		}
 	}
-	r.eventually("the consumer is made anew", func() bool {
+	testkit.Eventually(r.t, "the consumer is made anew", func() bool {
 		_, err := r.js.Consumer(t.Context(), tools.JobStream, "job")
 		return err == nil
 	})

@@ -18,6 +18,7 @@ import (
 
 	"toolhand/internal/loop"
 	"toolhand/internal/registry"
+	"toolhand/internal/testkit"
 	"toolhand/internal/tools"
 )
 
@@ -97,7 +98,7 @@ func (r *queueRig) left(done chan outcome, why string) {
 // empty waits until no job is left.
 func (r *queueRig) empty() {
 	r.t.Helper()
-	r.eventually("the queue is empty", func() bool {
+	testkit.Eventually(r.t, "the queue is empty", func() bool {
 		s, err := r.js.Stream(r.t.Context(), tools.JobStream)
 		return err == nil && s.CachedInfo().State.Msgs == 0
 	})
@@ -220,7 +221,7 @@ func TestQueueNotRun(t *testing.T) {
 	publish(nil)
 	publish(map[string]string{"Tool-Use-Id": "sevt_when", "Tool-Deadline": "soon"})
 	publish(map[string]string{"Tool-Use-Id": "sevt_begun", tools.ClaimHeader: "7"})
-	r.eventually("garbage is dropped, and what was begun before is left", func() bool {
+	testkit.Eventually(r.t, "garbage is dropped, and what was begun before is left", func() bool {
 		stream, err := r.js.Stream(t.Context(), tools.JobStream)
 		return err == nil && stream.CachedInfo().State.Msgs == 1
 	})
@@ -230,7 +231,7 @@ func TestQueueNotRun(t *testing.T) {
 	<-begun
 	cancel()
 	r.left(off, "canceled")
-	r.eventually("nothing is open", func() bool { return s.Open() == 0 })
+	testkit.Eventually(r.t, "nothing is open", func() bool { return s.Open() == 0 })
 	for _, id := range []string{"sevt_when", "sevt_begun", "sevt_late"} {
 		if _, ok := ran.Load(id); ok {
 			t.Errorf("%s ran", id)
@@ -262,7 +263,7 @@ func TestQueueDrain(t *testing.T) {
 		<-begun
 	}
 	one.drain()
-	r.eventually("it takes nothing more", func() bool {
+	testkit.Eventually(r.t, "it takes nothing more", func() bool {
 		return one.cfg.Conn.NumSubscriptions() <= 2 // what calls off, and the inbox of requests
 	})
 	r.worksOff(time.Second, 8, registry.Spec{Name: "ends", Handler: text("other")}, registry.Spec{Name: "moves", Idempotent: true, Handler: text("moved")})

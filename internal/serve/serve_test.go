@@ -18,6 +18,7 @@ import (
 	"toolhand/internal/loop"
 	"toolhand/internal/loop/slots"
 	"toolhand/internal/registry"
+	"toolhand/internal/testkit"
 	"toolhand/internal/tools"
 )
 
@@ -94,7 +95,7 @@ func (r *rig) serveWith(grace time.Duration, with func(*Config), specs ...regist
 		s.left <- left
 	}()
 	r.t.Cleanup(func() { s.hard(); <-done })
-	r.eventually("it serves", func() bool {
+	testkit.Eventually(r.t, "it serves", func() bool {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		return s.services != nil
@@ -116,15 +117,6 @@ func setOf(t *testing.T, specs ...registry.Spec) *registry.Set {
 		all = append(all, tool)
 	}
 	return registry.NewSet(all...)
-}
-
-func (r *rig) eventually(what string, is func() bool) {
-	r.t.Helper()
-	for end := time.Now().Add(10 * time.Second); !is(); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			r.t.Fatalf("never: %s", what)
-		}
-	}
 }
 
 // ask asks as a session's worker does.
@@ -247,7 +239,7 @@ func TestCalledOff(t *testing.T) {
 		t.Error("a call that was called off has an answer")
 	}
 	<-stopped
-	r.eventually("nothing is open", func() bool { return s.Open() == 0 })
+	testkit.Eventually(r.t, "nothing is open", func() bool { return s.Open() == 0 })
 }
 
 // A drain lets what runs end, and turns nobody else away: the next one is asked.
@@ -267,7 +259,7 @@ func TestDrain(t *testing.T) {
 	<-begun
 	r.serve(time.Second, registry.Spec{Name: "a", Handler: text("two")})
 	one.drain()
-	r.eventually("the first takes no more calls", func() bool {
+	testkit.Eventually(r.t, "the first takes no more calls", func() bool {
 		one.mu.Lock()
 		defer one.mu.Unlock()
 		return one.stopped
@@ -398,7 +390,7 @@ func TestAnnounceAndReload(t *testing.T) {
 	if err := s.Reload(); err != nil {
 		t.Fatal(err)
 	}
-	r.eventually("the new ones are announced, and only they", func() bool {
+	testkit.Eventually(r.t, "the new ones are announced, and only they", func() bool {
 		meta := r.announced()
 		return len(meta) == 100 && meta["a"] == nil && meta["b99"] != nil
 	})

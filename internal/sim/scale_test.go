@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"toolhand/internal/sim"
+	"toolhand/internal/testkit"
 )
 
 // sink is a client that counts the frames it gets.
@@ -70,9 +71,7 @@ func TestTenThousandStreams(t *testing.T) {
 	for _, s := range sessions {
 		s.CallTool("a", `{}`)
 	}
-	for frames.Load() < n && ctx.Err() == nil {
-		time.Sleep(time.Millisecond) // polling with a deadline
-	}
+	testkit.Eventually(t, "all frames", func() bool { return frames.Load() >= n })
 	srv.Close()
 	streams.Wait()
 	if frames.Load() != n {

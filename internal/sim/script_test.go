@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"toolhand/internal/sim"
+	"toolhand/internal/testkit"
 )
 
 // work answers calls as a worker would: it follows the session's stream and
@@ -256,12 +257,7 @@ func TestSeveralSessionsAndRounds(t *testing.T) {
 	for round := 1; round <= 2; round++ {
 		for i := 1; i <= 3; i++ {
 			id := fmt.Sprintf("sevt_a_%d_r%d", i, round)
-			for srv.Session(fmt.Sprintf("sesn_n_%d", i)).Answer(id, "x") != nil {
-				if ctx.Err() != nil {
-					t.Fatalf("%s never came", id)
-				}
-				time.Sleep(time.Millisecond) // polling with a deadline
-			}
+			testkit.Eventually(t, id+" comes", func() bool { return srv.Session(fmt.Sprintf("sesn_n_%d", i)).Answer(id, "x") == nil })
 		}
 	}
 	played.Wait()

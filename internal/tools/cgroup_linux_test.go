@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"toolhand/internal/testkit"
 	"toolhand/internal/tools"
 )
 
@@ -33,7 +34,7 @@ func TestDeadWorkersCgroup(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-		eventually(t, "a tool", func() bool { return len(pids(filepath.Join(dir, name))) == 1 })
+		testkit.Eventually(t, "a tool", func() bool { return len(pids(filepath.Join(dir, name))) == 1 })
 		return cmd
 	}
 	dead, alive := start("dead"), start("alive")
@@ -44,7 +45,7 @@ func TestDeadWorkersCgroup(t *testing.T) {
 	}
 	_ = bestProcs(t)
 	// It has fallen to this process, which buries at the end of each call.
-	eventually(t, "the dead worker's tool to be killed", func() bool {
+	testkit.Eventually(t, "the dead worker's tool to be killed", func() bool {
 		_, _ = run(t, sh(t, procs, `:`), `{}`)
 		return len(survivors(filepath.Join(dir, "dead"))) == 0
 	})

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"toolhand/internal/testkit"
 	"toolhand/internal/tools"
 	"toolhand/internal/tools/handlertest"
 )
@@ -60,7 +61,7 @@ func startParent(t *testing.T, shape, deadline string) *parentWorker {
 			}
 		}
 	})
-	eventually(t, "a tool", func() bool { return len(pids(p.dir)) == 1 })
+	testkit.Eventually(t, "a tool", func() bool { return len(pids(p.dir)) == 1 })
 	return p
 }
 
@@ -215,7 +216,7 @@ func TestUnreadableIsNotEmpty(t *testing.T) {
 			defer close(done)
 			_, _ = h.Call(ctx, newCall(`{}`))
 		}()
-		eventually(t, "a member", func() bool { return len(pids(dir)) == 1 })
+		testkit.Eventually(t, "a member", func() bool { return len(pids(dir)) == 1 })
 		none := before
 		none.Cur = 3
 		if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &none); err != nil {

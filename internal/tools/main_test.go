@@ -155,16 +155,6 @@ func run(t *testing.T, h tools.Handler, input string) (text string, isError bool
 	return text1(t, r), r.IsError
 }
 
-// eventually polls until ok, for at most ten seconds.
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for until := time.Now().Add(10 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
-		if time.Now().After(until) {
-			t.Fatalf("waited ten seconds for: %s", what)
-		}
-	}
-}
-
 // noneOf checks that a text holds none of the words.
 func noneOf(t *testing.T, text string, words ...string) {
 	t.Helper()

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"toolhand/internal/testkit"
 	"toolhand/internal/tools"
 )
 
@@ -100,7 +101,7 @@ func TestMCPStrayOutput(t *testing.T) {
 	if got, err := insist(t, raw(t, servers, "x", "stray")); err != nil || !strings.HasPrefix(got, "x by ") {
 		t.Fatalf("%q %v", got, err)
 	}
-	eventually(t, "stderr in the log", func() bool { return strings.Contains(log.String(), "hello on stderr") })
+	testkit.Eventually(t, "stderr in the log", func() bool { return strings.Contains(log.String(), "hello on stderr") })
 	for line := range strings.Lines(log.String()) {
 		if strings.Contains(line, "level=WARN") && strings.Contains(line, "Listening") || strings.Contains(line, "hello") && !strings.Contains(line, "level=DEBUG") {
 			t.Errorf("content above the debug level: %s", line)
@@ -118,7 +119,7 @@ func TestMCPLastWords(t *testing.T) {
 	servers := tools.NewServers(bestProcs(t), slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	_, err := insist(t, raw(t, servers, "die", "talks"))
 	mustLose(t, err, "exit status 7")
-	eventually(t, "its last words", func() bool { return strings.Contains(log.String(), "last words") })
+	testkit.Eventually(t, "its last words", func() bool { return strings.Contains(log.String(), "last words") })
 	_, err = callFor(t, raw(t, servers, "x", "silent"), 200*time.Millisecond, `{}`)
 	mustMiss(t, err, "deadline exceeded")
 	if err := servers.Close(); err != nil {
@@ -147,14 +148,14 @@ func TestMCPServerIsRestless(t *testing.T) {
 	}
 	servers.Keep(nil, []*tools.MCPGroup{g})
 	listed := func() int { text, _ := os.ReadFile(file); return strings.Count(string(text), `"tools/list"`) }
-	eventually(t, "a list", func() bool { return listed() > 0 })
+	testkit.Eventually(t, "a list", func() bool { return listed() > 0 })
 	begin := time.Now()
-	eventually(t, "five lists more", func() bool { return listed() > 5 })
+	testkit.Eventually(t, "five lists more", func() bool { return listed() > 5 })
 	if took := time.Since(begin); took < time.Second {
 		t.Errorf("listed five times more within %v", took)
 	}
 	// It is never done: after a while it is listened to more seldom.
-	eventually(t, "the end of the burst", func() bool { return listed() > 20 })
+	testkit.Eventually(t, "the end of the burst", func() bool { return listed() > 20 })
 	before := listed()
 	<-time.After(2 * time.Second)
 	if more := listed() - before; more > 1 {
@@ -264,7 +265,7 @@ func TestMCPServerNeverReads(t *testing.T) {
 	if _, err := insist(t, raw(t, servers, "x", "hears")); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "another start of the one that never reads", func() bool {
+	testkit.Eventually(t, "another start of the one that never reads", func() bool {
 		_, _ = callFor(t, deaf, 100*time.Millisecond, large)
 		text, _ := os.ReadFile(file)
 		return strings.Count(string(text), "pid ") > 1
@@ -283,7 +284,7 @@ func TestMCPCancelOnTheWire(t *testing.T) {
 	_, err := callFor(t, h, 200*time.Millisecond, `{}`)
 	mustLose(t, err, "deadline exceeded")
 	var id string
-	eventually(t, "notifications/cancelled", func() bool {
+	testkit.Eventually(t, "notifications/cancelled", func() bool {
 		text, _ := os.ReadFile(file)
 		for line := range strings.Lines(string(text)) {
 			if strings.Contains(line, `"name":"hang"`) {
@@ -334,7 +335,7 @@ func TestMCPAnswers(t *testing.T) {
 	if _, err := insist(t, of("progress")); err != nil {
 		t.Error(err)
 	}
-	eventually(t, "progress in the log", func() bool { return strings.Contains(log.String(), "half-way") })
+	testkit.Eventually(t, "progress in the log", func() bool { return strings.Contains(log.String(), "half-way") })
 }
 
 // What no set in force refers to is stopped, but not under a call; a call that
@@ -351,7 +352,7 @@ func TestMCPKeep(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	ended := make(chan error, 1)
 	go func() { _, err := hang.Call(ctx, newCall(`{}`)); ended <- err }()
-	eventually(t, "the call", func() bool { text, _ := os.ReadFile(file); return bytes.Contains(text, []byte(`"hang"`)) })
+	testkit.Eventually(t, "the call", func() bool { text, _ := os.ReadFile(file); return bytes.Contains(text, []byte(`"hang"`)) })
 	servers.Keep(nil, nil)
 	if again, err := insist(t, h); err != nil || again != first {
 		t.Errorf("during the call: %q %v, expected %q", again, err, first)
@@ -360,7 +361,7 @@ func TestMCPKeep(t *testing.T) {
 	n, _ := strconv.Atoi(pid)
 	cancel(errors.New("over"))
 	mustLose(t, <-ended, "over")
-	eventually(t, "the server's end", func() bool { return !lives(n) })
+	testkit.Eventually(t, "the server's end", func() bool { return !lives(n) })
 	if again, err := insist(t, h); err != nil || again == first {
 		t.Errorf("with a tool of an older set: %q %v", again, err)
 	}

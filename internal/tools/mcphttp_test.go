@@ -17,6 +17,7 @@ import (
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
+	"toolhand/internal/testkit"
 	"toolhand/internal/tools"
 	"toolhand/internal/tools/handlertest"
 )
@@ -180,7 +181,7 @@ func TestMCPOverHTTPCancel(t *testing.T) {
 	h := newMCP(t, newServers(t, bestProcs(t)), tools.MCPConfig{URL: web.URL}, tools.Common{Name: "mcp_tool"})
 	_, err := callFor(t, h, 300*time.Millisecond, `{}`)
 	mustLose(t, err, "deadline exceeded")
-	eventually(t, "notifications/cancelled", func() bool {
+	testkit.Eventually(t, "notifications/cancelled", func() bool {
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		return strings.Contains(strings.Join(d.bodies, "\n"), "notifications/cancelled")

@@ -16,6 +16,7 @@ import (
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
+	"toolhand/internal/testkit"
 	"toolhand/internal/tools"
 )
 
@@ -87,7 +88,7 @@ func TestMCPOverHTTPForgets(t *testing.T) {
 			} else if err != nil || !r.IsError || !strings.HasPrefix(text1(t, r), "HTTP 400 Bad Request: ") {
 				t.Errorf("%+v %v", r, err)
 			}
-			eventually(t, "an answer in a new session", func() bool {
+			testkit.Eventually(t, "an answer in a new session", func() bool {
 				r, err := callFor(t, h, 10*time.Second, `{}`)
 				return err == nil && !r.IsError && text1(t, r) == "{}"
 			})

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"toolhand/internal/testkit"
 	"toolhand/internal/tools"
 )
 
@@ -185,7 +186,7 @@ func TestMCPEverythingOverHTTP(t *testing.T) {
 		}
 		stop = sync.OnceFunc(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
 		t.Cleanup(stop)
-		eventually(t, "the server's port", func() bool {
+		testkit.Eventually(t, "the server's port", func() bool {
 			c, err := net.Dial("tcp", "127.0.0.1:"+port)
 			if err == nil {
 				c.Close()
@@ -210,12 +211,12 @@ func TestMCPEverythingOverHTTP(t *testing.T) {
 		_, err := h.Call(ctx, newCall(`{"duration":60,"steps":600}`))
 		ended <- err
 	}()
-	eventually(t, "progress", func() bool { return strings.Contains(log.String(), "progress of a call") })
+	testkit.Eventually(t, "progress", func() bool { return strings.Contains(log.String(), "progress of a call") })
 	stop()
 	start()
 	mustLose(t, <-ended, "")
 	cfg.Tool = "echo"
-	eventually(t, "an answer of the new one", func() bool {
+	testkit.Eventually(t, "an answer of the new one", func() bool {
 		r, err := callFor(t, newMCP(t, servers, cfg, tools.Common{Name: "t"}), 10*time.Second, `{"message":"again"}`)
 		return err == nil && !r.IsError && text1(t, r) == "Echo: again"
 	})

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
 
+	"toolhand/internal/testkit"
 	"toolhand/internal/tools"
 	"toolhand/internal/tools/handlertest"
 )
@@ -255,7 +256,7 @@ func TestNATSServerComesBack(t *testing.T) {
 	}
 	spawnNATS(t, port)
 	go func() { _ = (<-taken).Respond([]byte("back")) }()
-	eventually(t, "an answer from the server that came back", func() bool {
+	testkit.Eventually(t, "an answer from the server that came back", func() bool {
 		text, _, err := ask(t, h, time.Minute)
 		if err != nil && !errors.As(err, &nobody) {
 			t.Errorf("got %v (%T)", err, err)

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"toolhand/internal/testkit"
 	"toolhand/internal/tools"
 )
 
@@ -203,7 +204,7 @@ func TestQueueFindsItsJobAndItsResult(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the job is there", func() bool { return r.jobs() == 1 })
+	testkit.Eventually(t, "the job is there", func() bool { return r.jobs() == 1 })
 	cancel(tools.ErrLeft)
 	r.lost(first, tools.ErrLeft.Error())
 	if m, err := over.NextMsg(50 * time.Millisecond); err == nil {
@@ -249,7 +250,7 @@ func TestQueueCallOff(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancelCause(t.Context())
 	done := r.begun(ctx, r.handler(false).Call, "sevt_1")
-	eventually(t, "the job is there", func() bool { return r.jobs() == 1 })
+	testkit.Eventually(t, "the job is there", func() bool { return r.jobs() == 1 })
 	cancel(errors.New("interrupted"))
 	r.lost(done, "interrupted")
 	if m, err := over.NextMsg(5 * time.Second); err != nil || m.Header.Get("Tool-Use-Id") != "sevt_1" {
@@ -298,7 +299,7 @@ func takerGoneBeforeItBegan(t *testing.T, with func(*tools.QueueOptions)) {
 	if a := <-done; !errors.As(a.err, &unavailable) || !strings.Contains(a.err.Error(), "had not begun") {
 		t.Errorf("%s, %v", a.r.Content, a.err)
 	}
-	eventually(t, "the job is gone", func() bool { return r.jobs() == 0 })
+	testkit.Eventually(t, "the job is gone", func() bool { return r.jobs() == 0 })
 	nobody()
 	late := nats.NewMsg(m.Headers().Get(tools.ResultSubjectHeader))
 	late.Header.Set(tools.OutcomeHeader, tools.OutcomeBegun)
@@ -334,7 +335,7 @@ func TestQueueSilentTaker(t *testing.T) {
 	nobody := r.asks()
 	r.lost(done, "silent about it for 400ms")
 	nobody()
-	eventually(t, "the job is gone", func() bool { return r.jobs() == 0 })
+	testkit.Eventually(t, "the job is gone", func() bool { return r.jobs() == 0 })
 	r.lost(r.begun(t.Context(), r.handler(false).Resume, "sevt_1"), "silent about it")
 
 	done = r.begun(t.Context(), r.handler(true).Call, "sevt_2")
@@ -360,7 +361,7 @@ func TestQueueSilentTakerOfForeignJobs(t *testing.T) {
 		}
 		_ = r.took()
 	}
-	eventually(t, "all are gone", func() bool {
+	testkit.Eventually(t, "all are gone", func() bool {
 		c, err := r.other.Consumer(t.Context(), tools.JobStream, "job")
 		if err == nil {
 			_, _ = c.Next(jetstream.FetchMaxWait(50 * time.Millisecond)) // the server looks for silent ones then
@@ -415,7 +416,7 @@ func TestQueueBounds(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	first := make(chan error, 1)
 	go func() { _, err := h.Call(ctx, call); first <- err }()
-	eventually(t, "the job is there", func() bool { return r.jobs() == 1 })
+	testkit.Eventually(t, "the job is there", func() bool { return r.jobs() == 1 })
 	call.ID = "sevt_2"
 	var unavailable *tools.UnavailableError
 	if _, err := h.Call(t.Context(), call); !errors.As(err, &unavailable) || !unavailable.Passing || !strings.Contains(err.Error(), "takes no more jobs: maximum bytes exceeded") {
@@ -434,14 +435,14 @@ func TestQueueServerAway(t *testing.T) {
 	m := r.took()
 	r.end()
 	var unavailable *tools.UnavailableError
-	eventually(t, "it is known to be away", func() bool { return !r.nc.IsConnected() })
+	testkit.Eventually(t, "it is known to be away", func() bool { return !r.nc.IsConnected() })
 	for _, f := range []func(context.Context, tools.Call) (tools.Result, error){h.Call, h.Resume} {
 		if _, err := f(t.Context(), jobCall("sevt_2")); !errors.As(err, &unavailable) || !unavailable.Passing {
 			t.Errorf("away: %v", err)
 		}
 	}
 	r.begin()
-	eventually(t, "it is back", func() bool {
+	testkit.Eventually(t, "it is back", func() bool {
 		_, err := r.other.Stream(t.Context(), tools.ResultStream)
 		return err == nil
 	})
@@ -461,7 +462,7 @@ func TestQueueLive(t *testing.T) {
 		t.Errorf("the question made the queue: %v", err)
 	}
 	done := r.begun(t.Context(), h.Call, "sevt_1")
-	eventually(t, "the job is there", func() bool { return r.jobs() == 1 })
+	testkit.Eventually(t, "the job is there", func() bool { return r.jobs() == 1 })
 	if err := live(t, h); err == nil || errors.Is(err, tools.ErrNotTold) || err.Error() != "nobody takes the jobs of job" {
 		t.Errorf("nobody takes it: %v", err)
 	}
@@ -488,7 +489,7 @@ func TestQueueLive(t *testing.T) {
 	waits.Stop()
 	<-asked
 	r.end()
-	eventually(t, "it is known to be away", func() bool { return !r.nc.IsConnected() })
+	testkit.Eventually(t, "it is known to be away", func() bool { return !r.nc.IsConnected() })
 	if err := live(t, h); err == nil || err.Error() != "the NATS server is away" {
 		t.Errorf("away: %v", err)
 	}

@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"toolhand/internal/testkit"
 	"toolhand/internal/tools"
 )
 
@@ -87,7 +88,7 @@ func TestProcessOne(t *testing.T) {
 				t.Skipf("NOT TESTED: no pid namespace can be made here: %v", err)
 			}
 			defer func() { _ = cmd.Process.Kill() }()
-			eventually(t, "a member", func() bool { return len(pids(dir)) == 1 })
+			testkit.Eventually(t, "a member", func() bool { return len(pids(dir)) == 1 })
 			enter := exec.Command("nsenter", "-t", strconv.Itoa(cmd.Process.Pid), "-p", "-m", "sh", "-c",
 				`setsid sleep 60 >/dev/null 2>&1 & sleep 0.2; echo $! >"$0"`, filepath.Join(dir, "stranger"))
 			if text, err := enter.CombinedOutput(); err != nil {

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"toolhand/internal/testkit"
 	"toolhand/internal/tools"
 )
 
@@ -192,7 +193,7 @@ func TestNothingSurvivesTheDeadline(t *testing.T) {
 					_, err := h.Call(ctx, newCall(`{}`))
 					done <- err
 				}()
-				eventually(t, "a member", func() bool { return len(pids(dir)) == 1 })
+				testkit.Eventually(t, "a member", func() bool { return len(pids(dir)) == 1 })
 				begin := time.Now()
 				cancel()
 				if err := <-done; !errors.Is(err, context.Canceled) {
@@ -250,7 +251,7 @@ func TestCallsLeaveEachOtherAlone(t *testing.T) {
 						_, _ = h.Call(ctx, call)
 					}()
 				}
-				eventually(t, "two members", func() bool { return len(pids(dirs[0])) == 1 && len(pids(dirs[1])) == 1 })
+				testkit.Eventually(t, "two members", func() bool { return len(pids(dirs[0])) == 1 && len(pids(dirs[1])) == 1 })
 				cancels[0]()
 				<-done[0]
 				if len(survivors(dirs[1])) != 1 {
@@ -279,7 +280,7 @@ func TestOrphansAreBuried(t *testing.T) {
 		if err := foreign.Start(); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "an ended child", func() bool { return zombies() == 1 })
+		testkit.Eventually(t, "an ended child", func() bool { return zombies() == 1 })
 		dir := publicDir(t)
 		h := sh(t, procs, `for i in 1 2 3 4; do (setsid sh -c 'echo > $$' &) ; done; until [ -e go ]; do sleep 0.02; done; cat`,
 			func(cfg *tools.ExecConfig, _ *tools.Common) { cfg.Dir = dir })
@@ -288,8 +289,8 @@ func TestOrphansAreBuried(t *testing.T) {
 			text, _ := run(t, h, `{"a":1}`)
 			done <- text
 		}()
-		eventually(t, "four orphans", func() bool { return len(pids(dir)) == 4 })
-		eventually(t, "their burial while the tool runs", func() bool { return len(survivors(dir)) == 0 })
+		testkit.Eventually(t, "four orphans", func() bool { return len(pids(dir)) == 4 })
+		testkit.Eventually(t, "their burial while the tool runs", func() bool { return len(survivors(dir)) == 0 })
 		if err := os.WriteFile(filepath.Join(dir, "go"), nil, 0o644); err != nil {
 			t.Fatal(err)
 		}

@@ -1,0 +1,31 @@
+package testkit_test
+
+import (
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"toolhand/internal/testkit"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestWithin(t *testing.T) {
+	n := 0
+	if !testkit.Within(testkit.Patience, func() bool { n++; return n == 3 }) || n != 3 {
+		t.Errorf("asked %d times, want 3", n)
+	}
+	if testkit.Within(5*time.Millisecond, func() bool { return false }) {
+		t.Error("what never is was reported")
+	}
+}
+
+func TestSample(t *testing.T) {
+	for env, want := range map[string]int{"": 3, "full": 100} {
+		t.Setenv("TOOLHAND_TEST", env)
+		if n := testkit.Sample(100, 3); n != want {
+			t.Errorf("%q: %d, want %d", env, n, want)
+		}
+	}
+}
