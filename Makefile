@@ -23,15 +23,19 @@ TEST := $(CGO) $(GO) test $(RACE) -timeout 8m
 # they are first needed.
 TOOL := $(GO) tool -modfile=build/go.mod
 
-.PHONY: help demo test build lint layers crash mutants tidy fuzz cover bench bench-quick
+.PHONY: help demo test all-tests build lint layers crash mutants tidy fuzz cover bench bench-quick
 
 help: ## show these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 16
 
-demo: ## play a session against a simulated API: no key, no network, no set-up
-	$(GO) run ./cmd/worker demo
+demo: build ## play a session against a simulated API: no key, no network, no set-up
+	bin/worker demo
 
-test: lint ## everything that must hold: lint, and all tests (layers too) under the race detector
+test: lint all-tests ## everything that must hold: lint, and all tests in full under the race detector
+
+# The long tests do all of their work, not the sample that `go test ./...` does.
+all-tests: export TOOLHAND_TEST := full
+all-tests: ## all tests in full under the race detector
 ifeq ($(RACE),)
 	@printf '%s\n' '' '!!! no C compiler: the tests run WITHOUT the race detector' '!!! install gcc or clang and run make test again' '' >&2
 endif
@@ -47,6 +51,7 @@ ifeq ($(RACE),)
 endif
 
 build: ## build bin/worker, static
+	@[ -e bin/worker ] || echo 'compiling bin/worker: the first time takes a minute or two, NATS and the SDK are in it'
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/worker ./cmd/worker
 
 lint: ## check the form of the code; the first run builds the linters and takes some minutes

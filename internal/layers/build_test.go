@@ -3,6 +3,7 @@ package layers
 import (
 	"encoding/json"
 	"maps"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -85,6 +86,31 @@ func moduleOf(t *testing.T, path string) (m moduleFile) {
 		t.Fatal(err)
 	}
 	return m
+}
+
+// TestMakeTargets: what the workflows and the pages tell people to make exists.
+func TestMakeTargets(t *testing.T) {
+	targets := map[string]bool{}
+	for _, m := range regexp.MustCompile(`(?m)^([a-z-]+):`).FindAllStringSubmatch(read(t, "Makefile"), -1) {
+		targets[m[1]] = true
+	}
+	used := regexp.MustCompile("(?m)(?:`|run: |^)make((?: [a-z-]+)+)")
+	found := 0
+	for _, path := range files(t) {
+		if ext := filepath.Ext(path); ext != ".md" && ext != ".yml" {
+			continue
+		}
+		for _, m := range used.FindAllStringSubmatch(read(t, path), -1) {
+			for _, target := range strings.Fields(m[1]) {
+				if found++; !targets[target] {
+					t.Errorf("%s says `make %s`, which the Makefile does not know", path, target)
+				}
+			}
+		}
+	}
+	if found < 10 {
+		t.Errorf("only %d uses of make were found: the test looks in the wrong places", found)
+	}
 }
 
 func keys(m map[string]bool) []string { return slices.Sorted(maps.Keys(m)) }

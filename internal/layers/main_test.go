@@ -66,7 +66,7 @@ func run(t *testing.T, env []string, args ...string) []byte {
 }
 
 // files gives the paths under the root of the files that are ours: no hidden
-// ones but those of the CI, nothing that was built.
+// folders but those of the CI, nothing that was built.
 func files(t *testing.T) []string {
 	t.Helper()
 	var paths []string
@@ -80,7 +80,7 @@ func files(t *testing.T) []string {
 		}
 		if d.IsDir() {
 			switch {
-			case rel == "bin", rel == "data", strings.HasPrefix(rel, ".") && rel != "." && rel != ".ci":
+			case rel == "bin", rel == "data", strings.HasPrefix(rel, ".") && rel != "." && rel != ".ci" && !strings.HasPrefix(rel, ".github"):
 				return fs.SkipDir
 			}
 			return nil
