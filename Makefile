@@ -56,6 +56,8 @@ build: ## build bin/worker, static
 
 lint: ## check the form of the code; the first run builds the linters and takes some minutes
 	$(TOOL) golangci-lint run
+	@dead="$$(GOOS=linux $(TOOL) deadcode ./cmd/worker)" || exit 1; \
+	if [ -n "$$dead" ]; then echo "nothing in the binary calls:"; echo "$$dead"; exit 1; fi
 
 layers: ## check who may know whom, and the sizes and words of style
 	$(TEST) ./internal/layers

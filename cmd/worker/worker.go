@@ -96,6 +96,7 @@ func (w *worker) credential() (upstream.Credential, error) {
 		return upstream.Credential{}, usageError{err}
 	}
 	w.secrets.Add(cred.Secret())
+	w.log.Debug("credential found", "credential", cred)
 	switch cred.Kind {
 	case config.KindAPIKey:
 		return upstream.Credential{APIKey: cred.Secret()}, nil

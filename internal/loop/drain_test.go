@@ -10,6 +10,7 @@ import (
 	"toolhand/internal/journal"
 	"toolhand/internal/registry"
 	"toolhand/internal/sim"
+	"toolhand/internal/sim/faults"
 )
 
 // Draining sends what is finished at once, lets run what runs, and takes nothing
@@ -140,7 +141,7 @@ func TestFinishedResultOutlivesTheSession(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			scenario(t, nil, func(t *testing.T, r *rig) {
 				n := r.counted("a")
-				r.sim.Arm(sim.Fault{Endpoint: sim.Stream, Times: -1, Do: sim.WithholdTypes("user.custom_tool_result")})
+				r.sim.Arm(sim.Fault{Endpoint: sim.Stream, Times: -1, Do: faults.WithholdTypes("user.custom_tool_result")})
 				r.session.CutStreams(false)
 				after(2 * time.Second)
 				do := sim.Refuse(503)

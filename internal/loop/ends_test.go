@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"toolhand/internal/sim"
+	"toolhand/internal/sim/faults"
 )
 
 func maxIdle(d time.Duration) func(*options) {
@@ -102,12 +103,12 @@ func TestNotFoundByAProxyIsRetried(t *testing.T) {
 func TestResultAcceptedAtTerminationIsReportedAnswered(t *testing.T) {
 	unchecked := func(o *options) {
 		o.before = func(r *rig) {
-			r.sim.Arm(sim.Fault{Endpoint: sim.Stream, Do: sim.WithholdTypes("user.custom_tool_result")})
+			r.sim.Arm(sim.Fault{Endpoint: sim.Stream, Do: faults.WithholdTypes("user.custom_tool_result")})
 		}
 	}
 	scenario(t, unchecked, func(t *testing.T, r *rig) {
 		r.counted("a")
-		r.session.Fail(sim.Send, sim.DelayAnswer(time.Second))
+		r.session.Fail(sim.Send, faults.DelayAnswer(time.Second))
 		id := r.session.CallTool("a", `{}`)
 		r.session.RequireAction()
 		after(500 * time.Millisecond)

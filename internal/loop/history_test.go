@@ -9,6 +9,7 @@ import (
 
 	"toolhand/internal/journal"
 	"toolhand/internal/sim"
+	"toolhand/internal/sim/faults"
 	"toolhand/internal/upstream"
 )
 
@@ -50,7 +51,7 @@ func TestSlowPageIsAskedForSmaller(t *testing.T) {
 			for range 60 {
 				r.session.CallTool("a", `{}`)
 			}
-			r.sim.Arm(sim.Fault{Endpoint: sim.List, Times: -1, When: sim.LimitAbove(20), Do: sim.Delay(time.Hour)})
+			r.sim.Arm(sim.Fault{Endpoint: sim.List, Times: -1, When: faults.LimitAbove(20), Do: faults.Delay(time.Hour)})
 		}
 	}
 	scenario(t, before, func(t *testing.T, r *rig) {

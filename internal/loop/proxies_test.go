@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"toolhand/internal/sim"
+	"toolhand/internal/sim/faults"
 )
 
 const page = "<html><h1>Request blocked</h1></html>"
@@ -15,7 +16,7 @@ const page = "<html><h1>Request blocked</h1></html>"
 // firewall puts something in front of the API that keeps each send back whose body
 // contains a text.
 func firewall(r *rig, text string, do sim.Action) *sim.Armed {
-	return r.sim.Arm(sim.Fault{Endpoint: sim.Send, Times: -1, When: sim.Mentions(text), Do: do})
+	return r.sim.Arm(sim.Fault{Endpoint: sim.Send, Times: -1, When: faults.Mentions(text), Do: do})
 }
 
 func unchecked(o *options) { o.unchecked = true }
@@ -32,7 +33,7 @@ func blockers() map[string]sim.Action {
 		"404":                 sim.Respond(404, "text/html", page),
 		"405":                 sim.Respond(405, "text/html", page),
 		"413":                 sim.Respond(413, "text/html", page),
-		"302":                 sim.Redirect(302, "http://login.test/"),
+		"302":                 faults.Redirect(302, "http://login.test/"),
 		"200":                 sim.Respond(200, "text/html", page),
 		"200 of its own form": sim.Respond(200, "application/json", `{"status":"blocked"}`),
 		"503":                 sim.Respond(503, "text/html", page),

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"toolhand/internal/sim"
+	"toolhand/internal/sim/faults"
 	"toolhand/internal/upstream"
 )
 
@@ -107,7 +108,7 @@ func TestHeldResultHoldsUpNoLaterOne(t *testing.T) {
 				n := r.counted("a")
 				var bad string
 				r.sim.Arm(sim.Fault{Session: sessionID, Endpoint: sim.Send, Times: -1,
-					When: func(q sim.Request) bool { return bad != "" && sim.Mentions(bad)(q) },
+					When: func(q sim.Request) bool { return bad != "" && faults.Mentions(bad)(q) },
 					Do:   sim.RefuseAs(400, "invalid_request_error", "tool use is not waiting for a result")})
 				bad = r.session.CallTool("a", `{"n":"bad"}`)
 				r.session.RequireAction()
@@ -141,7 +142,7 @@ func TestRefusalByASessionThatIsOverEnds(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			before := func(o *options) {
 				o.before = func(r *rig) {
-					r.sim.Arm(sim.Fault{Endpoint: sim.Stream, Times: -1, Do: sim.WithholdTypes("session.status_terminated")})
+					r.sim.Arm(sim.Fault{Endpoint: sim.Stream, Times: -1, Do: faults.WithholdTypes("session.status_terminated")})
 				}
 			}
 			scenario(t, before, func(t *testing.T, r *rig) {

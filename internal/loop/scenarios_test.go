@@ -43,6 +43,7 @@ import (
 
 	"toolhand/internal/registry"
 	"toolhand/internal/sim"
+	"toolhand/internal/sim/faults"
 	"toolhand/internal/tools"
 )
 
@@ -70,7 +71,7 @@ func TestCallIsRunAndAnswered(t *testing.T) {
 func TestEmptyAnswerGetsAPlaceholder(t *testing.T) {
 	scenario(t, nil, func(t *testing.T, r *rig) {
 		r.tool(registry.Spec{Name: "quiet", Handler: handlerFunc(func(context.Context, tools.Call) (tools.Result, error) {
-			return tools.Answer(nil, false, 0), nil
+			return tools.Text(""), nil
 		})})
 		id := r.session.CallTool("quiet", `{}`)
 		r.session.RequireAction()
@@ -105,7 +106,7 @@ func TestBlocksGoOutAsTheyAre(t *testing.T) {
 		`{"type":"text","text":"a picture"}]`
 	scenario(t, nil, func(t *testing.T, r *rig) {
 		r.tool(registry.Spec{Name: "draw", Handler: handlerFunc(func(context.Context, tools.Call) (tools.Result, error) {
-			return tools.Answer([]byte(`{"content":`+content+`,"is_error":true}`), false, 0), nil
+			return tools.Result{Content: []byte(content), IsError: true}, nil
 		})})
 		id := r.session.CallTool("draw", `{}`)
 		r.session.RequireAction()
@@ -127,7 +128,7 @@ func TestInputPassesUnharmed(t *testing.T) {
 			t.Errorf("live: %s", got)
 		}
 		// The same by way of the history.
-		r.sim.Arm(sim.Fault{Endpoint: sim.Stream, Do: sim.WithholdTypes("agent.custom_tool_use")})
+		r.sim.Arm(sim.Fault{Endpoint: sim.Stream, Do: faults.WithholdTypes("agent.custom_tool_use")})
 		r.session.CutStreams(false)
 		after(5 * time.Second)
 		old := r.session.CallTool("a", input)

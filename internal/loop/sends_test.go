@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"toolhand/internal/sim"
+	"toolhand/internal/sim/faults"
 	"toolhand/internal/upstream"
 )
 
@@ -27,10 +28,10 @@ func TestFailedSendNeverRunsTheToolAgain(t *testing.T) {
 		{"a proxy's page instead", func(*rig) sim.Action { return sim.Respond(200, "text/html", "<h1>hello</h1>") }, false},
 		{"reset after", func(*rig) sim.Action { return sim.ResetAfter() }, true},
 		{"timeout after", func(r *rig) sim.Action { return r.sim.HangAfter() }, true},
-		{"500 after", func(*rig) sim.Action { return sim.RespondAfter(500, "text/plain", "oops") }, true},
-		{"undecodable after", func(*rig) sim.Action { return sim.RespondAfter(200, "text/html", "<h1>hello</h1>") }, true},
-		{"cut short after", func(*rig) sim.Action { return sim.Truncate(5) }, true},
-		{"trickling after", func(*rig) sim.Action { return sim.Trickle(1, 2*time.Second) }, true},
+		{"500 after", func(*rig) sim.Action { return faults.RespondAfter(500, "text/plain", "oops") }, true},
+		{"undecodable after", func(*rig) sim.Action { return faults.RespondAfter(200, "text/html", "<h1>hello</h1>") }, true},
+		{"cut short after", func(*rig) sim.Action { return faults.Truncate(5) }, true},
+		{"trickling after", func(*rig) sim.Action { return faults.Trickle(1, 2*time.Second) }, true},
 	} {
 		for _, echo := range []bool{true, false} {
 			name := c.name + ", echo on the stream"
@@ -42,7 +43,7 @@ func TestFailedSendNeverRunsTheToolAgain(t *testing.T) {
 					o.unchecked = true
 					o.before = func(r *rig) {
 						if !echo {
-							r.sim.Arm(sim.Fault{Endpoint: sim.Stream, Times: -1, Do: sim.WithholdTypes("user.custom_tool_result")})
+							r.sim.Arm(sim.Fault{Endpoint: sim.Stream, Times: -1, Do: faults.WithholdTypes("user.custom_tool_result")})
 						}
 					}
 				}
@@ -75,7 +76,7 @@ func TestFailedSendNeverRunsTheToolAgain(t *testing.T) {
 func TestUnknownOutcomeIsSettledBeforeTheNextSend(t *testing.T) {
 	before := func(o *options) {
 		o.before = func(r *rig) {
-			r.sim.Arm(sim.Fault{Endpoint: sim.Stream, Times: -1, Do: sim.WithholdTypes("user.custom_tool_result")})
+			r.sim.Arm(sim.Fault{Endpoint: sim.Stream, Times: -1, Do: faults.WithholdTypes("user.custom_tool_result")})
 		}
 	}
 	scenario(t, before, func(t *testing.T, r *rig) {
@@ -146,7 +147,7 @@ func TestTricklingAnswersEndAtTheWallClock(t *testing.T) {
 				o.unchecked, o.lateStart = true, true
 				o.client = upstream.Options{RequestTimeout: 10 * time.Second}
 				o.before = func(r *rig) {
-					r.sim.Arm(sim.Fault{Endpoint: e, Do: sim.Trickle(1, 5*time.Second)})
+					r.sim.Arm(sim.Fault{Endpoint: e, Do: faults.Trickle(1, 5*time.Second)})
 				}
 			}
 			scenario(t, before, func(t *testing.T, r *rig) {

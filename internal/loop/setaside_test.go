@@ -22,7 +22,7 @@ func setAsideOne(p *transcript, id, tool string, result tools.Result) {
 	p.step(returned{id: id, result: result})
 	p.held["finish"] = true
 	for _, words := range []string{"the result is bad", id + " is bad"} {
-		err := upstream.NewError("send", 400, "invalid_request_error")
+		err := &upstream.Error{Op: "send", Status: 400, Type: "invalid_request_error"}
 		err.Message = words
 		p.step(p.sentInput(err))
 		p.step(history{seq: p.seq, events: []upstream.Event{{Type: upstream.TypeCall, ID: id, Name: tool, ProcessedAt: p.now}}})

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"toolhand/internal/sim"
+	"toolhand/internal/sim/faults"
 	"toolhand/internal/upstream"
 )
 
@@ -35,23 +36,23 @@ func (r *rig) turnOf(n *runs) {
 // streams and in between.
 func TestOddFraming(t *testing.T) {
 	for name, do := range map[string]sim.Action{
-		"CRLF":             sim.CRLF(),
-		"CR only":          sim.CROnly(),
-		"byte order mark":  sim.BOM(),
-		"comments":         sim.Comments(),
-		"no space":         sim.NoSpace(),
-		"data in lines":    sim.MultiLine(),
-		"no event field":   sim.NoEventField(),
-		"oddities":         sim.Oddities(),
+		"CRLF":             faults.CRLF(),
+		"CR only":          faults.CROnly(),
+		"byte order mark":  faults.BOM(),
+		"comments":         faults.Comments(),
+		"no space":         faults.NoSpace(),
+		"data in lines":    faults.MultiLine(),
+		"no event field":   faults.NoEventField(),
+		"oddities":         faults.Oddities(),
 		"duplicates":       sim.Duplicate(),
-		"no blank line":    sim.NoBlankLine(4),
-		"reordered":        sim.Reorder(4),
-		"broken JSON":      sim.BadJSON(),
-		"error frame":      sim.ErrorFrame(2),
-		"cut":              sim.CutAfter(2, sim.ErrEOF),
-		"reset":            sim.CutAfter(2, sim.ErrReset),
-		"cut at once":      sim.CutAfter(0, sim.ErrReset),
-		"33 MiB in a line": sim.HugeLine(33 << 20),
+		"no blank line":    faults.NoBlankLine(4),
+		"reordered":        faults.Reorder(4),
+		"broken JSON":      faults.BadJSON(),
+		"error frame":      faults.ErrorFrame(2),
+		"cut":              faults.CutAfter(2, sim.ErrEOF),
+		"reset":            faults.CutAfter(2, sim.ErrReset),
+		"cut at once":      faults.CutAfter(0, sim.ErrReset),
+		"33 MiB in a line": faults.HugeLine(33 << 20),
 	} {
 		t.Run(name, func(t *testing.T) {
 			before := func(o *options) {
@@ -79,7 +80,7 @@ func TestOddFraming(t *testing.T) {
 func TestUnreadableEventIsLookedForInTheHistory(t *testing.T) {
 	scenario(t, func(o *options) { o.unchecked = true }, func(t *testing.T, r *rig) {
 		n := r.counted("a")
-		r.sim.Arm(sim.Fault{Endpoint: sim.Stream, Do: sim.Rewrite(func(f string) string {
+		r.sim.Arm(sim.Fault{Endpoint: sim.Stream, Do: faults.Rewrite(func(f string) string {
 			return strings.Replace(f, `"type":"agent.custom_tool_use"`, `"type":"agent.custom_tool_use`, 1)
 		})})
 		r.session.CutStreams(false)
@@ -94,7 +95,7 @@ func TestUnreadableEventIsLookedForInTheHistory(t *testing.T) {
 func TestNoStreamIsTriedAgain(t *testing.T) {
 	for name, do := range map[string]func(*rig) sim.Action{
 		"a page":      func(*rig) sim.Action { return sim.Respond(200, "text/html", "<h1>log in</h1>") },
-		"a redirect":  func(*rig) sim.Action { return sim.Redirect(302, "http://elsewhere.test/") },
+		"a redirect":  func(*rig) sim.Action { return faults.Redirect(302, "http://elsewhere.test/") },
 		"500":         func(*rig) sim.Action { return sim.Refuse(500) },
 		"a reset":     func(*rig) sim.Action { return sim.ResetBefore() },
 		"no headers":  func(r *rig) sim.Action { return r.sim.Hang() },
@@ -197,7 +198,7 @@ func TestWithheldCallIsFound(t *testing.T) {
 		return func(o *options) {
 			o.set.Reconcile = 5 * time.Minute
 			o.before = func(r *rig) {
-				r.sim.Arm(sim.Fault{Endpoint: sim.Stream, Times: -1, Do: sim.WithholdTypes(types...)})
+				r.sim.Arm(sim.Fault{Endpoint: sim.Stream, Times: -1, Do: faults.WithholdTypes(types...)})
 			}
 		}
 	}
@@ -275,7 +276,7 @@ func TestRedirectIsNotFollowedAndTakesNoCredentialAlong(t *testing.T) {
 				const trap = "/v1/sessions/sesn_trap/events"
 				r.sim.NewSession(sim.SessionSpec{ID: "sesn_trap"})
 				for _, e := range []sim.Endpoint{sim.Stream, sim.List, sim.Send} {
-					r.sim.Arm(sim.Fault{Session: sessionID, Endpoint: e, Do: sim.Redirect(status, "http://elsewhere.test"+trap)})
+					r.sim.Arm(sim.Fault{Session: sessionID, Endpoint: e, Do: faults.Redirect(status, "http://elsewhere.test"+trap)})
 				}
 				r.session.CutStreams(false)
 				after(5 * time.Second)

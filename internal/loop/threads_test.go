@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"toolhand/internal/sim"
+	"toolhand/internal/sim/faults"
 )
 
 func withThreads(o *options) { o.sessionSpec.PrimaryThread = true }
@@ -28,7 +29,7 @@ func TestEachThreadIsATurnOfItsOwn(t *testing.T) {
 		r.answered(slow)
 		r.requests(sim.Send, 2)
 		for _, q := range r.sim.Requests(sessionID, sim.Send) {
-			if sim.Mentions("session_thread_id")(q) {
+			if faults.Mentions("session_thread_id")(q) {
 				t.Error("a thread's id was sent back")
 			}
 		}
@@ -89,7 +90,7 @@ func TestInterruptOfThePrimaryThreadIsUnderstoodLate(t *testing.T) {
 			r.session.EndTurn()
 			r.live(`{"type":"session.status_idle","id":"sevt_old","processed_at":"2000-01-01T00:00:01Z",` +
 				`"stop_reason":{"type":"end_turn"},"stop_details":null}`)
-			r.sim.Arm(sim.Fault{Endpoint: sim.Stream, Times: -1, Do: sim.WithholdTypes("session.thread_status_idle", "session.thread_status_running")})
+			r.sim.Arm(sim.Fault{Endpoint: sim.Stream, Times: -1, Do: faults.WithholdTypes("session.thread_status_idle", "session.thread_status_running")})
 		}
 	}
 	scenario(t, before, func(t *testing.T, r *rig) {

@@ -400,7 +400,7 @@ func failureOf(s string) error {
 		if status == 404 {
 			kind = "not_found_error"
 		}
-		return upstream.NewError("send", status, kind)
+		return &upstream.Error{Op: "send", Status: status, Type: kind}
 	}
 	return errors.New(s)
 }

@@ -335,7 +335,7 @@ func (w *world) endSend(choose func(int) int) {
 		w.unknown(batch)
 		return
 	case 6, 7:
-		w.step(sent{err: upstream.NewError("send", 429, "rate_limit_error")})
+		w.step(sent{err: &upstream.Error{Op: "send", Status: 429, Type: "rate_limit_error"}})
 		return
 	}
 	if w.accept(batch) {
@@ -351,7 +351,7 @@ func (w *world) endSend(choose func(int) int) {
 		}
 	}
 	// The words are about the one that is named.
-	refusal := upstream.NewError("send", 400, "invalid_request_error")
+	refusal := &upstream.Error{Op: "send", Status: 400, Type: "invalid_request_error"}
 	refusal.Message = "can't be processed"
 	if len(batch) == 1 {
 		refusal.Message = batch[0].CallID + " can't be processed"

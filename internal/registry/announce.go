@@ -73,7 +73,7 @@ func (s *Set) with(b *book) *Set {
 		all.byName[name] = t
 	}
 	for _, name := range b.opts.Discover.Names {
-		all.away[name] = away(name, nil, b.anything, errNotThere)
+		all.away[name] = away(name, nil, errNotThere)
 	}
 	for name, l := range b.names {
 		switch {

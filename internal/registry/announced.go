@@ -231,11 +231,14 @@ func (m *manifest) asManifest(a Announcement) *node {
 func scalar(k kind, text string) *node { return &node{kind: k, text: text, line: 1, column: 1} }
 
 // away is a tool that nobody announces now: its calls are answered with why.
-func away(name string, last *Tool, s *schema, why error) *Tool {
-	t := &Tool{Name: name, Description: "A tool that no service announces now.", Kind: "nats", Handler: unreachable{why}, schema: s}
+func away(name string, last *Tool, why error) *Tool {
+	s := Spec{Name: name, Description: "A tool that no service announces now.", Kind: "nats", Handler: unreachable{why}}
 	if last != nil {
-		t.Deadline, t.DeadlineText, t.Idempotent = last.Deadline, last.DeadlineText, last.Idempotent
+		s.Deadline, s.DeadlineText, s.Idempotent = last.Deadline, last.DeadlineText, last.Idempotent
 	}
-	t.applyDefaults()
+	t, err := NewTool(s)
+	if err != nil {
+		panic(err) // names are checked where they come in, and the rest is ours
+	}
 	return t
 }

@@ -2,7 +2,6 @@ package registry
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -49,8 +48,6 @@ type book struct {
 	// lines and untold count those of this round; fresh are the values of what was
 	// read in it, and values those of all that is known.
 	lines, untold, fresh, values int
-	// anything is the schema of tools that are away.
-	anything *schema
 }
 
 // listing is a name that was announced.
@@ -78,11 +75,7 @@ type claim struct {
 }
 
 func newBook(opts *Options) *book {
-	ps := &problems{}
-	return &book{
-		opts: opts, names: map[string]*listing{}, readings: map[digest]*reading{}, told: map[string]int{},
-		anything: compileSchema(ps, parseJSON(ps, json.RawMessage(`{"type":"object"}`)), schemaHome{}),
-	}
+	return &book{opts: opts, names: map[string]*listing{}, readings: map[digest]*reading{}, told: map[string]int{}}
 }
 
 // take takes a round in. It reports whether what is in force of the announced
@@ -248,7 +241,7 @@ func (b *book) silence(l *listing, partial bool) bool {
 }
 
 func (b *book) leave(name string, l *listing) {
-	*l = listing{tool: away(name, l.tool, b.anything, errGone), gone: b.round}
+	*l = listing{tool: away(name, l.tool, errGone), gone: b.round}
 }
 
 // room makes room for one more name, of the one that went first if need be.

@@ -207,20 +207,8 @@ func Open(opts Options) (*Registry, error) {
 	return r, nil
 }
 
-// Fixed makes a registry of a set that comes from no folder; only Swap changes
-// it, and Reload leaves it as it is.
-func Fixed(set *Set) *Registry {
-	r := &Registry{warned: make(map[slog.Level]map[string]bool)}
-	r.opts.applyDefaults()
-	r.set.Store(set)
-	return r
-}
-
 // Set is the set in force.
 func (r *Registry) Set() *Set { return r.set.Load() }
-
-// Swap puts another set in force.
-func (r *Registry) Swap(set *Set) { r.set.Store(set) }
 
 // Reload loads the folder anew and puts the new set in force if all of it is
 // good. Otherwise the old one stays, a line of the log says so, and the error is

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"toolhand/internal/sim"
+	"toolhand/internal/sim/faults"
 )
 
 // pipes is a listener of net.Pipe connections, for bubbles.
@@ -75,7 +76,7 @@ func TestInABubble(t *testing.T) {
 		if one.ID != id || *one.ProcessedAt >= *two.ProcessedAt {
 			t.Errorf("%s, then %s", one.raw, two.raw)
 		}
-		sess.Fail(sim.Get, sim.Delay(time.Hour))
+		sess.Fail(sim.Get, faults.Delay(time.Hour))
 		begin = time.Now()
 		slow, err := hc.Do(b.requestTo("http://sim", "GET", "/v1/sessions/sesn_1", ""))
 		if err != nil || time.Since(begin) != time.Hour {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"toolhand/internal/sim"
+	"toolhand/internal/sim/faults"
 )
 
 // TestAnswerFaults checks what a client sees of each fault of an answer, and
@@ -29,15 +30,15 @@ func TestAnswerFaults(t *testing.T) {
 		"html 404":      {sim.Respond(404, "text/html", "<html>"), 404, nil, "<html>", false},
 		"html 200":      {sim.Respond(200, "text/html", "<html>"), 200, nil, "<html>", false},
 		"retry after":   {sim.RetryAfter(429, 7), 429, nil, "rate_limit_error", false},
-		"redirect":      {sim.Redirect(307, "http://127.0.0.1:1/"), 307, nil, "", false},
+		"redirect":      {faults.Redirect(307, "http://127.0.0.1:1/"), 307, nil, "", false},
 		"reset before":  {sim.ResetBefore(), 0, syscall.ECONNRESET, "", false},
 		"reset after":   {sim.ResetAfter(), 0, syscall.ECONNRESET, "", true},
-		"garbled after": {sim.RespondAfter(200, "text/html", "<html>"), 200, nil, "<html>", true},
-		"500 after":     {sim.RespondAfter(500, "text/plain", "oops"), 500, nil, "oops", true},
-		"truncated":     {sim.Truncate(10), 200, io.ErrUnexpectedEOF, `{"data":[{`, true},
-		"trickled":      {sim.Trickle(100, time.Millisecond), 200, nil, `"data":[{`, true},
-		"delayed":       {sim.Delay(time.Millisecond), 200, nil, `"data":[{`, true},
-		"late":          {sim.DelayAnswer(time.Millisecond), 200, nil, `"data":[{`, true},
+		"garbled after": {faults.RespondAfter(200, "text/html", "<html>"), 200, nil, "<html>", true},
+		"500 after":     {faults.RespondAfter(500, "text/plain", "oops"), 500, nil, "oops", true},
+		"truncated":     {faults.Truncate(10), 200, io.ErrUnexpectedEOF, `{"data":[{`, true},
+		"trickled":      {faults.Trickle(100, time.Millisecond), 200, nil, `"data":[{`, true},
+		"delayed":       {faults.Delay(time.Millisecond), 200, nil, `"data":[{`, true},
+		"late":          {faults.DelayAnswer(time.Millisecond), 200, nil, `"data":[{`, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBed(t, sim.Options{})
@@ -70,8 +71,8 @@ func TestFaultsAreChosen(t *testing.T) {
 	b := newBed(t, sim.Options{})
 	one, two := b.srv.Session("sesn_1"), b.srv.Session("sesn_2")
 	b.srv.Arm(sim.Fault{Session: "sesn_1", Endpoint: sim.List, Skip: 1, Times: 2, Do: sim.Refuse(500)})
-	large := b.srv.Arm(sim.Fault{Endpoint: sim.List, When: sim.LimitAbove(50), Times: -1, Do: sim.Refuse(504)})
-	mentioned := b.srv.Arm(sim.Fault{Endpoint: sim.Send, When: sim.Mentions("sevt_x"), Do: sim.Refuse(503)})
+	large := b.srv.Arm(sim.Fault{Endpoint: sim.List, When: faults.LimitAbove(50), Times: -1, Do: sim.Refuse(504)})
+	mentioned := b.srv.Arm(sim.Fault{Endpoint: sim.Send, When: faults.Mentions("sevt_x"), Do: sim.Refuse(503)})
 	for i, want := range []int{200, 500, 500, 200} {
 		if a := b.do("GET", eventsPath(one)+"?limit=50", ""); a.status != want {
 			t.Errorf("request %d: %d, want %d", i, a.status, want)
@@ -132,24 +133,24 @@ func TestStreamFraming(t *testing.T) {
 		do       sim.Action
 		has, not []string
 	}{
-		"crlf":        {sim.CRLF(), []string{"event: agent.message\r\ndata: {", "}\r\n\r\n"}, nil},
-		"cr":          {sim.CROnly(), []string{"event: agent.message\rdata: {", "}\r\r"}, []string{"\n"}},
-		"bom":         {sim.BOM(), []string{"\ufeffevent: agent.message\n", "\n\nevent: agent.message\n"}, nil},
-		"comments":    {sim.Comments(), []string{": a comment\nevent: agent.message\n:another: one\ndata: {"}, nil},
-		"no space":    {sim.NoSpace(), []string{"event:agent.message\ndata:{\"type\":"}, []string{": {"}},
-		"multi line":  {sim.MultiLine(), []string{`data: {"type":"agent.message",` + "\n" + `data: "id":"`}, nil},
-		"no event":    {sim.NoEventField(), []string{"data: {", "}\n\ndata: {"}, []string{"event:"}},
+		"crlf":        {faults.CRLF(), []string{"event: agent.message\r\ndata: {", "}\r\n\r\n"}, nil},
+		"cr":          {faults.CROnly(), []string{"event: agent.message\rdata: {", "}\r\r"}, []string{"\n"}},
+		"bom":         {faults.BOM(), []string{"\ufeffevent: agent.message\n", "\n\nevent: agent.message\n"}, nil},
+		"comments":    {faults.Comments(), []string{": a comment\nevent: agent.message\n:another: one\ndata: {"}, nil},
+		"no space":    {faults.NoSpace(), []string{"event:agent.message\ndata:{\"type\":"}, []string{": {"}},
+		"multi line":  {faults.MultiLine(), []string{`data: {"type":"agent.message",` + "\n" + `data: "id":"`}, nil},
+		"no event":    {faults.NoEventField(), []string{"data: {", "}\n\ndata: {"}, []string{"event:"}},
 		"duplicates":  {sim.Duplicate(), []string{"one", "two"}, nil},
-		"reordered":   {sim.Reorder(2), []string{"two", "one"}, nil},
-		"withheld":    {sim.WithholdTypes("agent.message"), nil, []string{"agent.message"}},
+		"reordered":   {faults.Reorder(2), []string{"two", "one"}, nil},
+		"withheld":    {faults.WithholdTypes("agent.message"), nil, []string{"agent.message"}},
 		"stall":       {sim.Stall(), nil, []string{"e", ":"}},
-		"cut":         {sim.CutAfter(1, sim.ErrEOF), []string{"one"}, []string{"two"}},
-		"cut at once": {sim.CutAfter(0, sim.ErrEOF), nil, []string{"one"}},
-		"open end":    {sim.NoBlankLine(2), []string{"one", "two"}, nil},
-		"error":       {sim.ErrorFrame(1), []string{"event: error\ndata: {\"type\":\"error\"", "two"}, []string{"one"}},
-		"oddities":    {sim.Oddities(), []string{"agent.dreams", "data:\n\n", "retry: 10", "event_delta", "one", "two"}, nil},
-		"bad JSON":    {sim.BadJSON(), []string{"{\"type\":\"agent.cus\n\n" + message}, nil},
-		"huge":        {sim.HugeLine(33 << 20), []string{strings.Repeat("x", 33<<20), "one", "two"}, nil},
+		"cut":         {faults.CutAfter(1, sim.ErrEOF), []string{"one"}, []string{"two"}},
+		"cut at once": {faults.CutAfter(0, sim.ErrEOF), nil, []string{"one"}},
+		"open end":    {faults.NoBlankLine(2), []string{"one", "two"}, nil},
+		"error":       {faults.ErrorFrame(1), []string{"event: error\ndata: {\"type\":\"error\"", "two"}, []string{"one"}},
+		"oddities":    {faults.Oddities(), []string{"agent.dreams", "data:\n\n", "retry: 10", "event_delta", "one", "two"}, nil},
+		"bad JSON":    {faults.BadJSON(), []string{"{\"type\":\"agent.cus\n\n" + message}, nil},
+		"huge":        {faults.HugeLine(33 << 20), []string{strings.Repeat("x", 33<<20), "one", "two"}, nil},
 		"no stream":   {sim.Respond(200, "text/html", "<html>"), []string{"<html>"}, []string{"one"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -194,7 +195,7 @@ func TestStreamFraming(t *testing.T) {
 func TestStreamResets(t *testing.T) {
 	b := newBed(t, sim.Options{})
 	sess := b.srv.Session("sesn_1")
-	sess.Fail(sim.Stream, sim.CutAfter(1, sim.ErrReset))
+	sess.Fail(sim.Stream, faults.CutAfter(1, sim.ErrReset))
 	st := b.open(sess)
 	sess.Message("one")
 	if _, err := io.ReadAll(st.read); err == nil {

@@ -12,7 +12,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -192,44 +191,4 @@ func TestRedactCostsNothingWithoutASecret(t *testing.T) {
 	if n := testing.AllocsPerRun(100, func() { w.Write(line) }); n != 0 {
 		t.Errorf("%v allocations a line, want none", n)
 	}
-}
-
-func TestThrottle(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		throttle := NewThrottle(time.Minute)
-		expect := func(key string, wantLeft int, want bool) {
-			t.Helper()
-			if left, ok := throttle.Allow(key); left != wantLeft || ok != want {
-				t.Errorf("got %d, %v, want %d, %v", left, ok, wantLeft, want)
-			}
-		}
-		expect("a", 0, true)
-		expect("a", 0, false)
-		expect("b", 0, true)
-		time.Sleep(time.Minute - time.Nanosecond)
-		expect("a", 0, false)
-		time.Sleep(time.Nanosecond)
-		expect("a", 2, true)
-		expect("a", 0, false)
-		throttle.Forget("a")
-		expect("a", 0, true)
-		time.Sleep(time.Minute)
-		expect("a", 0, true)
-	})
-}
-
-func TestThrottleIsBounded(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		throttle := NewThrottle(time.Hour)
-		for i := range 2 * maxThrottled {
-			throttle.Allow(fmt.Sprint(i))
-			time.Sleep(time.Nanosecond)
-		}
-		if n := len(throttle.keys); n != maxThrottled {
-			t.Errorf("%d keys, want %d", n, maxThrottled)
-		}
-		if _, ok := throttle.Allow(fmt.Sprint(2*maxThrottled - 1)); ok {
-			t.Error("the newest key is forgotten")
-		}
-	})
 }

@@ -246,7 +246,6 @@ func (c *Client) failure(ctx context.Context, op string, res *http.Response, err
 		res.Body.Close()
 		e.Message = "redirects are not followed"
 	}
-	e.kind = kindOf(e.Status, e.Type, e.Code)
 	return e
 }
 

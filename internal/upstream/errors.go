@@ -58,11 +58,16 @@ type Error struct {
 	// Err is the cause where no response came, or where it could not be read.
 	Err error
 
-	kind Kind
+	kind Kind // where no response says it
 }
 
 // Kind says what e means.
-func (e *Error) Kind() Kind { return e.kind }
+func (e *Error) Kind() Kind {
+	if e.kind != KindUnknown {
+		return e.kind
+	}
+	return kindOf(e.Status, e.Type, e.Code)
+}
 
 func (e *Error) Error() string {
 	s := e.Op + ": "
@@ -92,7 +97,7 @@ func (e *Error) Unwrap() error { return e.Err }
 func KindOf(err error) Kind {
 	var e *Error
 	if errors.As(err, &e) {
-		return e.kind
+		return e.Kind()
 	}
 	return KindUnknown
 }
@@ -169,10 +174,4 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 		}
 	}
 	return max(0, min(d, maxRetryAfter))
-}
-
-// NewError makes the error of a response with a status and the API's error type,
-// for those who stand in for the API.
-func NewError(op string, status int, errorType string) *Error {
-	return &Error{Op: op, Status: status, Type: errorType, kind: kindOf(status, errorType, "")}
 }

@@ -34,7 +34,7 @@ func TestKindOfStatus(t *testing.T) {
 		if got := kindOf(c.status, c.typ, ""); got != c.want {
 			t.Errorf("%d %s: %s, want %s", c.status, c.typ, got, c.want)
 		}
-		wrapped := fmt.Errorf("around it: %w", NewError("send", c.status, c.typ))
+		wrapped := fmt.Errorf("around it: %w", &Error{Op: "send", Status: c.status, Type: c.typ})
 		if got := KindOf(wrapped); got != c.want {
 			t.Errorf("%d %s, wrapped: %s, want %s", c.status, c.typ, got, c.want)
 		}

@@ -37,16 +37,16 @@ type Options struct {
 
 // Worker is a worker that serves.
 type Worker struct {
-	client   *upstream.Client
-	registry *registry.Registry
-	slots    *slots.Slots
-	crew     *loop.Crew
-	journal  loop.Journal
-	fleet    *fleet.Fleet
-	bus      *bus.Bus
-	log      *slog.Logger
-	left     chan int
-	stop     context.CancelFunc
+	client  *upstream.Client
+	set     *registry.Set
+	slots   *slots.Slots
+	crew    *loop.Crew
+	journal loop.Journal
+	fleet   *fleet.Fleet
+	bus     *bus.Bus
+	log     *slog.Logger
+	left    chan int
+	stop    context.CancelFunc
 }
 
 // Start makes a worker and lets its fleet serve. It has no sessions yet.
@@ -89,7 +89,7 @@ func (w *Worker) makeTools(o Options) error {
 		}
 		list = append(list, t)
 	}
-	w.registry = registry.Fixed(registry.NewSet(list...))
+	w.set = registry.NewSet(list...)
 	return nil
 }
 
@@ -129,7 +129,7 @@ func (w *Worker) session(id string, _ bool) fleet.Session {
 	return loop.New(loop.Config{
 		Settings: loop.Settings{
 			Session: id, Owner: "bench", Linger: 250 * time.Millisecond, Reconcile: 5 * time.Minute,
-			Lookup: func(name string) (*registry.Tool, bool) { return w.registry.Set().Lookup(name) },
+			Lookup: w.set.Lookup,
 			Jitter: func(d time.Duration) time.Duration { return d/2 + mathrand.N(d/2+1) },
 		},
 		Client: w.client, Slots: w.slots, Crew: w.crew, Journal: w.journal, Log: w.log,
