@@ -34,7 +34,7 @@ func snapshot(t *testing.T, dir string) map[string]string {
 		if info.Mode().IsRegular() {
 			text, err = os.ReadFile(path)
 		}
-		all[path] = fmt.Sprint(info.Mode(), info.Size(), info.ModTime(), text)
+		all[path] = fmt.Sprint(info.Mode(), info.Size(), info.ModTime(), string(text))
 		return err
 	})
 	if err != nil {

@@ -15,7 +15,7 @@ const OutcomeHeader = "Toolhand-Outcome"
 // from that of who receives it.
 const TimeLeftHeader = "Tool-Time-Left"
 
-// PassingHeader, "true" beside [OutcomeUnavailable], says that another attempt may succeed
+// PassingHeader is "true" beside [OutcomeUnavailable] to say that another attempt may succeed
 // at once: who served the call has shut down while it waited for its next one.
 const PassingHeader = "Toolhand-Passing"
 

@@ -190,18 +190,21 @@ func skipRaced(t *testing.T) {
 	}
 }
 
+// The bounds are some 4 % above what was counted: a patch release of Go moves the counts
+// by less, and what is worth a look moves them by more.
+
 // What one turn of one call costs, one more call in it, and one event that is
 // nobody's, without a journal.
 func TestCostOfATurn(t *testing.T) {
 	skipRaced(t)
 	turn, call, event := count(t, "off")
 	check(t, []limit{
-		{"allocations a turn of one call", turn.allocs, 329},
-		{"bytes a turn of one call", turn.bytes, 25200},
+		{"allocations a turn of one call", turn.allocs, 342},
+		{"bytes a turn of one call", turn.bytes, 26300},
 		{"system calls a turn of one call", turn.syscalls, 6.5},
 		{"requests a turn", turn.requests, 1.01},
-		{"allocations one more call", call.allocs, 155.6},
-		{"bytes one more call", call.bytes, 10700},
+		{"allocations one more call", call.allocs, 161},
+		{"bytes one more call", call.bytes, 11300},
 		{"requests one more call", call.requests, 0.01},
 		{"allocations an event of others", event.allocs, 2.6},
 		{"bytes an event of others", event.bytes, 280},
@@ -213,10 +216,10 @@ func TestCostOfATurnWithAJournal(t *testing.T) {
 	skipRaced(t)
 	turn, call, _ := count(t, "interval")
 	check(t, []limit{
-		{"allocations a turn of one call", turn.allocs, 462},
-		{"bytes a turn of one call", turn.bytes, 36200},
-		{"allocations one more call", call.allocs, 271.5},
-		{"bytes one more call", call.bytes, 22500},
+		{"allocations a turn of one call", turn.allocs, 482},
+		{"bytes a turn of one call", turn.bytes, 37600},
+		{"allocations one more call", call.allocs, 283},
+		{"bytes one more call", call.bytes, 23400},
 	})
 }
 
