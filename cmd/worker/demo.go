@@ -15,7 +15,7 @@ import (
 	toolhand "toolhand"
 	"toolhand/internal/config"
 	"toolhand/internal/sim"
-	"toolhand/internal/telemetry"
+	"toolhand/internal/worker"
 )
 
 type demoCmd struct {
@@ -43,7 +43,7 @@ func (c demoCmd) Run(p *process) error {
 	return underSignals(p, false, func(s *signals) error { return c.run(p, s) })
 }
 
-func (c demoCmd) run(p *process, signals *signals) error {
+func (c demoCmd) run(p *process, signals *signals) (err error) {
 	dir, remove, err := c.tools()
 	if err != nil {
 		return err
@@ -77,69 +77,32 @@ func (c demoCmd) run(p *process, signals *signals) error {
 	cfg := config.Default()
 	cfg.Upstream.BaseURL, cfg.Tools.Dir, cfg.Admin.Listen = "http://"+ln.Addr().String(), dir, "127.0.0.1:0"
 	cfg.NATS.StoreDir, cfg.Sessions.IDs = store, []string{script.Session}
-	w, err := startWorker(p.ctx, signals, func(ctx context.Context) (*worker, error) { return c.worker(ctx, p, &cfg) })
+	opts, err := c.options(p, cfg.Log)
+	if err != nil {
+		return err
+	}
+	opts.Report = show.report
+	w, err := openWorker(signals, &cfg, opts)
 	if errors.Is(err, errStopped) {
 		return errDemoInterrupted
 	}
 	if err != nil {
 		return err
 	}
-	defer w.close()
-	w.tell = show.report
-	server, err := w.openAdmin()
-	if err != nil {
-		return err
-	}
-	beside.Go(func() { serveAdmin(ctx, server, w.log) })
+	defer w.Close()
 	show.printf("toolhand demo: a coding agent's session, played by a simulated API at\n%s, served by the worker with %d tools of %s\n\n",
-		cfg.Upstream.BaseURL, len(w.registry.Set().Tools()), c.shown(dir))
-	err = c.play(ctx, w, api, script, show, server.Addr())
-	stop(nil)
-	return err
+		cfg.Upstream.BaseURL, len(w.Set().Tools()), c.shown(dir))
+	return c.play(ctx, w, api, script, show)
 }
 
-var errDemoInterrupted = errors.New("the demo was interrupted")
-
-// play runs worker and script beside each other until the script is at its end,
-// and the worker has drained.
-func (c demoCmd) play(ctx context.Context, w *worker, api *sim.Server, script *sim.Script, show *show, status net.Addr) error {
-	drain, drained := context.WithCancel(context.WithoutCancel(ctx))
-	defer drained()
-	left := make(chan int)
-	go func() { left <- w.serve(drain, ctx) }()
-
-	bounded, cancel := context.WithTimeout(ctx, demoTimeout)
-	err := api.Play(bounded, script)
-	cancel()
-	kept := false
-	if err == nil && c.Keep {
-		show.printf("\nkept running: the API at %s, the worker's status at http://%s/api/v1/status; Ctrl-C ends it\n",
-			w.cfg.Upstream.BaseURL, status)
-		<-ctx.Done()
-		kept = errors.Is(context.Cause(ctx), errDemoInterrupted)
+// options are those of a worker that knows no credential of the user.
+func (c demoCmd) options(p *process, log config.Log) (worker.Options, error) {
+	opts, err := p.options(log)
+	if !c.Verbose {
+		opts.Log = slog.New(slog.DiscardHandler)
 	}
-	drained()
-	n := <-left
-	if ctx.Err() != nil && !kept {
-		return context.Cause(ctx)
-	}
-	show.table(w.client.Counts(), n)
-	if err != nil {
-		return fmt.Errorf("the session did not go as its script says: %w", err)
-	}
-	return nil
-}
-
-// worker puts a worker together that knows no credential of the user.
-func (c demoCmd) worker(ctx context.Context, p *process, cfg *config.Config) (*worker, error) {
-	log := slog.New(slog.DiscardHandler)
-	if c.Verbose {
-		var err error
-		if log, err = newLogger(p, cfg.Log, &telemetry.Secrets{}); err != nil {
-			return nil, err
-		}
-	}
-	lookup := func(name string) (string, bool) {
+	opts.Purpose = worker.Sessions
+	opts.LookupEnv = func(name string) (string, bool) {
 		switch {
 		case name == "ANTHROPIC_API_KEY":
 			return "demo-key", true
@@ -148,7 +111,42 @@ func (c demoCmd) worker(ctx context.Context, p *process, cfg *config.Config) (*w
 		}
 		return p.lookupEnv(name)
 	}
-	return newWorker(ctx, cfg, log, &telemetry.Secrets{}, lookup)
+	return opts, err
+}
+
+var errDemoInterrupted = errors.New("the demo was interrupted")
+
+// play runs worker and script beside each other until the script is at its end,
+// and the worker has drained.
+func (c demoCmd) play(ctx context.Context, w *worker.Worker, api *sim.Server, script *sim.Script, show *show) error {
+	drain, drained := context.WithCancel(context.WithoutCancel(ctx))
+	defer drained()
+	left := make(chan int)
+	go func() {
+		n, _ := w.Serve(drain, ctx) // an error is what ended ctx
+		left <- n
+	}()
+
+	bounded, cancel := context.WithTimeout(ctx, demoTimeout)
+	err := api.Play(bounded, script)
+	cancel()
+	kept := false
+	if err == nil && c.Keep {
+		show.printf("\nkept running: the API at %s, the worker's status at http://%s/api/v1/status; Ctrl-C ends it\n",
+			w.Config().Upstream.BaseURL, w.Admin())
+		<-ctx.Done()
+		kept = errors.Is(context.Cause(ctx), errDemoInterrupted)
+	}
+	drained()
+	n := <-left
+	if ctx.Err() != nil && !kept {
+		return context.Cause(ctx)
+	}
+	show.table(w.Requests(), n)
+	if err != nil {
+		return fmt.Errorf("the session did not go as its script says: %w", err)
+	}
+	return nil
 }
 
 // tools returns the folder of the tools: the one that was named, ./tools.d, or

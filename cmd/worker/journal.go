@@ -1,142 +1,59 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"time"
 
 	"toolhand/internal/bus"
-	"toolhand/internal/config"
-	"toolhand/internal/journal"
-	"toolhand/internal/tools"
+	"toolhand/internal/worker"
 )
 
-const (
-	// syncInterval is how much an embedded journal may lose with its machine
-	// where journal.sync is interval.
-	syncInterval = time.Second
-	// closeBusTimeout bounds the end of the bus.
-	closeBusTimeout = 10 * time.Second
-	// wedged is how long an embedded journal may refuse writes before the worker
-	// drains and ends for its supervisor: a store that was full stays shut until
-	// its server is started anew.
-	wedged = time.Minute
-)
+type journalCmd struct {
+	Trust journalTrustCmd `cmd:"" help:"Clear the mark of damage, after somebody has looked."`
+}
 
-// openJournal starts the embedded NATS server or connects to the external one,
-// and opens the journal on it.
-func (w *worker) openJournal(ctx context.Context) error {
-	opts := bus.Options{
-		URL: w.cfg.NATS.URL, CredentialsFile: w.cfg.NATS.CredentialsFile, Listen: w.cfg.NATS.Listen,
-		StoreDir: bus.StoreDir(w.cfg.NATS.StoreDir, w.lookupEnv), Log: w.log,
-	}
-	var err error
-	if opts.ListenTLS, err = serverTLS("nats", w.cfg.NATS.TLSCertFile, w.cfg.NATS.TLSKeyFile, w.log); err != nil {
+// Help is the long help.
+func (journalCmd) Help() string {
+	return "Example:\n\n  worker journal trust\n"
+}
+
+type journalTrustCmd struct{ configFlags }
+
+// Help is the long help.
+func (journalTrustCmd) Help() string {
+	return `A store whose files were damaged is marked: an open call that a session has when it is attached may have been started before, and what is known of it be lost. It is not run where its tool is not idempotent, but answered as one whose outcome is unknown. The mark expires after 24 hours in which a worker ran; 'worker status' shows it. This clears it at once: such calls are run again from the next start on. The worker must be stopped.
+
+Examples:
+
+  worker journal trust
+  worker journal trust --config /etc/toolhand/worker.yaml
+`
+}
+
+// Run clears the mark.
+func (c journalTrustCmd) Run(p *process) error {
+	cfg, _, err := c.load(p)
+	if err != nil {
 		return err
 	}
-	if w.cfg.Journal.Sync == config.SyncInterval {
-		opts.SyncInterval = syncInterval
+	if cfg.NATS.URL != "" {
+		return worker.Usagef("nats.url is set: the mark of damage is one of an embedded store, and the journal is not in one here")
 	}
-	if w.cfg.NATS.TokenFile != "" {
-		token, err := config.ReadKeyFile(w.cfg.NATS.TokenFile)
-		if err != nil {
-			return usageError{fmt.Errorf("nats.token_file: %w", err)}
-		}
-		w.secrets.Add(token)
-		opts.Token, opts.ListenToken = token, token
+	dir := bus.StoreDir(cfg.NATS.StoreDir, p.lookupEnv)
+	was, marked, err := bus.Trust(bus.Options{StoreDir: dir})
+	switch {
+	case errors.Is(err, bus.ErrStoreHeld):
+		return worker.Usagef("the worker must be stopped: %w", err)
+	case errors.Is(err, fs.ErrNotExist):
+		return worker.Usagef("there is no store: %w; name it by nats.store_dir, STATE_DIRECTORY or --config", err)
+	case err != nil:
+		return err
+	case !marked:
+		fmt.Fprintf(p.stdout, "%s: bears no mark of damage\n", dir)
+		return nil
 	}
-	if opts.URL != "" {
-		w.log.Info("connecting to the journal's NATS server at nats.url")
-	}
-	b, err := bus.Open(ctx, opts)
-	if errors.Is(err, bus.ErrStoreHeld) {
-		return usageError{err}
-	}
-	if err != nil && opts.URL == "" {
-		return fmt.Errorf("the journal in nats.store_dir %s can't be opened: %w", opts.StoreDir, err)
-	}
-	if err != nil {
-		return fmt.Errorf("the journal at nats.url: %w", err)
-	}
-	j, err := journal.Open(ctx, b.JetStream(), journal.Options{
-		Replicas: w.cfg.NATS.Replicas, MaxBytes: int64(w.cfg.Journal.MaxBytes), Sole: b.Embedded(), Writable: b.Healthy,
-		Witness: b.Witness("KV_" + journal.Bucket), Log: w.log,
-	})
-	if err != nil {
-		w.closeBus(b)
-		if errors.Is(err, journal.ErrNoRoom) {
-			err = fmt.Errorf("%w: give the account that much, or set journal.max_bytes to less", err)
-		}
-		return fmt.Errorf("the journal can't be opened: %w", err)
-	}
-	w.bus, w.store = b, j
-	if d := damageOf(b); d != nil {
-		w.log.Warn("the journal was damaged: open calls from before are not run again where their tool is not idempotent; 'worker journal trust' ends that", "damaged", d.Found, "doubted_for", d.DoubtedFor)
-	}
-	if b.Listening() != "" {
-		if err := w.queue.Admit(b.Conn(), bus.HandIn); err != nil {
-			return fmt.Errorf("results from outside can't be taken: %w", err)
-		}
-	}
-	if max := b.MaxPayload(); max < bus.MaxPayload {
-		w.log.Warn("the NATS server takes smaller messages than the largest result: longer results are cut; raise its max_payload", "max_payload", max, "largest_result", bus.MaxPayload)
-	}
-	if st, err := j.Status(ctx); err == nil {
-		w.log.Info("journal open", "server", b.Status().Server, "store", b.Status().StoreDir, "entries", st.Entries)
-	}
+	fmt.Fprintf(p.stdout, "%s: the mark of damage is cleared (found %s)\n", dir, was.Found.Format(time.RFC3339))
 	return nil
-}
-
-// stopLeft stops what still runs of calls that another worker has started.
-func (w *worker) stopLeft(calls []tools.Call) {
-	marks := make([][]string, len(calls))
-	for i, c := range calls {
-		marks[i] = tools.Marks(c)
-	}
-	w.procs.StopLeft(marks)
-}
-
-func (w *worker) closeBus(b *bus.Bus) {
-	if b == nil {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), closeBusTimeout)
-	defer cancel()
-	if err := b.Close(ctx); err != nil {
-		w.log.Warn("the journal's NATS server did not end in order", "error", err)
-	}
-}
-
-// watchStore waits until the embedded store is wedged, or the journal's bucket is
-// gone for as long, or ctx ends. It reports why, or nil. An external server that is
-// away comes back by itself; a bucket that was deleted does not.
-func (w *worker) watchStore(ctx context.Context) error {
-	tick := time.NewTicker(wedged / 12)
-	defer tick.Stop()
-	var since time.Time
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
-		err := w.store.Look(ctx)
-		if w.bus.Embedded() && !errors.Is(err, journal.ErrGone) {
-			err = w.store.Check(ctx)
-		} else if err != nil && !errors.Is(err, journal.ErrGone) {
-			continue // away: what was known of the bucket stays
-		}
-		switch {
-		case err == nil, errors.Is(err, bus.ErrLowSpace) && w.store.Failing() == nil:
-			// Where room is short and writes succeed, what runs can be written
-			// down: a new start would mend nothing, and cost its outcome.
-			since = time.Time{}
-		case since.IsZero():
-			since = time.Now()
-			w.log.Error("the journal can't be written: tools that may not run twice are not started", "error", err)
-		case time.Since(since) > wedged && ctx.Err() == nil:
-			return fmt.Errorf("the journal can't be written since %s: %w", since.Format(time.RFC3339), err)
-		}
-	}
 }

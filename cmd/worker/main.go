@@ -1,7 +1,7 @@
 // Command worker runs the tools of hosted AI agents.
 //
-// This package is flags, wiring and exit codes: a file a command. What the
-// commands do is in internal/.
+// This package is flags, signals, what is printed, and exit codes: a file a command.
+// What the commands do is in internal/, and put together by internal/worker.
 package main
 
 import (
@@ -17,6 +17,7 @@ import (
 	"toolhand/internal/config"
 	"toolhand/internal/registry"
 	"toolhand/internal/tools"
+	"toolhand/internal/worker"
 )
 
 // The exit codes.
@@ -112,12 +113,6 @@ func place(err error) string {
 // errSaid is an error that was told already.
 var errSaid = errors.New("told already")
 
-// usageError is an error of whoever wrote the command line or a file.
-type usageError struct{ err error }
-
-func (e usageError) Error() string { return e.err.Error() }
-func (e usageError) Unwrap() error { return e.err }
-
 // report prints an error and returns the exit code that it means.
 func report(w io.Writer, err error) int {
 	if err == nil {
@@ -128,7 +123,7 @@ func report(w io.Writer, err error) int {
 		fmt.Fprintln(w, "worker:", err)
 	}
 	var (
-		usage    usageError
+		usage    *worker.UsageError
 		cfg      *config.Error
 		manifest *registry.Errors
 		missing  *config.NoCredentialError

@@ -1,22 +1,14 @@
 package main
 
 import (
-	"context"
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
-
-	"toolhand/internal/bus"
-	"toolhand/internal/config"
-	"toolhand/internal/telemetry"
 	"toolhand/internal/testkit"
-	"toolhand/internal/tools"
 )
 
 // queueTool is the manifest of a tool whose calls are jobs in the queue.
@@ -53,68 +45,6 @@ func TestQueueThroughListen(t *testing.T) {
 		t.Errorf("tools serve has the default inbox: %v\n%s", err, log)
 	} else if !strings.Contains(string(log), "nats.listen has no token: everybody on this machine can serve tools; set nats.token_file") {
 		t.Errorf("there is no warning of a listen without a token:\n%s", log)
-	}
-}
-
-// A job that is under way when the connection of its taker breaks is its taker's: it says
-// that it goes on, and hands in its result, on the new connection.
-func TestQueueTakerConnectsAgain(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	lay(t, dir, map[string]string{"tools.d/slow.yaml": "name: slow\ndescription: Be slow.\ninput_schema: {type: object}\n" +
-		"handler: {exec: {command: [sh, -c, 'echo > began; sleep 3; echo done']}}\n"})
-	log := slog.New(slog.DiscardHandler)
-	b, err := bus.Open(t.Context(), bus.Options{StoreDir: t.TempDir(), Listen: "127.0.0.1:0", ListenToken: "secret", Log: log})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer b.Close(context.WithoutCancel(t.Context()))
-	worker := config.Default()
-	worker.NATS.Queue.AckWait = config.Duration(300 * time.Millisecond) // silent for 600 ms it loses the job
-	queue := newQueue(&worker, func() (*nats.Conn, error) { return b.Conn(), nil }, log)
-	defer queue.Close()
-	if err := queue.Admit(b.Conn(), bus.HandIn); err != nil {
-		t.Fatal(err)
-	}
-	taker := config.Default()
-	taker.NATS.URL, taker.Tools.Dir = "nats://mallory:secret@"+b.Listening(), filepath.Join(dir, "tools.d")
-	s, err := newServer(t.Context(), &taker, true, log, &telemetry.Secrets{}, os.LookupEnv)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.close()
-	drain, drained := context.WithCancel(t.Context())
-	over := make(chan error, 1)
-	go func() {
-		_, err := s.served.Serve(drain, context.WithoutCancel(t.Context()), 5*time.Second)
-		over <- err
-	}()
-	handler, err := tools.NewNATSQueue(tools.NATSConfig{}, tools.Common{Name: "slow"}, false, queue)
-	if err != nil {
-		t.Fatal(err)
-	}
-	go func() {
-		for range 200 {
-			if _, err := os.Stat(filepath.Join(dir, "tools.d", "began")); err == nil {
-				_ = s.bus.Conn().ForceReconnect() // where it fails the job is done anyway
-				return
-			}
-			time.Sleep(20 * time.Millisecond)
-		}
-	}()
-	r, err := handler.Call(t.Context(), tools.Call{ID: "sevt_1", Tool: "slow", Session: "sesn_1", Input: []byte("{}"), Deadline: time.Now().Add(30 * time.Second)})
-	if err != nil || !strings.Contains(string(r.Content), "done") {
-		t.Errorf("%s, %v", r.Content, err)
-	}
-	if n := s.bus.Conn().Stats().Reconnects; n != 1 {
-		t.Errorf("connected again %d times", n)
-	}
-	drained()
-	if err := <-over; err != nil {
-		t.Error(err)
-	}
-	if jobs, err := b.JetStream().Stream(t.Context(), tools.JobStream); err != nil || jobs.CachedInfo().State.Msgs != 0 {
-		t.Errorf("the job is not acknowledged: %v", err)
 	}
 }
 

@@ -151,40 +151,6 @@ func (s *show) table(n upstream.Counts, left int) {
 	s.print("left      %3d   calls without an accepted answer\n", left)
 }
 
-func plural(n int, word string) string {
-	if n == 1 {
-		return "1 " + word
-	}
-	return fmt.Sprintf("%d %ss", n, word)
-}
-
-// wrap breaks a line into lines of so many characters, between words if it can.
-func wrap(s string, max int) []string {
-	var lines []string
-	for r := []rune(s); ; {
-		if len(r) <= max {
-			return append(lines, string(r))
-		}
-		at := max
-		for i := max; i > max/2; i-- {
-			if r[i] == ' ' {
-				at = i
-				break
-			}
-		}
-		lines, r = append(lines, string(r[:at])), []rune(strings.TrimLeft(string(r[at:]), " "))
-	}
-}
-
-// clip shortens a line to so many characters.
-func clip(s string, max int) string {
-	r := []rune(strings.ReplaceAll(s, "\t", "  "))
-	if len(r) > max {
-		return string(r[:max-1]) + "…"
-	}
-	return string(r)
-}
-
 // took is how long a tool ran, or a call without a tool took to be answered.
 func took(r loop.Report) time.Duration {
 	if r.Ran > 0 {

@@ -7,15 +7,7 @@ import (
 	"os/signal"
 	"sync"
 	"syscall"
-	"time"
 )
-
-// hardBound is how long a command may take to end once a second signal has come.
-const hardBound = 5 * time.Second
-
-// hardStart is how much of that a start has which is given up: enough to end the
-// servers of tools that it has started.
-const hardStart = 2 * time.Second
 
 var errSecondSignal = errors.New("stopped by a second signal")
 
@@ -105,70 +97,6 @@ func terminalGone() bool {
 		_ = f.Close()
 	}
 	return errors.Is(err, syscall.ENXIO) || errors.Is(err, syscall.EIO)
-}
-
-// underSignals runs a command with its signals. Once a second one has come the
-// command has a bounded time to stop what it started: nothing that it waits for
-// keeps the process.
-func underSignals(p *process, reloads bool, run func(*signals) error) error {
-	s := p.notify(reloads)
-	defer s.release()
-	done := make(chan error, 1)
-	go func() { done <- run(s) }()
-	select {
-	case err := <-done:
-		return err
-	case <-s.hard.Done():
-	}
-	bound := time.NewTimer(hardBound)
-	defer bound.Stop()
-	select {
-	case err := <-done:
-		if err != nil && !errors.Is(err, errStopped) {
-			return err
-		}
-	case <-bound.C:
-	}
-	return errSecondSignal
-}
-
-// errStopped says that a signal came before the worker had started.
-var errStopped = errors.New("stopped as asked")
-
-// startWorker puts a worker together, which may take as long as its NATS server
-// is away. A signal that asks to stop ends that, and a second one the wait for
-// what can't be stopped.
-func startWorker[W interface{ close() }](ctx context.Context, s *signals, start func(context.Context) (W, error)) (W, error) {
-	var none W
-	type outcome struct {
-		w   W
-		err error
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer context.AfterFunc(s.stop, cancel)()
-	done := make(chan outcome, 1)
-	go func() {
-		w, err := start(ctx)
-		if err == nil && s.stop.Err() != nil {
-			w.close()
-			err = errStopped
-		}
-		done <- outcome{w, err}
-	}()
-	select {
-	case o := <-done:
-		if o.err != nil && s.stop.Err() != nil {
-			return none, errStopped
-		}
-		return o.w, o.err
-	case <-s.hard.Done():
-	}
-	select { // it has been told to stop, and stops what it has started
-	case <-done:
-	case <-time.After(hardStart):
-	}
-	return none, errSecondSignal
 }
 
 // survivePipes makes a write to a closed pipe an error. Otherwise it would kill

@@ -1,13 +1,12 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"net"
 
 	"toolhand/internal/config"
 	"toolhand/internal/sim"
-	"toolhand/internal/telemetry"
+	"toolhand/internal/worker"
 )
 
 type simCmd struct {
@@ -35,25 +34,25 @@ With a script:
 // Run serves the simulation.
 func (c simCmd) Run(p *process) error {
 	cfg := config.Default()
-	log, err := c.logger(p, &cfg, &telemetry.Secrets{})
+	opts, err := c.options(p, &cfg)
 	if err != nil {
 		return err
 	}
 	if c.Script != "" && len(c.Calls) > 0 {
-		return usageError{errors.New("--script and calls can't be used together: put the calls into the script")}
+		return worker.Usagef("--script and calls can't be used together: put the calls into the script")
 	}
 	script, err := sim.CallsScript(c.Calls...)
 	if c.Script != "" {
 		script, err = sim.LoadScript(c.Script)
 	}
 	if err != nil {
-		return usageError{err}
+		return worker.Usagef("%w", err)
 	}
 	ln, err := net.Listen("tcp", c.Listen)
 	if err != nil {
 		return fmt.Errorf("the address of the simulation can't be taken: %w", err)
 	}
 	return underSignals(p, false, func(s *signals) error {
-		return sim.Serve(s.stop, ln, script, sim.ServeOptions{Server: sim.Options{Key: c.Key}, Log: log, Exit: c.Exit})
+		return sim.Serve(s.stop, ln, script, sim.ServeOptions{Server: sim.Options{Key: c.Key}, Log: opts.Log, Exit: c.Exit})
 	})
 }

@@ -275,12 +275,18 @@ func (j *Journal) Look(ctx context.Context) error {
 	return because(ctx, err)
 }
 
-// Failing is what became of the last write, the tries of Check included: nil
-// where it succeeded. It asks nobody, [Options.Writable] neither.
-func (j *Journal) Failing() error {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.lastErr
+// Refused returns why writes are refused, whatever room there is for them: the bucket
+// is gone, or, where the journal is [Options.Sole], the last write has failed. known is
+// false where the server does not answer.
+func (j *Journal) Refused(ctx context.Context) (known bool, why error) {
+	switch err := j.Look(ctx); {
+	case errors.Is(err, ErrGone):
+		return true, err
+	case j.opts.Sole:
+		return true, j.check(ctx)
+	default:
+		return err == nil, nil
+	}
 }
 
 // check is Check without what Writable says.

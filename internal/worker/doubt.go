@@ -1,4 +1,4 @@
-package main
+package worker
 
 import (
 	"context"
@@ -60,8 +60,8 @@ func (s doubtedSession) Serve(ctx context.Context) loop.Reason {
 	return reason
 }
 
-// damageStatus is the mark of a store that was damaged.
-type damageStatus struct {
+// Damage is the mark of a store that was damaged.
+type Damage struct {
 	// Found is when the damage was found, by this machine's clock of then.
 	Found time.Time `json:"found"`
 	// DoubtedFor is how much longer calls are doubted while a worker runs.
@@ -69,16 +69,16 @@ type damageStatus struct {
 }
 
 // damageOf is the mark of the store; nil: it bears none.
-func damageOf(b *bus.Bus) *damageStatus {
+func damageOf(b *bus.Bus) *Damage {
 	d, marked := b.Damage()
 	if !marked {
 		return nil
 	}
-	return &damageStatus{Found: d.Found, DoubtedFor: max(d.Left.Round(time.Second), time.Second).String()}
+	return &Damage{Found: d.Found, DoubtedFor: max(d.Left.Round(time.Second), time.Second).String()}
 }
 
 // String says what it means, and what ends it.
-func (d *damageStatus) String() string {
+func (d *Damage) String() string {
 	return fmt.Sprintf("was damaged, found %s: open calls that a session has at its attach are not run again for another %s, where their tool is not idempotent (worker journal trust clears that)",
 		d.Found.Format(time.RFC3339), d.DoubtedFor)
 }

@@ -1,4 +1,4 @@
-package main
+package worker
 
 import (
 	"context"
@@ -61,7 +61,7 @@ func writeCertificate(t *testing.T, dir string, serial int64, template x509.Cert
 // adminByTLS is an admin address that answers by TLS.
 func adminByTLS(t *testing.T, certFile, keyFile string, log *slog.Logger) (addr string) {
 	t.Helper()
-	cert, err := serverTLS("admin", certFile, keyFile, log)
+	cert, err := ServerTLS("admin", certFile, keyFile, log)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,17 +80,17 @@ func TestStatusByTLS(t *testing.T) {
 	certFile, keyFile := certificate(t)
 	addr := adminByTLS(t, certFile, keyFile, slog.New(slog.DiscardHandler))
 	for _, name := range []string{addr, "https://" + addr, "https://" + addr + "/"} {
-		if body, err := askAdmin(t.Context(), name, "/api/v1/status", config.Admin{TLSCertFile: certFile}); err != nil || !strings.HasPrefix(string(body), "{") {
+		if body, err := Ask(t.Context(), name, "/api/v1/status", config.Admin{TLSCertFile: certFile}); err != nil || !strings.HasPrefix(string(body), "{") {
 			t.Errorf("%s: %s, %v", name, body, err)
 		}
 	}
-	if _, err := askAdmin(t.Context(), "https://"+addr, "/api/v1/status", config.Admin{}); err == nil || !strings.Contains(err.Error(), "certificate") {
+	if _, err := Ask(t.Context(), "https://"+addr, "/api/v1/status", config.Admin{}); err == nil || !strings.Contains(err.Error(), "certificate") {
 		t.Errorf("a certificate that nobody trusts: %v", err)
 	}
-	if _, err := askAdmin(t.Context(), "http://"+addr, "/api/v1/status", config.Admin{}); err == nil {
+	if _, err := Ask(t.Context(), "http://"+addr, "/api/v1/status", config.Admin{}); err == nil {
 		t.Error("it answers without TLS")
 	}
-	if _, err := serverTLS("admin", keyFile, keyFile, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "admin.tls_cert_file") {
+	if _, err := ServerTLS("admin", keyFile, keyFile, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "admin.tls_cert_file") {
 		t.Errorf("no certificate: %v", err)
 	}
 }
@@ -111,16 +111,16 @@ func TestStatusOfAHostname(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, listen := range []string{addr, ":" + port, "0.0.0.0:" + port, "localhost:" + port, "https://" + addr} {
-				if body, err := askAdmin(t.Context(), listen, "/api/v1/status", config.Admin{Listen: listen, TLSCertFile: certFile}); err != nil || !strings.HasPrefix(string(body), "{") {
+				if body, err := Ask(t.Context(), listen, "/api/v1/status", config.Admin{Listen: listen, TLSCertFile: certFile}); err != nil || !strings.HasPrefix(string(body), "{") {
 					t.Errorf("%s: %s, %v", listen, body, err)
 				}
 			}
 			theirs, _ := writeCertificate(t, t.TempDir(), 1, template) // the same names, another key
 			var unknown *tls.CertificateVerificationError
-			if _, err := askAdmin(t.Context(), addr, "/api/v1/status", config.Admin{Listen: addr, TLSCertFile: theirs}); !errors.As(err, &unknown) {
+			if _, err := Ask(t.Context(), addr, "/api/v1/status", config.Admin{Listen: addr, TLSCertFile: theirs}); !errors.As(err, &unknown) {
 				t.Errorf("another certificate of the same name: %v", err)
 			}
-			if _, err := askAdmin(t.Context(), addr, "/api/v1/status", config.Admin{Listen: addr, TLSCertFile: keyFile}); err == nil || !strings.Contains(err.Error(), "admin.tls_cert_file") {
+			if _, err := Ask(t.Context(), addr, "/api/v1/status", config.Admin{Listen: addr, TLSCertFile: keyFile}); err == nil || !strings.Contains(err.Error(), "admin.tls_cert_file") {
 				t.Errorf("no certificate: %v", err)
 			}
 		})
@@ -152,7 +152,7 @@ func TestRenewedCertificate(t *testing.T) {
 	var text strings.Builder
 	log := slog.New(slog.NewTextHandler(&text, nil))
 	addr := adminByTLS(t, certFile, keyFile, slog.New(slog.DiscardHandler))
-	listen, err := serverTLS("nats", certFile, keyFile, log)
+	listen, err := ServerTLS("nats", certFile, keyFile, log)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -201,7 +201,7 @@ func TestRenewedCertificate(t *testing.T) {
 	}
 	renew("key.pem")
 	shows(2)
-	if _, err := askAdmin(t.Context(), addr, "/api/v1/status", config.Admin{Listen: addr, TLSCertFile: certFile}); err != nil {
+	if _, err := Ask(t.Context(), addr, "/api/v1/status", config.Admin{Listen: addr, TLSCertFile: certFile}); err != nil {
 		t.Error(err)
 	}
 	if err := os.Remove(certFile); err != nil {
@@ -213,7 +213,7 @@ func TestRenewedCertificate(t *testing.T) {
 // TestListenByTLS: nats.listen wants TLS, of our own commands too.
 func TestListenByTLS(t *testing.T) {
 	certFile, keyFile := writeCertificate(t, t.TempDir(), 1, x509.Certificate{DNSNames: []string{"worker.example.org"}})
-	cert, err := serverTLS("nats", certFile, keyFile, slog.New(slog.DiscardHandler))
+	cert, err := ServerTLS("nats", certFile, keyFile, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -226,9 +226,9 @@ func TestListenByTLS(t *testing.T) {
 		nc.Close()
 		t.Error("a certificate that nobody trusts is taken")
 	}
-	link := &natsLink{cfg: config.NATS{Listen: b.Listening(), TLSCertFile: certFile}}
-	defer link.close()
-	nc, err := link.conn()
+	l := &link{cfg: config.NATS{Listen: b.Listening(), TLSCertFile: certFile}}
+	defer l.close()
+	nc, err := l.conn()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -237,27 +237,5 @@ func TestListenByTLS(t *testing.T) {
 	}
 	if inbox := nc.NewInbox(); !strings.HasPrefix(inbox, "_INBOX_") {
 		t.Errorf("the inbox is %s", inbox)
-	}
-}
-
-// TestServeWarnsOfExposure: tools serve says of its admin address what run says.
-func TestServeWarnsOfExposure(t *testing.T) {
-	t.Parallel()
-	b, err := bus.Open(t.Context(), bus.Options{StoreDir: t.TempDir(), Listen: "127.0.0.1:0"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer b.Close(context.WithoutCancel(t.Context()))
-	dir := t.TempDir()
-	lay(t, dir, map[string]string{
-		"tools.d/note.yaml": "name: note\ndescription: Note.\ninput_schema: {type: object}\nhandler: {exec: {command: [cat]}}\n",
-		"worker.yaml":       "admin: {listen: '0.0.0.0:0', token_file: token}\nnats: {url: 'nats://" + b.Listening() + "'}\n",
-	})
-	if err := os.WriteFile(filepath.Join(dir, "token"), []byte("secret\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	r := startIn(t, dir, "serve", workerEnv(dir), "worker", "tools", "serve")
-	if _, err := r.until(until("admin.listen is not loopback and has no TLS: the token can be read on the way; set admin.tls_cert_file and admin.tls_key_file")); err != nil {
-		t.Error(err)
 	}
 }

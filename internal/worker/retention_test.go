@@ -1,11 +1,9 @@
-package main
+package worker
 
 import (
 	"bytes"
-	"context"
 	"log/slog"
 	"net/http/httptest"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -15,29 +13,22 @@ import (
 	"toolhand/internal/fleet"
 	"toolhand/internal/journal"
 	"toolhand/internal/sim"
-	"toolhand/internal/testkit"
 	"toolhand/internal/upstream"
 )
 
-// store opens a store of the worker, until the end of the test or close.
-func store(t *testing.T, dir string) (b *bus.Bus, j *journal.Journal, closeIt func()) {
+// store opens a store of a worker, until the end of the test.
+func store(t *testing.T) *journal.Journal {
 	t.Helper()
-	b, err := bus.Open(t.Context(), bus.Options{StoreDir: dir, SyncInterval: time.Minute})
+	b, err := bus.Open(t.Context(), bus.Options{StoreDir: t.TempDir(), SyncInterval: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}
-	closeIt = func() {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
-		defer cancel()
-		if err := b.Close(ctx); err != nil {
-			t.Error(err)
-		}
-	}
-	t.Cleanup(closeIt)
-	if j, err = journal.Open(t.Context(), b.JetStream(), journal.Options{Sole: true}); err != nil {
+	t.Cleanup(func() { closeBus(b, slog.Default()) })
+	j, err := journal.Open(t.Context(), b.JetStream(), journal.Options{Sole: true})
+	if err != nil {
 		t.Fatal(err)
 	}
-	return b, j, closeIt
+	return j
 }
 
 // kept writes the entries of a session: one that was started, one that is
@@ -59,15 +50,15 @@ func kept(t *testing.T, j *journal.Journal, session string) {
 	}
 }
 
-// TestSweep: a month later the entries of a session that is over are gone, those of
+// TestRetention: a month later the entries of a session that is over are gone, those of
 // all others are there, and the API is asked of none that is served.
-func TestSweep(t *testing.T) {
+func TestRetention(t *testing.T) {
 	t.Parallel()
 	api := sim.New(sim.Options{})
 	web := httptest.NewServer(api)
 	t.Cleanup(web.Close)
 	t.Cleanup(api.Close)
-	b, j, _ := store(t, t.TempDir())
+	j := store(t)
 	for _, id := range []string{"served", "alive", "over", "hidden", "deleted"} {
 		kept(t, j, id)
 		if id != "deleted" {
@@ -82,10 +73,9 @@ func TestSweep(t *testing.T) {
 	}
 	t.Cleanup(client.Close)
 	var log bytes.Buffer
-	w := &worker{
-		cfg: &config.Config{Sessions: config.Sessions{IDs: []string{"served"}}}, log: slog.New(slog.NewJSONHandler(&log, nil)),
-		client: client, bus: b, store: j, fleet: fleet.New(fleet.Config{}),
-	}
+	s := &sessions{Worker: &Worker{cfg: &config.Config{Sessions: config.Sessions{IDs: []string{"served"}}}}, client: client, fleet: fleet.New(fleet.Config{})}
+	r := &journal.Retention{Journal: j, Served: s.served, Over: s.isOver, Log: slog.New(slog.NewJSONHandler(&log, nil))}
+	const month = 30 * 24 * time.Hour
 	left := func() (n int) {
 		t.Helper()
 		for _, err := range j.All(t.Context()) {
@@ -96,17 +86,17 @@ func TestSweep(t *testing.T) {
 		}
 		return n
 	}
-	w.sweep(t.Context(), time.Now().Add(keptFor-time.Hour))
+	r.Look(t.Context(), time.Now().Add(month-time.Hour))
 	if n := left(); n != 15 || api.Count("", sim.Get) != 0 {
 		t.Errorf("before a month has gone by %d entries are left, and %d questions asked", n, api.Count("", sim.Get))
 	}
-	if all := w.unservedSessions(); len(all) != 4 || all[0] != (unserved{"alive", 3}) {
+	if all := r.Unserved(); len(all) != 4 || all[0] != (journal.Unserved{Session: "alive", Entries: 3}) {
 		t.Errorf("unserved: %v", all)
 	}
 	if !strings.Contains(log.String(), `"entries":12,"sessions":4,"named":["alive","deleted","hidden","over"]`) {
 		t.Errorf("the log does not name who waits: %s", &log)
 	}
-	w.sweep(t.Context(), time.Now().Add(keptFor+time.Hour))
+	r.Look(t.Context(), time.Now().Add(month+time.Hour))
 	if n := left(); n != 9 || api.Count("served", sim.Get) != 0 || api.Count("alive", sim.Get) != 1 {
 		t.Errorf("%d entries are left", n)
 	}
@@ -120,30 +110,5 @@ func TestSweep(t *testing.T) {
 		if !strings.Contains(log.String(), line) {
 			t.Errorf("the log does not name %s: %s", line, &log)
 		}
-	}
-}
-
-// TestUnservedSessionsAreTold: by a warning at the start, and by `worker status`.
-func TestUnservedSessionsAreTold(t *testing.T) {
-	t.Parallel()
-	l := newLoad(t, 1, nil)
-	_, j, closeIt := store(t, filepath.Join(l.dir, "data"))
-	kept(t, j, "sesn_orphan")
-	closeIt()
-	r := l.launch(t, "run")
-	if _, err := r.until(until(`"msg":"the journal has entries of sessions that are not served.*"entries":3,"sessions":1,"named":\["sesn_orphan"\]`)); err != nil {
-		t.Fatal(err)
-	}
-	testkit.Eventually(t, "the status to name it", func() bool {
-		_, body := ask(t, r, "/api/v1/status")
-		return until(`"session": ?"sesn_orphan",\s*"entries": ?3`).MatchString(body)
-	})
-	m, err := r.until(until(`"admin address","listen":"([^"]+)"`))
-	if err != nil {
-		t.Fatal(err)
-	}
-	told := startIn(t, l.dir, "status", l.env, "worker", "status", "--admin", m[1])
-	if _, err := told.until(until(`3 of them of sesn_orphan, which is not served`)); err != nil {
-		t.Error(err)
 	}
 }

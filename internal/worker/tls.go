@@ -1,4 +1,4 @@
-package main
+package worker
 
 import (
 	"crypto/tls"
@@ -13,17 +13,17 @@ import (
 	"sync"
 )
 
-// serverTLS is TLS with the certificate in certFile and its key in keyFile, of the
+// ServerTLS is TLS with the certificate in certFile and its key in keyFile, of the
 // configuration's section; nil without. Each new connection gets what is in the files
 // then. Files that can't be used leave the last certificate in force, with a warning.
-func serverTLS(section, certFile, keyFile string, log *slog.Logger) (*tls.Config, error) {
+func ServerTLS(section, certFile, keyFile string, log *slog.Logger) (*tls.Config, error) {
 	if certFile == "" {
 		return nil, nil
 	}
 	read := stamp(certFile, keyFile) // before the files are: no change is missed
 	pair, err := tls.LoadX509KeyPair(certFile, keyFile)
 	if err != nil {
-		return nil, usageError{fmt.Errorf("%s.tls_cert_file, %[1]s.tls_key_file: %w", section, err)}
+		return nil, Usagef("%s.tls_cert_file, %[1]s.tls_key_file: %w", section, err)
 	}
 	var mu sync.Mutex
 	unusable := ""

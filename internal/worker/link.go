@@ -1,10 +1,9 @@
-package main
+package worker
 
 import (
 	"errors"
 	"fmt"
 	"net"
-	"slices"
 	"sync"
 	"time"
 
@@ -12,36 +11,18 @@ import (
 
 	"toolhand/internal/bus"
 	"toolhand/internal/config"
-	"toolhand/internal/registry"
 )
 
 // linkTimeout bounds the connection of a command that ends soon.
 const linkTimeout = 2 * time.Second
 
-// conn is the connection that nats tools are asked on: the journal's own.
-func (w *worker) conn() (*nats.Conn, error) {
-	if w.bus == nil {
-		return nil, errors.New("the worker has no connection to NATS yet")
-	}
-	return w.bus.Conn(), nil
-}
-
-// warnOfNATS logs that nobody can answer for nats tools: an embedded server
-// without an address is reached from inside this process alone.
-func (w *worker) warnOfNATS() {
-	isNATS := func(t *registry.Tool) bool { return t.Kind == "nats" }
-	if w.cfg.NATS.URL == "" && w.cfg.NATS.Listen == "" && slices.ContainsFunc(w.registry.Set().Tools(), isNATS) {
-		w.log.Warn("nobody can answer for the nats tools: set nats.listen to an address for their handlers, or nats.url to a server")
-	}
-}
-
 // errNoNATS says what a command lacks that opens no store.
 var errNoNATS = errors.New("set nats.url to the server where its handler is, or nats.listen to the address of the worker that runs here")
 
-// natsLink is the connection of a command that ends soon: to nats.url, else to
+// link is the connection of a command that ends soon: to nats.url, else to
 // the worker that runs here, as one of those that come by nats.listen. It is made
 // when it is first asked for.
-type natsLink struct {
+type link struct {
 	cfg config.NATS
 
 	mu sync.Mutex
@@ -49,7 +30,7 @@ type natsLink struct {
 }
 
 // conn makes the connection, or gives the one that is there.
-func (l *natsLink) conn() (*nats.Conn, error) {
+func (l *link) conn() (*nats.Conn, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.nc != nil {
@@ -73,7 +54,7 @@ func (l *natsLink) conn() (*nats.Conn, error) {
 	return nc, nil
 }
 
-func (l *natsLink) where() (url string, opts []nats.Option, err error) {
+func (l *link) where() (url string, opts []nats.Option, err error) {
 	opts = []nats.Option{nats.Name("toolhand tools"), nats.Timeout(linkTimeout), nats.ReconnectBufSize(-1),
 		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})} // the default prints
 	if l.cfg.TokenFile != "" {
@@ -103,8 +84,11 @@ func (l *natsLink) where() (url string, opts []nats.Option, err error) {
 	return "nats://" + net.JoinHostPort(dialed(host), port), opts, nil
 }
 
-// close ends the connection once what was published last is out.
-func (l *natsLink) close() {
+// close ends the connection once what was published last is out. It may be nil.
+func (l *link) close() {
+	if l == nil {
+		return
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.nc != nil {
