@@ -40,8 +40,9 @@ ifeq ($(RACE),)
 	@printf '%s\n' '' '!!! no C compiler: the tests run WITHOUT the race detector' '!!! install gcc or clang and run make test again' '' >&2
 endif
 	$(TEST) ./...
+	cd bench && $(TEST) ./...
 ifneq ($(RACE),)
-	$(GO) test ./internal/bench/guard # counts what the race detector would change
+	$(GO) -C bench test ./guard # counts what the race detector would change
 endif
 ifeq ($(NODE_FOUND),)
 	@printf '%s\n' '' '!!! NOT TESTED, since node and npm are missing: what is written in JavaScript' '' >&2
@@ -56,6 +57,7 @@ build: ## build bin/worker, static
 
 lint: ## check the form of the code; the first run builds the linters and takes some minutes
 	$(TOOL) golangci-lint run
+	cd bench && $(GO) tool -modfile=../build/go.mod golangci-lint run
 	@dead="$$(GOOS=linux $(TOOL) deadcode ./cmd/worker)" || exit 1; \
 	if [ -n "$$dead" ]; then echo "nothing in the binary calls:"; echo "$$dead"; exit 1; fi
 
@@ -66,6 +68,7 @@ tidy: ## check that go.mod and go.sum say what the code needs
 	$(GO) mod tidy -diff
 	$(GO) mod verify
 	$(GO) -C build mod tidy -diff
+	$(GO) -C bench mod tidy -diff
 
 CRASHES ?= 400
 crash: ## kill a real worker, and what it works with, CRASHES (400) times at random moments, and look at what ran
@@ -94,9 +97,9 @@ cover: ## run the tests with coverage and print it by function
 
 # BENCH passes flags on: BENCH='-only loop -rounds 3'.
 bench: build ## measure the worker beside the SDK's runner and the practical limit
-	$(GO) build -o bin/bench-program ./internal/bench
+	$(GO) -C bench build -o ../bin/bench-program .
 	bin/bench-program $(BENCH)
 
 bench-quick: build ## the same in two minutes, with less of everything
-	$(GO) build -o bin/bench-program ./internal/bench
+	$(GO) -C bench build -o ../bin/bench-program .
 	bin/bench-program -quick $(BENCH)

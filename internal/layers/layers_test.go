@@ -13,8 +13,8 @@ type rule struct {
 	reason string
 }
 
-// rules has a line for each package under internal, and for cmd/worker; its own
-// subpackages are always allowed.
+// rules has a line for each package under internal, for cmd/worker and for the module
+// bench; its own subpackages are always allowed.
 var rules = map[string]rule{
 	"cmd/worker": {[]string{"worker", "sim", "config", "telemetry", "registry", "loop", "tools", "journal", "bus", "admin", "upstream"},
 		"it is flags, signals, what is printed and exit codes; what is opened is the assembly's"},
@@ -38,7 +38,7 @@ var rules = map[string]rule{
 	"layers":    {nil, "it only looks"},
 	"testkit":   {nil, "every test may use it"},
 	"mutants":   {nil, "it changes texts, and runs the tests of others"},
-	"bench":     {[]string{"fleet", "loop", "upstream", "registry", "tools", "journal", "bus", "telemetry", "gcfloor", "sim"}, "it puts a worker together as cmd/worker does, and is in no binary"},
+	"bench":     {[]string{"worker", "registry", "tools", "config", "telemetry", "sim"}, "it measures the worker that ships, opened by the same assembly"},
 }
 
 // words are no names of packages: they say nothing of what is in them.
@@ -49,10 +49,7 @@ func TestLayers(t *testing.T) {
 		if slices.Contains(words, p.Name) {
 			t.Errorf("package %s: the name %s says nothing of what it is for", p.ImportPath, p.Name)
 		}
-		from, ok := internal(p.ImportPath)
-		if path, under := strings.CutPrefix(p.ImportPath, module+"/cmd/"); under {
-			from, ok = "cmd/"+path, true
-		}
+		from, ok := room(p.ImportPath)
 		if !ok {
 			// The module's own package embeds tools.d, which only a package
 			// beside it can.
@@ -64,7 +61,7 @@ func TestLayers(t *testing.T) {
 				t.Errorf("package %s imports another of ours, and must not: people copy it", p.ImportPath)
 			}
 			if p.ImportPath != module && !example {
-				t.Errorf("package %s is in none of cmd, examples and internal", p.ImportPath)
+				t.Errorf("package %s is in none of cmd, examples, internal and bench", p.ImportPath)
 			}
 			if slices.Contains(p.Imports, module+"/internal/apispec") {
 				t.Errorf("%s imports apispec, which is for tests: it pulls the testing package into the binary", p.ImportPath)
@@ -77,7 +74,7 @@ func TestLayers(t *testing.T) {
 			continue
 		}
 		for _, imported := range p.Imports {
-			to, ours := internal(imported)
+			to, ours := room(imported)
 			embedded := from == "cmd/worker" && imported == module
 			if isOurs(imported) && !ours && !embedded || ours && to != from && !slices.Contains(r.knows, to) {
 				t.Errorf("%s imports %s, and must not: %s", p.ImportPath, imported, r.reason)
@@ -111,9 +108,17 @@ func TestRulesRunDownwards(t *testing.T) {
 
 func isOurs(path string) bool { return path == module || strings.HasPrefix(path, module+"/") }
 
-// internal gives the first element of a path under internal.
-func internal(path string) (string, bool) {
-	rest, ok := strings.CutPrefix(path, module+"/internal/")
+// room gives what a path has its rule by: the first element under internal, or else
+// bench or the path of a command.
+func room(path string) (string, bool) {
+	rest, ok := strings.CutPrefix(path, module+"/")
+	if strings.HasPrefix(rest, "cmd/") {
+		return rest, ok
+	}
+	if rest, under := strings.CutPrefix(rest, "internal/"); under {
+		name, _, _ := strings.Cut(rest, "/")
+		return name, ok
+	}
 	name, _, _ := strings.Cut(rest, "/")
-	return name, ok
+	return name, ok && name == "bench"
 }

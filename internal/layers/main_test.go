@@ -23,6 +23,9 @@ const root = "../.."
 // module is the path of ours.
 const module = "toolhand"
 
+// modules are the folders of our modules but the one of the linters, which has no code.
+var modules = []string{".", "bench"}
+
 // pkg is what `go list` says of a package.
 type pkg struct {
 	Dir, ImportPath, Name              string
@@ -33,10 +36,19 @@ type pkg struct {
 	}
 }
 
-// list runs `go list -json` at the root.
+// list runs `go list -json` in each of our modules.
 func list(t *testing.T, args ...string) []pkg {
 	t.Helper()
-	out := run(t, nil, append([]string{"list", "-json=Dir,ImportPath,Name,Imports,TestImports,XTestImports,Module"}, args...)...)
+	var pkgs []pkg
+	for _, module := range modules {
+		pkgs = append(pkgs, listIn(t, module, args...)...)
+	}
+	return pkgs
+}
+
+func listIn(t *testing.T, module string, args ...string) []pkg {
+	t.Helper()
+	out := run(t, nil, append([]string{"-C", module, "list", "-json=Dir,ImportPath,Name,Imports,TestImports,XTestImports,Module"}, args...)...)
 	var pkgs []pkg
 	for dec := json.NewDecoder(bytes.NewReader(out)); ; {
 		var p pkg

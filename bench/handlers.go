@@ -18,9 +18,12 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 	"github.com/nats-io/nats.go"
 
-	"toolhand/internal/bench/control"
+	"toolhand/bench/control"
+	"toolhand/internal/config"
 	"toolhand/internal/registry"
+	"toolhand/internal/telemetry"
 	"toolhand/internal/tools"
+	"toolhand/internal/worker"
 )
 
 // handlerKinds are the kinds of handlers that are measured, each beside the same
@@ -93,11 +96,6 @@ func handlersMain(args string) error {
 	}
 	defer os.RemoveAll(w.Dir)
 	log := slog.New(slog.NewJSONHandler(os.Stderr, nil))
-	procs, err := tools.NewProcesses(log)
-	if err != nil {
-		return err
-	}
-	servers := tools.NewServers(procs, log)
 	nc, err := nats.Connect(w.NATS)
 	if err != nil {
 		return err
@@ -117,13 +115,11 @@ func handlersMain(args string) error {
 	sides := map[string]sides{"exec": w.execSides(), "http": w.httpSides(),
 		"nats": {fmt.Sprintf("nats: { subject: %s }", natsSubject), askNATS(nc)},
 		"mcp":  {fmt.Sprintf("mcp: { command: [%q, mcp, %q], tool: echo }", self, "{}"), askMCP(session)}}
-	set, err := w.manifests(sides, registry.Options{Dir: w.Dir, Processes: procs, Servers: servers, Log: log,
-		NATS: func() (*nats.Conn, error) { return nc, nil }})
+	opened, err := w.open(sides, log)
 	if err != nil {
 		return err
 	}
-	mcpTool, _ := set.Lookup("mcp_tool")
-	servers.Keep([]tools.Handler{mcpTool.Handler}, nil) // its server outlives a call
+	set := opened.Set()
 	err = control.Serve(os.Stdin, os.Stdout, control.Actions{
 		"measure": control.Action(func(kind string) (any, error) {
 			tool, ok := set.Lookup(kind + "_tool")
@@ -133,18 +129,22 @@ func handlersMain(args string) error {
 			return w.compare(sides[kind], tool)
 		}),
 	})
-	return errors.Join(err, servers.Close(), procs.Close())
+	return errors.Join(err, opened.Close())
 }
 
-// manifests writes one for each kind, and loads them.
-func (w handlerWork) manifests(all map[string]sides, opts registry.Options) (*registry.Set, error) {
+// open writes a manifest for each kind, and opens a worker that has them. It serves
+// nothing: its handlers are called.
+func (w handlerWork) open(all map[string]sides, log *slog.Logger) (*worker.Worker, error) {
 	for kind, s := range all {
 		text := fmt.Sprintf("name: %s_tool\ndescription: For the benchmark.\ninput_schema: { type: object }\nhandler: { %s }\n", kind, s.handler)
 		if err := os.WriteFile(filepath.Join(w.Dir, kind+".yaml"), []byte(text), 0o600); err != nil {
 			return nil, err
 		}
 	}
-	return registry.Load(opts)
+	cfg := config.Default()
+	cfg.Tools.Dir, cfg.NATS.URL, cfg.Admin.Listen = w.Dir, w.NATS, ""
+	return worker.Open(context.Background(), &cfg, worker.Options{
+		Purpose: worker.Fleet, Log: log, Secrets: &telemetry.Secrets{}, LookupEnv: os.LookupEnv})
 }
 
 // sides are a handler, as a manifest names it, and the same call made by hand.

@@ -13,7 +13,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 
-	"toolhand/internal/bench/control"
+	"toolhand/bench/control"
 )
 
 // natsSubject is where the NATS peer answers.

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"time"
 
-	"toolhand/internal/bench/stage"
+	"toolhand/bench/stage"
 )
 
 // growth is one thing that the cost may grow with, at one size.

@@ -16,7 +16,7 @@ import (
 	"sync"
 	"time"
 
-	"toolhand/internal/bench/control"
+	"toolhand/bench/control"
 	"toolhand/internal/sim"
 )
 

@@ -7,8 +7,8 @@ import (
 	"os"
 	"path/filepath"
 
-	"toolhand/internal/bench/control"
-	"toolhand/internal/bench/stage"
+	"toolhand/bench/control"
+	"toolhand/bench/stage"
 )
 
 // pair is the API and one competitor, fresh processes both.

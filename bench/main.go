@@ -9,7 +9,7 @@ import (
 	"slices"
 	"strings"
 
-	"toolhand/internal/bench/stage"
+	"toolhand/bench/stage"
 )
 
 func main() {

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"time"
 
-	"toolhand/internal/bench/stage"
+	"toolhand/bench/stage"
 )
 
 const (

@@ -11,11 +11,11 @@ import (
 	"sync/atomic"
 	"time"
 
-	"toolhand/internal/bench/control"
-	"toolhand/internal/bench/limit"
-	"toolhand/internal/bench/sdkrunner"
-	"toolhand/internal/bench/shipped"
-	"toolhand/internal/bench/stage"
+	"toolhand/bench/control"
+	"toolhand/bench/limit"
+	"toolhand/bench/sdkrunner"
+	"toolhand/bench/shipped"
+	"toolhand/bench/stage"
 )
 
 // role is what a competitor is started with.
