@@ -61,7 +61,7 @@ func fill(t *testing.T, b *bus.Bus, sessions, calls int) {
 	for s := range sessions {
 		for c := range calls {
 			value := fmt.Sprintf(`{"v":1,"session":"s%d","call":"%s","owner":"A"}`+"\n", s, call(c))
-			if _, err := js.PublishAsync(fmt.Sprintf("$KV.%s.s%d.%s", journal.Bucket, s, call(c)), []byte(value)); err != nil {
+			if _, err := js.PublishAsync(fmt.Sprintf("$KV.%s.s%d.%s", journal.Bucket, s, call(c)), []byte(value), jetstream.WithStallWait(time.Minute)); err != nil {
 				t.Fatal(err)
 			}
 		}
