@@ -11,6 +11,7 @@ import (
 	"toolhand/internal/registry"
 	"toolhand/internal/telemetry"
 	"toolhand/internal/tools"
+	"toolhand/internal/tools/content"
 	"toolhand/internal/worker"
 )
 
@@ -96,7 +97,7 @@ type function func(input []byte) string
 
 // Call implements tools.Handler.
 func (f function) Call(_ context.Context, c tools.Call) (tools.Result, error) {
-	return tools.Text(f(c.Input)), nil
+	return content.Text(f(c.Input)), nil
 }
 
 // Close drains, and closes what is open.

@@ -16,7 +16,7 @@ import (
 
 	"toolhand/internal/config"
 	"toolhand/internal/registry"
-	"toolhand/internal/tools"
+	"toolhand/internal/tools/proctree"
 	"toolhand/internal/worker"
 )
 
@@ -54,7 +54,7 @@ type process struct {
 func main() {
 	// First of all: no tool may read our environment in /proc. What a tool
 	// starts with has 022 again; our own files are nobody else's business.
-	if err := tools.Harden(); err != nil {
+	if err := proctree.Harden(); err != nil {
 		fmt.Fprintln(os.Stderr, "worker: this process can't be hidden from tools of the same user:", err)
 	}
 	setUmask()

@@ -20,7 +20,7 @@
 // as long as the process. Whoever comes by Listen is in the other one, and reaches
 // there the subjects of tools, $SRV.>, toolhand.cancel.>, the inbox of its user name
 // and the consumers of the job queue. An answer needs the random reply subject of the
-// request; results go to [HandIn], where they are checked by whoever knows the jobs.
+// request; results go to [natswire.HandInSubjects], where they are checked by whoever knows the jobs.
 //
 // External, the connection is tried until StartTimeout, and once made it is made
 // again for ever. While it is away nothing is buffered: a publish fails at once,

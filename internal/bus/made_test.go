@@ -39,11 +39,7 @@ func deleteS(t *testing.T, b *Bus) {
 // image is the store as a kill in this moment leaves it.
 func image(t *testing.T, opts Options) Options {
 	t.Helper()
-	live := opts.StoreDir
-	opts.StoreDir = filepath.Join(t.TempDir(), "image")
-	if err := os.CopyFS(opts.StoreDir, os.DirFS(live)); err != nil {
-		t.Fatal(err)
-	}
+	opts.StoreDir = testkit.Image(t, opts.StoreDir)
 	return opts
 }
 

@@ -4,8 +4,10 @@ import (
 	"crypto/subtle"
 	"log/slog"
 	"regexp"
+	"strings"
 	"sync"
 	"time"
+	"toolhand/internal/tools/natswire"
 
 	"github.com/nats-io/nats-server/v2/server"
 )
@@ -25,55 +27,50 @@ const (
 	warnEvery = time.Minute
 )
 
-// HandIn is where results arrive in the worker's account that clients of Listen
-// publish as toolhand.results.ID. Nobody listens there but who checks them.
-const HandIn = "toolhand.handin."
-
-// ackIn is where clients of Listen acknowledge a job that they got on an earlier
-// connection, and where that arrives in the worker's account.
-const ackIn = "toolhand.ack"
-
 // accounts keeps those from outside away from JetStream. They answer the requests to
 // tools and ask nothing of us but what the exports of our account name: to take a result
 // or an acknowledgement, and the job queue, whose API they find in the domain toolhand
 // (jetstream.NewWithDomain): on its own subjects the server answers for each account by
 // itself, and theirs has no JetStream. They are told which calls are over. A reply passes
 // the border for 24 hours.
-const accounts = `
+var accounts = strings.NewReplacer(
+	"<tool>", natswire.ToolSubjects, "<cancel>", natswire.CancelSubjects, "<handin>", natswire.HandInSubjects,
+	"<results>", natswire.ResultSubjects, "<ack>", natswire.AckSubject, "<jobs>", natswire.JobStream,
+).Replace(`
 accounts {
   toolhand {
     jetstream: enabled
     exports: [
-      { stream: "toolhand.cancel.>", accounts: [outside] }
-      { service: "toolhand.handin.*", accounts: [outside] }
-      { service: "toolhand.ack", accounts: [outside] }
-      { service: "$JS.API.STREAM.INFO.TOOLHAND_JOBS", accounts: [outside] }
-      { service: "$JS.API.CONSUMER.INFO.TOOLHAND_JOBS.*", accounts: [outside] }
-      { service: "$JS.API.CONSUMER.MSG.NEXT.TOOLHAND_JOBS.*", response_type: stream, accounts: [outside] }
-      { service: "$JS.ACK.TOOLHAND_JOBS.>", accounts: [outside] }
+      { stream: "<cancel>>", accounts: [outside] }
+      { service: "<handin>*", accounts: [outside] }
+      { service: "<ack>", accounts: [outside] }
+      { service: "$JS.API.STREAM.INFO.<jobs>", accounts: [outside] }
+      { service: "$JS.API.CONSUMER.INFO.<jobs>.*", accounts: [outside] }
+      { service: "$JS.API.CONSUMER.MSG.NEXT.<jobs>.*", response_type: stream, accounts: [outside] }
+      { service: "$JS.ACK.<jobs>.>", accounts: [outside] }
     ]
     imports: [
-      { service: { account: outside, subject: "toolhand.tool.>" } }
+      { service: { account: outside, subject: "<tool>>" } }
       { service: { account: outside, subject: "$SRV.>" } }
     ]
   }
   outside {
     exports: [
-      { service: "toolhand.tool.>", threshold: "24h", accounts: [toolhand] }
+      { service: "<tool>>", threshold: "24h", accounts: [toolhand] }
       { service: "$SRV.>", response_type: stream, accounts: [toolhand] }
     ]
     imports: [
-      { stream: { account: toolhand, subject: "toolhand.cancel.>" } }
-      { service: { account: toolhand, subject: "toolhand.handin.*" }, to: "toolhand.results.*" }
-      { service: { account: toolhand, subject: "toolhand.ack" } }
-      { service: { account: toolhand, subject: "$JS.API.STREAM.INFO.TOOLHAND_JOBS" }, to: "$JS.toolhand.API.STREAM.INFO.TOOLHAND_JOBS" }
-      { service: { account: toolhand, subject: "$JS.API.CONSUMER.INFO.TOOLHAND_JOBS.*" }, to: "$JS.toolhand.API.CONSUMER.INFO.TOOLHAND_JOBS.*" }
-      { service: { account: toolhand, subject: "$JS.API.CONSUMER.MSG.NEXT.TOOLHAND_JOBS.*" }, to: "$JS.toolhand.API.CONSUMER.MSG.NEXT.TOOLHAND_JOBS.*" }
-      { service: { account: toolhand, subject: "$JS.ACK.TOOLHAND_JOBS.>" } }
+      { stream: { account: toolhand, subject: "<cancel>>" } }
+      { service: { account: toolhand, subject: "<handin>*" }, to: "<results>*" }
+      { service: { account: toolhand, subject: "<ack>" } }
+      { service: { account: toolhand, subject: "$JS.API.STREAM.INFO.<jobs>" }, to: "$JS.toolhand.API.STREAM.INFO.<jobs>" }
+      { service: { account: toolhand, subject: "$JS.API.CONSUMER.INFO.<jobs>.*" }, to: "$JS.toolhand.API.CONSUMER.INFO.<jobs>.*" }
+      { service: { account: toolhand, subject: "$JS.API.CONSUMER.MSG.NEXT.<jobs>.*" }, to: "$JS.toolhand.API.CONSUMER.MSG.NEXT.<jobs>.*" }
+      { service: { account: toolhand, subject: "$JS.ACK.<jobs>.>" } }
     ]
   }
 }
-`
+`)
 
 // answers are where our requests to tools and to $SRV are answered from outside: the
 // server makes a subject with 36 random bits for each of them, and shows it only to
@@ -89,18 +86,18 @@ const answers = "_R_.>"
 // There is no limit of messages: several services of one connection answer one request
 // of $SRV, and a job is acknowledged as in progress many times.
 func permissions(inboxes ...string) *server.Permissions {
-	shared := []string{"toolhand.tool.>", "$SRV.>", "toolhand.cancel.>"}
+	shared := []string{natswire.ToolSubjects + ">", "$SRV.>", natswire.CancelSubjects + ">"}
 	for _, inbox := range inboxes {
 		shared = append(shared, inbox+".>")
 	}
 	queue := []string{
 		answers,
-		"toolhand.results.*",
-		ackIn,
-		"$JS.API.CONSUMER.INFO.TOOLHAND_JOBS.*", // answered: no JetStream here, and so the domain is asked
-		"$JS.toolhand.API.STREAM.INFO.TOOLHAND_JOBS",
-		"$JS.toolhand.API.CONSUMER.INFO.TOOLHAND_JOBS.*",
-		"$JS.toolhand.API.CONSUMER.MSG.NEXT.TOOLHAND_JOBS.*",
+		natswire.ResultSubjects + "*",
+		natswire.AckSubject,
+		"$JS.API.CONSUMER.INFO." + natswire.JobStream + ".*", // answered: no JetStream here, and so the domain is asked
+		"$JS.toolhand.API.STREAM.INFO." + natswire.JobStream,
+		"$JS.toolhand.API.CONSUMER.INFO." + natswire.JobStream + ".*",
+		"$JS.toolhand.API.CONSUMER.MSG.NEXT." + natswire.JobStream + ".*",
 	}
 	return &server.Permissions{
 		Subscribe: &server.SubjectPermission{Allow: shared},

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/micro"
 
 	"toolhand/internal/bus"
+	"toolhand/internal/tools/natswire"
 )
 
 const wait = 5 * time.Second
@@ -204,8 +205,8 @@ func TestOutsideWorksOffTheQueue(t *testing.T) {
 	if info, err := cons.Info(ctx); err != nil || info.NumAckPending != 0 || info.AckFloor.Consumer != 1 {
 		t.Errorf("the job is not acknowledged: %+v, %v", info, err)
 	}
-	_, err = b.Conn().Subscribe(bus.HandIn+"*", func(m *nats.Msg) { // who checks results
-		says, err := b.Conn().Request(strings.Replace(m.Subject, bus.HandIn, "toolhand.results.", 1), m.Data, wait)
+	_, err = b.Conn().Subscribe(natswire.HandInSubjects+"*", func(m *nats.Msg) { // who checks results
+		says, err := b.Conn().Request(strings.Replace(m.Subject, natswire.HandInSubjects, "toolhand.results.", 1), m.Data, wait)
 		if err == nil {
 			_ = m.Respond(says.Data)
 		}

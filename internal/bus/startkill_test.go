@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"toolhand/internal/bus"
+	"toolhand/internal/testkit"
 )
 
 // startKills is how often a start is killed for each kind of store; CRASHES asks for
@@ -68,10 +69,7 @@ func TestStartIsKilled(t *testing.T) {
 			if err := b.Witness("KV_toolhand_calls").Stands(entries, entries); err != nil {
 				t.Fatal(err)
 			}
-			image := filepath.Join(t.TempDir(), "image")
-			if err := os.CopyFS(image, os.DirFS(live)); err != nil {
-				t.Fatal(err)
-			}
+			image := testkit.Image(t, live)
 			c.change(t, image)
 			begun := time.Now()
 			_, kill := play(t, "hold "+filepath.Join(t.TempDir(), "other"))

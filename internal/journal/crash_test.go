@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -184,11 +183,7 @@ func TestForgottenStaysForgotten(t *testing.T) {
 			mustForget(t, j, "s", e.Call)
 		}
 		for range 3 { // crashes in a row
-			image := filepath.Join(t.TempDir(), "image")
-			if err := os.CopyFS(image, os.DirFS(dir)); err != nil {
-				t.Fatal(err)
-			}
-			dir = image
+			dir = testkit.Image(t, dir)
 			j = openJournal(t, embedded(t, bus.Options{StoreDir: dir, SyncInterval: sync}), journal.Options{})
 			holds(t, j, "s", want...)
 			e := entry("t", "c")

@@ -14,6 +14,7 @@ import (
 
 	"toolhand/internal/bus"
 	"toolhand/internal/journal"
+	"toolhand/internal/testkit"
 )
 
 const bucketStream = "KV_" + journal.Bucket
@@ -34,11 +35,7 @@ func lived(t *testing.T) (dir string) {
 		}
 	}
 	mustStart(t, j, entry("s", "last"))
-	dir = filepath.Join(t.TempDir(), "image")
-	if err := os.CopyFS(dir, os.DirFS(live)); err != nil {
-		t.Fatal(err)
-	}
-	return dir
+	return testkit.Image(t, live)
 }
 
 // damagedNow opens a store twice: damage is found once, and the mark says so.
@@ -173,10 +170,7 @@ func TestBlockInTheMiddleIsMissing(t *testing.T) {
 		e.Revision = mustStart(t, j, e)
 		mustFinish(t, j, finished(e, result(2<<20)))
 	}
-	dir := filepath.Join(t.TempDir(), "image")
-	if err := os.CopyFS(dir, os.DirFS(live)); err != nil {
-		t.Fatal(err)
-	}
+	dir := testkit.Image(t, live)
 	if err := os.Remove(filepath.Join(dir, "jetstream/toolhand/streams", bucketStream, "msgs/2.blk")); err != nil {
 		t.Fatal(err)
 	}

@@ -83,7 +83,8 @@ type call struct {
 
 	result     tools.Result
 	outcome    Outcome
-	own        bool // result is an answer of the worker's own, not the tool's
+	reason     string // why it is unavailable, or its outcome unknown
+	own        bool   // result is an answer of the worker's own, not the tool's
 	finishedAt time.Time
 	finish     op   // the journal's Finish of result
 	rewrite    bool // the write under way is of an older result
@@ -139,7 +140,7 @@ func (c *call) resumable() bool {
 func (c *call) report(now time.Time, o Outcome) Report {
 	r := Report{
 		ID: c.id, Tool: c.name, Thread: c.thread, Outcome: o, Received: c.received,
-		Duration: now.Sub(c.received), Ran: c.ran, Bytes: len(c.result.Content), Result: c.result,
+		Duration: now.Sub(c.received), Ran: c.ran, Bytes: len(c.result.Content), Result: c.result, Reason: c.reason,
 	}
 	switch {
 	case o == OK || o != c.outcome: // else the caller knows why

@@ -9,6 +9,7 @@ import (
 
 	"toolhand/internal/journal"
 	"toolhand/internal/tools"
+	"toolhand/internal/tools/content"
 	"toolhand/internal/upstream"
 )
 
@@ -32,7 +33,7 @@ const (
 	resumeGrace = 2 * time.Second
 )
 
-func errorResult(text string) tools.Result { return tools.Error(text) }
+func errorResult(text string) tools.Result { return content.Error(text) }
 
 func (l *ledger) toolCall(c *call) tools.Call {
 	return tools.Call{ID: c.id, Tool: c.name, Session: l.set.Session, Thread: c.thread, Input: c.input, Deadline: c.deadline}
@@ -233,7 +234,7 @@ func (l *ledger) outcome(c *call, in returned) {
 	case errors.As(in.err, &unavailable):
 		l.again(c, in.err, unavailable.Passing, 1)
 	case !c.idempotent():
-		l.concludeError(c, lostText(c.name, in.err), UnknownOutcome)
+		l.concludeWhy(c, lostText(c.name, in.err), UnknownOutcome, in.err)
 	default:
 		l.again(c, in.err, false, maxAttempts)
 	}
@@ -259,7 +260,7 @@ func (l *ledger) again(c *call, why error, passing bool, attempts int) {
 	}
 	at := l.now.Add(l.set.Jitter(c.waits.NextBackOff()))
 	if c.attempts >= attempts || !at.Before(c.deadline) {
-		l.concludeError(c, unavailableText(c.name, why), Unavailable)
+		l.concludeWhy(c, unavailableText(c.name, why), Unavailable, why)
 		return
 	}
 	c.state, c.queueAt, c.away = pending, at, why
@@ -297,6 +298,9 @@ func (l *ledger) expire(c *call) {
 		c.ran += l.now.Sub(c.ranSince)
 	}
 	l.concludeError(c, text, outcome)
+	if outcome == Unavailable {
+		c.reason = c.away.Error()
+	}
 	if c.alive {
 		l.emit(stop{c.id, errDeadline})
 	}
@@ -308,9 +312,15 @@ func (l *ledger) concludeError(c *call, text string, o Outcome) {
 	c.own = true
 }
 
+// concludeWhy is concludeError with a text that ends with a reason.
+func (l *ledger) concludeWhy(c *call, text string, o Outcome, why error) {
+	l.concludeError(c, text, o)
+	c.reason = why.Error()
+}
+
 // conclude makes a result stand. No later one will take its place.
 func (l *ledger) conclude(c *call, r tools.Result, o Outcome) {
-	c.state, c.result, c.outcome, c.finishedAt, c.own = finished, r, o, l.now, false
+	c.state, c.result, c.outcome, c.finishedAt, c.own, c.reason = finished, r, o, l.now, false, ""
 	c.queueAt, c.input = time.Time{}, nil
 	// A write of an older result that is under way ends first.
 	c.rewrite = c.finish.inFlight
@@ -357,7 +367,7 @@ func (l *ledger) wrote(in finishDone) {
 // fitting is what the journal takes of a result: its text cut, or, where that can't be,
 // an error in its place.
 func fitting(c *call, r tools.Result, large *journal.TooLargeError) (_ tools.Result, cut bool) {
-	if r, ok := tools.Shorten(r, large.Limit); ok {
+	if r, ok := content.Shorten(r, large.Limit); ok {
 		return r, true
 	}
 	return errorResult(tooLargeText(c.name, large)), false

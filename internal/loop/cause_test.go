@@ -11,6 +11,7 @@ import (
 	"toolhand/internal/registry"
 	"toolhand/internal/sim"
 	"toolhand/internal/tools"
+	"toolhand/internal/tools/content"
 )
 
 // Each call that did not end well says why, and with no word of its input or result.
@@ -25,7 +26,7 @@ func TestReportsSayTheCause(t *testing.T) {
 				func(context.Context, tools.Call) (tools.Result, error) { return tools.Result{}, err })})
 		}
 		r.tool(registry.Spec{Name: "fails", Handler: handlerFunc(func(context.Context, tools.Call) (tools.Result, error) {
-			return tools.Error("hunter2"), nil
+			return content.Error("hunter2"), nil
 		})})
 		r.tool(registry.Spec{Name: "panics", Handler: handlerFunc(func(context.Context, tools.Call) (tools.Result, error) { panic("hunter2") })})
 		r.tool(registry.Spec{Name: "hangs", Deadline: time.Second, DeadlineText: "1s", Handler: handlerFunc(

@@ -9,6 +9,7 @@ import (
 	"toolhand/internal/journal"
 	"toolhand/internal/registry"
 	"toolhand/internal/tools"
+	"toolhand/internal/tools/content"
 )
 
 // narrowJournal takes results up to a size only.
@@ -33,7 +34,7 @@ func TestResultTooLargeForTheJournalIsCut(t *testing.T) {
 		runs := 0
 		r.tool(registry.Spec{Name: "long", Deadline: time.Minute, Handler: handlerFunc(func(context.Context, tools.Call) (tools.Result, error) {
 			runs++
-			return tools.Text("begin" + strings.Repeat("x", 9000) + "end"), nil
+			return content.Text("begin" + strings.Repeat("x", 9000) + "end"), nil
 		})})
 		id := r.session.CallTool("long", `{}`)
 		r.session.RequireAction()

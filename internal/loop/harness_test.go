@@ -19,6 +19,7 @@ import (
 	"toolhand/internal/sim"
 	"toolhand/internal/testkit"
 	"toolhand/internal/tools"
+	"toolhand/internal/tools/content"
 	"toolhand/internal/upstream"
 )
 
@@ -29,7 +30,7 @@ func (f handlerFunc) Call(ctx context.Context, c tools.Call) (tools.Result, erro
 
 // echo answers with the input.
 func echo(_ context.Context, c tools.Call) (tools.Result, error) {
-	return tools.Text(string(c.Input)), nil
+	return content.Text(string(c.Input)), nil
 }
 
 // rig is a session served for real: the simulated API over HTTP, held against

@@ -42,6 +42,7 @@ type (
 		id      string
 		text    string
 		outcome Outcome
+		reason  string // of Unavailable
 	}
 	// started: the journal's Start has ended.
 	started struct {
@@ -191,6 +192,9 @@ type Report struct {
 	// Cause says why the outcome is not ok, with nothing of what went into the tool
 	// or came out of it. Empty where it is.
 	Cause string
+	// Reason is what stands in the result's text after the words of the worker, where
+	// the outcome is unavailable or unknown_outcome.
+	Reason string
 }
 
 // Reason is why a session is not served any more.

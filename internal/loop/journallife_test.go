@@ -19,6 +19,7 @@ import (
 	"toolhand/internal/registry"
 	"toolhand/internal/sim"
 	"toolhand/internal/tools"
+	"toolhand/internal/tools/content"
 	"toolhand/internal/upstream"
 )
 
@@ -392,7 +393,7 @@ func (l *life) handle(ctx context.Context, c tools.Call) (tools.Result, error) {
 	l.o.record.stopped(run)
 	switch in.How {
 	case "fail":
-		return tools.Error(run.text), nil
+		return content.Error(run.text), nil
 	case "lost":
 		return tools.Result{}, &tools.LostError{Err: errors.New(run.text)}
 	case "unavailable":
@@ -400,7 +401,7 @@ func (l *life) handle(ctx context.Context, c tools.Call) (tools.Result, error) {
 	case "panic":
 		panic(run.text)
 	}
-	return tools.Text(run.text), nil
+	return content.Text(run.text), nil
 }
 
 // endpoint names a request as points do.

@@ -141,6 +141,7 @@ func (l *ledger) take(in Input) {
 	case rejected:
 		if c := l.byID[in.id]; c != nil && c.state == pending {
 			l.concludeError(c, in.text, in.outcome)
+			c.reason = in.reason
 		}
 	case started:
 		l.started(in)

@@ -7,6 +7,7 @@ import (
 	"toolhand/internal/journal"
 	"toolhand/internal/sim"
 	"toolhand/internal/tools"
+	"toolhand/internal/tools/content"
 )
 
 // A session is recovered whose worker died with one call started and one finished:
@@ -30,7 +31,7 @@ func TestRecoverStopsWhatIsLeft(t *testing.T) {
 			if e.Call != finished {
 				continue
 			}
-			e.Finished, e.Outcome, e.Content = true, string(OK), tools.Text("done").Content
+			e.Finished, e.Outcome, e.Content = true, string(OK), content.Text("done").Content
 			if _, err := j.Finish(t.Context(), e); err != nil {
 				t.Fatal(err)
 			}

@@ -12,6 +12,7 @@ import (
 	"toolhand/internal/journal"
 	"toolhand/internal/registry"
 	"toolhand/internal/tools"
+	"toolhand/internal/tools/content"
 )
 
 // jobs is a handler whose calls outlive the worker. done closes when the job of
@@ -39,7 +40,7 @@ func (j *jobs) Resume(ctx context.Context, c tools.Call) (tools.Result, error) {
 func (j *jobs) wait(ctx context.Context) (tools.Result, error) {
 	select {
 	case <-j.done:
-		return tools.Text("job done"), nil
+		return content.Text("job done"), nil
 	case <-ctx.Done():
 		j.left.Store(errors.Is(context.Cause(ctx), tools.ErrLeft))
 		return tools.Result{}, context.Cause(ctx)

@@ -13,6 +13,7 @@ import (
 	"toolhand/internal/loop/circuit"
 	"toolhand/internal/registry"
 	"toolhand/internal/tools"
+	"toolhand/internal/tools/content"
 )
 
 // away is a handler that can't be reached until back, or for good.
@@ -30,7 +31,7 @@ func (a *away) Call(context.Context, tools.Call) (tools.Result, error) {
 	a.at = append(a.at, time.Since(a.begun))
 	switch {
 	case a.back > 0 && time.Since(a.begun) >= a.back:
-		return tools.Text("back"), nil
+		return content.Text("back"), nil
 	case a.lost:
 		return tools.Result{}, &tools.LostError{Err: errors.New("connection reset")}
 	}

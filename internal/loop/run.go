@@ -14,6 +14,7 @@ import (
 	"toolhand/internal/loop/slots"
 	"toolhand/internal/registry"
 	"toolhand/internal/tools"
+	"toolhand/internal/tools/content"
 )
 
 // attempt is one goroutine of a call: its slot, its check, its start in the
@@ -117,7 +118,7 @@ func (s *Session) check(ctx context.Context, q queue) (in rejected, ok bool) {
 		if p := recover(); p != nil {
 			s.cfg.Log.Error("the check of an input panicked", "tool", q.tool.Name, "call", q.call.ID,
 				"panic", fmt.Sprint(p), "stack", string(debug.Stack()))
-			in, ok = rejected{q.call.ID, panicText(q.tool.Name), Failed}, false
+			in, ok = rejected{q.call.ID, panicText(q.tool.Name), Failed, ""}, false
 		}
 	}()
 	err := q.tool.ValidateContext(ctx, q.call.Input)
@@ -133,7 +134,7 @@ func (s *Session) check(ctx context.Context, q queue) (in rejected, ok bool) {
 				"panic", fmt.Sprint(invalid.Panic), "stack", string(invalid.Stack))
 		}
 	}
-	return rejected{q.call.ID, text, Invalid}, false
+	return rejected{q.call.ID, text, Invalid, ""}, false
 }
 
 // admit answers a call at once whose tool could not be reached for long. One that
@@ -143,7 +144,7 @@ func (s *Session) admit(q queue) (rejected, bool) {
 		return rejected{}, true
 	}
 	if err := s.cfg.Circuits.Allow(q.tool.Name); err != nil {
-		return rejected{q.call.ID, unavailableText(q.tool.Name, err), Unavailable}, false
+		return rejected{q.call.ID, unavailableText(q.tool.Name, err), Unavailable, err.Error()}, false
 	}
 	return rejected{}, true
 }
@@ -192,7 +193,7 @@ func (s *Session) callHandler(ctx context.Context, q queue) (r tools.Result, err
 	}
 	s.noteReach(q.tool.Name, err)
 	if err == nil && len(r.Content) == 0 {
-		r.Content = tools.Text("").Content // nothing at all would spoil its whole batch
+		r.Content = content.Text("").Content // nothing at all would spoil its whole batch
 	}
 	return r, err, false
 }

@@ -45,6 +45,7 @@ import (
 	"toolhand/internal/sim"
 	"toolhand/internal/sim/faults"
 	"toolhand/internal/tools"
+	"toolhand/internal/tools/content"
 )
 
 func TestCallIsRunAndAnswered(t *testing.T) {
@@ -71,12 +72,12 @@ func TestCallIsRunAndAnswered(t *testing.T) {
 func TestEmptyAnswerGetsAPlaceholder(t *testing.T) {
 	scenario(t, nil, func(t *testing.T, r *rig) {
 		r.tool(registry.Spec{Name: "quiet", Handler: handlerFunc(func(context.Context, tools.Call) (tools.Result, error) {
-			return tools.Text(""), nil
+			return content.Text(""), nil
 		})})
 		id := r.session.CallTool("quiet", `{}`)
 		r.session.RequireAction()
 		r.answered(id)
-		if got := r.result(id).Text(); got != tools.NoOutput {
+		if got := r.result(id).Text(); got != content.NoOutput {
 			t.Errorf("result %q", got)
 		}
 		if len(r.session.Refusals()) != 0 {
@@ -94,7 +95,7 @@ func TestResultWithoutContentGetsAPlaceholder(t *testing.T) {
 		id := r.session.CallTool("zero", `{}`)
 		r.session.RequireAction()
 		r.answered(id)
-		if got := r.result(id).Text(); got != tools.NoOutput {
+		if got := r.result(id).Text(); got != content.NoOutput {
 			t.Errorf("result %q", got)
 		}
 		r.requests(sim.Send, 1)

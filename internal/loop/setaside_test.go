@@ -11,6 +11,7 @@ import (
 
 	"toolhand/internal/journal"
 	"toolhand/internal/tools"
+	"toolhand/internal/tools/content"
 	"toolhand/internal/upstream"
 )
 
@@ -54,7 +55,7 @@ func TestSetAsideResultIsNotHeldInMemory(t *testing.T) {
 		return n
 	}
 	result := func() tools.Result {
-		r := tools.Text(strings.Repeat("x", 1<<20))
+		r := content.Text(strings.Repeat("x", 1<<20))
 		bodies = append(bodies, weak.Make(&r.Content[0]))
 		return r
 	}
@@ -97,7 +98,7 @@ func TestSetAsideResultMakesRoomForTheWords(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := attachedTranscript()
-			setAsideOne(p, "sevt_one", "pay", tools.Text(strings.Repeat("x", 5000)))
+			setAsideOne(p, "sevt_one", "pay", content.Text(strings.Repeat("x", 5000)))
 			p.out = nil
 			p.held["finish"] = false
 			p.step(finishDone{id: "sevt_one", err: c.err})
@@ -125,7 +126,7 @@ func TestSetAsideResultStaysInTheJournal(t *testing.T) {
 		j := s.journal()
 		before := j
 		e := journal.Entry{Session: "s", Call: "sevt_one", Tool: "pay", Owner: "dead", Finished: true, Outcome: string(Quarantined), Quarantined: "refused",
-			Content: tools.Text(strings.Repeat("x", 5000)).Content}
+			Content: content.Text(strings.Repeat("x", 5000)).Content}
 		if _, err := before.Finish(t.Context(), e); err != nil {
 			t.Fatal(err)
 		}

@@ -17,6 +17,7 @@ import (
 	"toolhand/internal/journal"
 	"toolhand/internal/registry"
 	"toolhand/internal/tools"
+	"toolhand/internal/tools/content"
 	"toolhand/internal/upstream"
 )
 
@@ -244,7 +245,7 @@ func (p *transcript) input(verb string, args []string) (Input, error) {
 	case "admitted":
 		return admitted{arg(0)}, nil
 	case "rejected":
-		return rejected{arg(0), `Invalid input for tool "x":`, Invalid}, nil
+		return rejected{arg(0), `Invalid input for tool "x":`, Invalid, ""}, nil
 	case "started":
 		return started{id: arg(0), revision: 1, err: failureOf(arg(1))}, nil
 	case "returned":
@@ -259,7 +260,7 @@ func (p *transcript) input(verb string, args []string) (Input, error) {
 			e.Quarantined = "refused"
 		}
 		if arg(0) != "started" {
-			e.Finished, e.Content, e.Outcome = true, tools.Text("from before").Content, string(OK)
+			e.Finished, e.Content, e.Outcome = true, content.Text("from before").Content, string(OK)
 		}
 		return recovered{[]journal.Entry{e}}, nil
 	case "history":
@@ -377,9 +378,9 @@ func (p *transcript) returned(id, how string) returned {
 	case "stopped":
 		r.err = errInterrupted
 	case "error":
-		r.result = tools.Error("it failed")
+		r.result = content.Error("it failed")
 	default:
-		r.result = tools.Text("done")
+		r.result = content.Text("done")
 	}
 	return r
 }

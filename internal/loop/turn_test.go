@@ -9,6 +9,7 @@ import (
 	"toolhand/internal/sim"
 	"toolhand/internal/testkit"
 	"toolhand/internal/tools"
+	"toolhand/internal/tools/content"
 )
 
 func TestTurnOfManyCallsCostsOneSend(t *testing.T) {
@@ -19,7 +20,7 @@ func TestTurnOfManyCallsCostsOneSend(t *testing.T) {
 		case <-time.After(50 * time.Millisecond):
 		case <-ctx.Done():
 		}
-		return tools.Text("slow"), nil
+		return content.Text("slow"), nil
 	})})
 	var ids []string
 	for range 4 {

@@ -9,6 +9,7 @@ import (
 	"toolhand/internal/registry"
 	"toolhand/internal/sim"
 	"toolhand/internal/tools"
+	"toolhand/internal/tools/content"
 )
 
 // A turn's end is told by the type of what ended it, not by a message.
@@ -43,7 +44,7 @@ func TestArchivedSessionIsToldAsArchived(t *testing.T) {
 		stop := make(chan struct{})
 		r.tool(registry.Spec{Name: "slow", Handler: handlerFunc(func(context.Context, tools.Call) (tools.Result, error) {
 			<-stop
-			return tools.Text("done"), nil
+			return content.Text("done"), nil
 		})})
 		id := r.session.CallTool("slow", `{}`)
 		r.session.RequireAction()

@@ -12,6 +12,7 @@ import (
 	"toolhand/internal/registry"
 	"toolhand/internal/sim"
 	"toolhand/internal/tools"
+	"toolhand/internal/tools/content"
 )
 
 // sends returns the ids of the calls that each send answered.
@@ -55,7 +56,7 @@ func TestDeadlineHoldsAlthoughTheHandlerIgnoresItsContext(t *testing.T) {
 		r.tool(registry.Spec{Name: "deaf", Deadline: 2 * time.Minute, DeadlineText: "2m", Concurrency: 1,
 			Handler: handlerFunc(func(context.Context, tools.Call) (tools.Result, error) {
 				time.Sleep(time.Hour)
-				return tools.Text("at last"), nil
+				return content.Text("at last"), nil
 			})})
 		r.counted("a")
 		begun := time.Now()
@@ -100,7 +101,7 @@ func TestDeafHandlerFreesItsToolAfterTheGrace(t *testing.T) {
 				if len(starts) == 1 {
 					time.Sleep(time.Hour)
 				}
-				return tools.Text("done"), nil
+				return content.Text("done"), nil
 			})})
 		first := r.session.CallTool("deaf", `{}`)
 		r.session.RequireAction()
@@ -254,7 +255,7 @@ func TestBatchIsCutAtTwentyMegabytes(t *testing.T) {
 	scenario(t, quiet, func(t *testing.T, r *rig) {
 		big := strings.Repeat("x", 7<<20)
 		r.tool(registry.Spec{Name: "big", Handler: handlerFunc(func(context.Context, tools.Call) (tools.Result, error) {
-			return tools.Text(big), nil
+			return content.Text(big), nil
 		})})
 		// The simulation takes long to look into bodies of this size.
 		r.sim.Arm(sim.Fault{Endpoint: sim.Send, Times: -1, Do: sim.Respond(200, "application/json", `{"data":[]}`)})
@@ -326,7 +327,7 @@ func TestQueuedCallsRunInTheirOrder(t *testing.T) {
 		var got []string
 		r.tool(registry.Spec{Name: "noted", Handler: handlerFunc(func(_ context.Context, c tools.Call) (tools.Result, error) {
 			got = append(got, c.ID) // one at a time: there is one slot
-			return tools.Text("noted"), nil
+			return content.Text("noted"), nil
 		})})
 		var ids []string
 		for range 30 {

@@ -185,7 +185,7 @@ func (w *world) endAttemptStep(choose func(int) int) {
 		delete(w.attempts, id)
 		w.step(returned{id: id, err: a.stopped})
 	case !a.admitted && choose(8) == 7:
-		w.step(rejected{id, "Invalid input", Invalid})
+		w.step(rejected{id, "Invalid input", Invalid, ""})
 		delete(w.attempts, id)
 		w.step(returned{id: id})
 	case !a.admitted:

@@ -10,6 +10,7 @@ import (
 	"toolhand/internal/journal"
 	"toolhand/internal/registry"
 	"toolhand/internal/tools"
+	"toolhand/internal/tools/content"
 	"toolhand/internal/upstream"
 )
 
@@ -388,4 +389,4 @@ func (w *world) accept(batch []upstream.Answer) bool {
 	return true
 }
 
-func okResult(q queue) tools.Result { return tools.Text("result of " + q.call.ID) }
+func okResult(q queue) tools.Result { return content.Text("result of " + q.call.ID) }

@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"toolhand/internal/tools"
+	toolnats "toolhand/internal/tools/nats"
 )
 
 // says is an announcement; changes are pairs of a key and its value, which is left
@@ -44,9 +45,9 @@ func newFinder(t *testing.T, d Discover, files map[string]string) *finder {
 	t.Helper()
 	f := &finder{t: t, dir: write(t, files)}
 	make := recorded()
-	make.nats = func(cfg tools.NATSConfig, common tools.Common, conn func() (*nats.Conn, error)) (tools.Handler, error) {
+	make.nats = func(cfg toolnats.Config, common tools.Common, conn func() (*nats.Conn, error)) (tools.Handler, error) {
 		f.made++
-		return tools.NewNATS(cfg, common, conn)
+		return toolnats.New(cfg, common, conn)
 	}
 	var err error
 	f.Registry, err = Open(Options{Dir: f.dir, Discover: d, Log: slog.New(slog.NewTextHandler(&f.log, nil)), make: make})

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"toolhand/internal/tools"
+	"toolhand/internal/tools/proctree"
 )
 
 // examples is the repository's own tools.d.
@@ -20,7 +21,7 @@ func examples() string { return filepath.Join("..", "..", "tools.d") }
 // openExamples loads the folder with the real handlers.
 func openExamples(t *testing.T, dir string) *Set {
 	t.Helper()
-	procs, err := tools.NewProcesses(nil)
+	procs, err := proctree.New(proctree.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 
 	"toolhand/internal/tools"
+	toolmcp "toolhand/internal/tools/mcp"
 )
 
 // keep tells the owner of the MCP servers what the set in force needs.
@@ -16,7 +17,7 @@ func (o *Options) keep(set *Set) {
 	for _, t := range set.sorted {
 		handlers = append(handlers, t.Handler)
 	}
-	var groups []*tools.MCPGroup
+	var groups []*toolmcp.Group
 	for _, g := range set.groups {
 		groups = append(groups, g.source)
 	}

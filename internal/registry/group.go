@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"toolhand/internal/tools"
+	toolmcp "toolhand/internal/tools/mcp"
 )
 
 // A group is a manifest of many tools of one MCP server. It is immutable; what
@@ -18,8 +19,8 @@ import (
 type group struct {
 	// template holds what the manifest says of each of the tools.
 	template Tool
-	cfg      tools.MCPConfig
-	source   *tools.MCPGroup
+	cfg      toolmcp.Config
+	source   *toolmcp.Group
 	// line and column are the place of the key tools.
 	line, column int
 }
@@ -205,7 +206,7 @@ func (a *assembly) toolsOf(g *group) []*Tool {
 		a.absences = append(a.absences, absence{group: g, names: missing, why: errors.New("its MCP server has no such tool that can be used")})
 	}
 	for _, name := range missing {
-		if !slices.ContainsFunc(list, func(t tools.ServerTool) bool { return t.Name == name }) {
+		if !slices.ContainsFunc(list, func(t toolmcp.ServerTool) bool { return t.Name == name }) {
 			a.problem(g, fmt.Sprintf("handler.mcp.tools: the MCP server has no tool %s", quoteShort(name)), nil)
 		}
 	}
@@ -214,7 +215,7 @@ func (a *assembly) toolsOf(g *group) []*Tool {
 
 // tool makes one tool of the group, checked as one of a manifest is. values counts
 // those in the schemas of the group's tools so far.
-func (g *group) tool(listed tools.ServerTool, values *int) (*Tool, error) {
+func (g *group) tool(listed toolmcp.ServerTool, values *int) (*Tool, error) {
 	t := g.template
 	t.Name, t.Group, t.Description = g.cfg.Prefix+listed.Name, t.Name, listed.Description
 	if err := checkName(t.Name); err != nil {

@@ -21,6 +21,8 @@ import (
 
 	"toolhand/internal/testkit"
 	"toolhand/internal/tools"
+	toolmcp "toolhand/internal/tools/mcp"
+	"toolhand/internal/tools/proctree"
 )
 
 const mcpSchema = `{"$schema":"http://json-schema.org/draft-07/schema#","type":"object","properties":{"z":{"type":"string"},"a":{"maximum":12345678901234567890}},"required":["z"]}`
@@ -92,13 +94,13 @@ func (l *logged) String() string {
 // groupOptions are those of a registry with MCP servers.
 func groupOptions(t *testing.T, dir string) (Options, *logged) {
 	t.Helper()
-	procs, err := tools.NewProcesses(nil)
+	procs, err := proctree.New(proctree.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	log := &logged{}
 	lines := slog.New(slog.NewTextHandler(log, nil))
-	servers := tools.NewServers(procs, lines)
+	servers := toolmcp.NewServers(procs, lines)
 	t.Cleanup(func() {
 		if err := errors.Join(servers.Close(), procs.Close()); err != nil {
 			t.Error(err)

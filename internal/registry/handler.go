@@ -10,16 +10,22 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"toolhand/internal/tools"
+	toolexec "toolhand/internal/tools/exec"
+	toolhttp "toolhand/internal/tools/http"
+	toolmcp "toolhand/internal/tools/mcp"
+	toolnats "toolhand/internal/tools/nats"
+	"toolhand/internal/tools/proctree"
+	"toolhand/internal/tools/queue"
 )
 
 // constructors make the handlers; a test may put its own here.
 type constructors struct {
-	exec func(tools.ExecConfig, tools.Common, *tools.Processes) (tools.Handler, error)
-	http func(tools.HTTPConfig, tools.Common) (tools.Handler, error)
-	nats func(tools.NATSConfig, tools.Common, func() (*nats.Conn, error)) (tools.Handler, error)
+	exec func(toolexec.Config, tools.Common, *proctree.Processes) (tools.Handler, error)
+	http func(toolhttp.Config, tools.Common) (tools.Handler, error)
+	nats func(toolnats.Config, tools.Common, func() (*nats.Conn, error)) (tools.Handler, error)
 
-	mcp      func(tools.MCPConfig, tools.Common, *tools.Servers) (tools.Handler, error)
-	mcpGroup func(tools.MCPConfig, tools.Common, *tools.Servers) (*tools.MCPGroup, error)
+	mcp      func(toolmcp.Config, tools.Common, *toolmcp.Servers) (tools.Handler, error)
+	mcpGroup func(toolmcp.Config, tools.Common, *toolmcp.Servers) (*toolmcp.Group, error)
 }
 
 // handlerKind finds the one kind of handler, and its mapping. The kind is empty
@@ -76,7 +82,7 @@ func (m *manifest) handler(kind string, n *node, t *Tool) {
 			return
 		}
 		if cfg.Queue {
-			t.Handler, err = tools.NewNATSQueue(cfg, common, t.Idempotent, m.opts.Queue)
+			t.Handler, err = queue.NewHandler(cfg, common, t.Idempotent, m.opts.Queue)
 		} else {
 			t.Handler, err = m.opts.make.nats(cfg, common, m.opts.NATS)
 		}
@@ -96,7 +102,7 @@ func (m *manifest) handler(kind string, n *node, t *Tool) {
 	}
 }
 
-func (m *manifest) execConfig(n *node) (cfg tools.ExecConfig, ok bool) {
+func (m *manifest) execConfig(n *node) (cfg toolexec.Config, ok bool) {
 	before := len(m.list)
 	if !m.mapping(n, "handler.exec", `{ command: ["./run.sh"] }`) {
 		return cfg, false
@@ -116,7 +122,7 @@ func (m *manifest) execConfig(n *node) (cfg tools.ExecConfig, ok bool) {
 	return cfg, len(m.list) == before
 }
 
-func (m *manifest) httpConfig(n *node) (cfg tools.HTTPConfig, ok bool) {
+func (m *manifest) httpConfig(n *node) (cfg toolhttp.Config, ok bool) {
 	before := len(m.list)
 	if !m.mapping(n, "handler.http", "{ url: \"https://tools.internal/run\" }") {
 		return cfg, false

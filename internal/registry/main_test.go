@@ -11,14 +11,17 @@ import (
 	"go.uber.org/goleak"
 
 	"toolhand/internal/tools"
+	toolexec "toolhand/internal/tools/exec"
+	toolhttp "toolhand/internal/tools/http"
+	"toolhand/internal/tools/proctree"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // echo answers with the input, and keeps what it was made with.
 type echo struct {
-	exec   tools.ExecConfig
-	http   tools.HTTPConfig
+	exec   toolexec.Config
+	http   toolhttp.Config
 	common tools.Common
 }
 
@@ -30,13 +33,13 @@ func (e *echo) Call(_ context.Context, call tools.Call) (tools.Result, error) {
 // recorded makes constructors that take anything but a command called broken.
 func recorded() constructors {
 	return constructors{
-		exec: func(cfg tools.ExecConfig, common tools.Common, _ *tools.Processes) (tools.Handler, error) {
+		exec: func(cfg toolexec.Config, common tools.Common, _ *proctree.Processes) (tools.Handler, error) {
 			if cfg.Command[0] == "./broken" {
 				return nil, errors.New("the program ./broken is not there")
 			}
 			return &echo{exec: cfg, common: common}, nil
 		},
-		http: func(cfg tools.HTTPConfig, common tools.Common) (tools.Handler, error) {
+		http: func(cfg toolhttp.Config, common tools.Common) (tools.Handler, error) {
 			return &echo{http: cfg, common: common}, nil
 		},
 	}

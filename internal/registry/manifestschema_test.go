@@ -13,6 +13,9 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v5"
 
 	"toolhand/internal/tools"
+	toolexec "toolhand/internal/tools/exec"
+	toolhttp "toolhand/internal/tools/http"
+	toolmcp "toolhand/internal/tools/mcp"
 )
 
 // TestManifestSchemaIsOne judges the schema by its metaschema.
@@ -101,9 +104,9 @@ var beyondManifest = []struct {
 func judged(t *testing.T, doc []byte, dir string) (program, library error) {
 	t.Helper()
 	opts := Options{make: recorded(), LookupEnv: func(string) (string, bool) { return "x", true }}
-	opts.make.http = tools.NewHTTP
-	opts.make.mcp = func(tools.MCPConfig, tools.Common, *tools.Servers) (tools.Handler, error) { return &echo{}, nil }
-	opts.make.mcpGroup = func(tools.MCPConfig, tools.Common, *tools.Servers) (*tools.MCPGroup, error) { return nil, nil }
+	opts.make.http = toolhttp.New
+	opts.make.mcp = func(toolmcp.Config, tools.Common, *toolmcp.Servers) (tools.Handler, error) { return &echo{}, nil }
+	opts.make.mcpGroup = func(toolmcp.Config, tools.Common, *toolmcp.Servers) (*toolmcp.Group, error) { return nil, nil }
 	opts.applyDefaults()
 	m := &manifest{problems: &problems{file: "a.yaml"}, opts: &opts, dir: dir, file: filepath.Join(dir, "a.yaml"), real: dir}
 	if tool := m.read(doc); tool == nil && m.group == nil && len(m.list) == 0 {
@@ -260,7 +263,7 @@ func partOf(t *testing.T, key string) *jsonschema.Schema {
 
 // TestManifestKeysOfConfigs: what a handler is made with can be written down.
 func TestManifestKeysOfConfigs(t *testing.T) {
-	for kind, config := range map[string]any{"exec": tools.ExecConfig{}, "http": tools.HTTPConfig{}} {
+	for kind, config := range map[string]any{"exec": toolexec.Config{}, "http": toolhttp.Config{}} {
 		var fields []string
 		for f := range reflect.TypeOf(config).Fields() {
 			fields = append(fields, f.Tag.Get("yaml"))
@@ -283,7 +286,7 @@ func TestSchemaHasTheLastWord(t *testing.T) {
 	} {
 		program, _ := judged(t, mustJSON(t, head+text), t.TempDir())
 		opts := Options{make: recorded()}
-		opts.make.mcp = func(tools.MCPConfig, tools.Common, *tools.Servers) (tools.Handler, error) { return &echo{}, nil }
+		opts.make.mcp = func(toolmcp.Config, tools.Common, *toolmcp.Servers) (tools.Handler, error) { return &echo{}, nil }
 		opts.applyDefaults()
 		m := &manifest{problems: &problems{file: "a.yaml"}, opts: &opts}
 		tool := m.read([]byte(head + text))

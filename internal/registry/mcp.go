@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"toolhand/internal/tools"
+	toolmcp "toolhand/internal/tools/mcp"
 )
 
 // mcpHandler makes the handler of one tool, or the group of many.
@@ -23,28 +24,28 @@ func (m *manifest) mcpHandler(n *node, t *Tool, common tools.Common) (err error)
 }
 
 // noServers stands in for the owner of MCP servers where there is none.
-func noServers(servers *tools.Servers) error {
+func noServers(servers *toolmcp.Servers) error {
 	if servers == nil {
 		return errors.New("there are no MCP servers here")
 	}
 	return nil
 }
 
-func makeMCP(cfg tools.MCPConfig, common tools.Common, servers *tools.Servers) (tools.Handler, error) {
+func makeMCP(cfg toolmcp.Config, common tools.Common, servers *toolmcp.Servers) (tools.Handler, error) {
 	if err := noServers(servers); err != nil {
 		return nil, err
 	}
-	return tools.NewMCP(cfg, common, servers)
+	return toolmcp.New(cfg, common, servers)
 }
 
-func makeMCPGroup(cfg tools.MCPConfig, common tools.Common, servers *tools.Servers) (*tools.MCPGroup, error) {
+func makeMCPGroup(cfg toolmcp.Config, common tools.Common, servers *toolmcp.Servers) (*toolmcp.Group, error) {
 	if err := noServers(servers); err != nil {
 		return nil, err
 	}
-	return tools.NewMCPGroup(cfg, common, servers)
+	return toolmcp.NewGroup(cfg, common, servers)
 }
 
-func (m *manifest) mcpConfig(n *node) (cfg tools.MCPConfig, ok bool) {
+func (m *manifest) mcpConfig(n *node) (cfg toolmcp.Config, ok bool) {
 	before := len(m.list)
 	if !m.mapping(n, "handler.mcp", `{ command: ["some-mcp-server"] }`) {
 		return cfg, false
@@ -74,7 +75,7 @@ func (m *manifest) mcpConfig(n *node) (cfg tools.MCPConfig, ok bool) {
 }
 
 // mcpTools reads which of the server's tools are meant.
-func (m *manifest) mcpTools(n *node, cfg *tools.MCPConfig) {
+func (m *manifest) mcpTools(n *node, cfg *toolmcp.Config) {
 	one, many, prefix := n.get("tool"), n.get("tools"), n.get("prefix")
 	if one != nil {
 		if cfg.Tool, _ = m.text(one, "handler.mcp.tool"); cfg.Tool == "" && one.kind == kindString {

@@ -3,11 +3,11 @@ package registry
 import (
 	"fmt"
 
-	"toolhand/internal/tools"
+	toolnats "toolhand/internal/tools/nats"
 )
 
 // natsConfig reads handler.nats. All of it may be left out.
-func (m *manifest) natsConfig(n *node) (cfg tools.NATSConfig, ok bool) {
+func (m *manifest) natsConfig(n *node) (cfg toolnats.Config, ok bool) {
 	before := len(m.list)
 	if !m.mapping(n, "handler.nats", "{ subject: toolhand.tool.NAME }, or {}") {
 		return cfg, false

@@ -15,7 +15,12 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"toolhand/internal/tools"
+	toolexec "toolhand/internal/tools/exec"
+	toolhttp "toolhand/internal/tools/http"
+	toolmcp "toolhand/internal/tools/mcp"
+	toolnats "toolhand/internal/tools/nats"
+	"toolhand/internal/tools/proctree"
+	"toolhand/internal/tools/queue"
 )
 
 // Options say where the manifests are, and what their handlers are made with.
@@ -23,16 +28,16 @@ type Options struct {
 	// Dir is tools.d.
 	Dir string
 	// Processes owns the trees of exec tools.
-	Processes *tools.Processes
+	Processes *proctree.Processes
 	// NATS gives the connection that nats tools are asked on, anew for each
-	// call; see [tools.NewNATS]. Nil, or an error of it: their manifests load,
+	// call; see [toolhand/internal/tools/nats.New]. Nil, or an error of it: their manifests load,
 	// and their calls are unavailable.
 	NATS func() (*nats.Conn, error)
 	// Queue is where the calls of nats tools with queue: true are jobs. Nil: they
 	// are unavailable.
-	Queue *tools.Queue
+	Queue *queue.Queue
 	// Servers owns the MCP servers. Nil: a manifest of one is an error.
-	Servers *tools.Servers
+	Servers *toolmcp.Servers
 	// Wait is how long Load and Open wait for the MCP servers of groups to list
 	// their tools, and Reload, up to 3 s, for those that never have. Zero: they are
 	// not asked, and Load takes their manifests as they are.
@@ -57,13 +62,13 @@ func (o *Options) applyDefaults() {
 		o.LookupEnv = os.LookupEnv
 	}
 	if o.make.exec == nil {
-		o.make.exec = tools.NewExec
+		o.make.exec = toolexec.New
 	}
 	if o.make.http == nil {
-		o.make.http = tools.NewHTTP
+		o.make.http = toolhttp.New
 	}
 	if o.make.nats == nil {
-		o.make.nats = tools.NewNATS
+		o.make.nats = toolnats.New
 	}
 	if o.make.mcp == nil {
 		o.make.mcp, o.make.mcpGroup = makeMCP, makeMCPGroup

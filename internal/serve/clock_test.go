@@ -12,6 +12,7 @@ import (
 	"toolhand/internal/registry"
 	"toolhand/internal/testkit"
 	"toolhand/internal/tools"
+	"toolhand/internal/tools/natswire"
 )
 
 const years = 50 * 365 * 24 * time.Hour
@@ -51,10 +52,10 @@ func TestDeadlineByNoSendersClock(t *testing.T) {
 		msg.Header.Set("Tool-Use-Id", "sevt_1")
 		msg.Header.Set("Tool-Deadline", time.Now().Add(c.ahead).Format(time.RFC3339Nano))
 		if c.left != "" {
-			msg.Header.Set(tools.TimeLeftHeader, c.left)
+			msg.Header.Set(natswire.TimeLeftHeader, c.left)
 		}
 		reply, err := r.nc.RequestMsg(msg, 5*time.Second)
-		if err != nil || reply.Header.Get(tools.OutcomeHeader) != c.outcome {
+		if err != nil || reply.Header.Get(natswire.OutcomeHeader) != c.outcome {
 			t.Errorf("%+v: %v, %v", c, err, reply)
 		}
 	}
@@ -65,7 +66,7 @@ func TestTimeLeftIsSaid(t *testing.T) {
 	r := newRig(t)
 	got := make(chan string, 1)
 	if _, err := r.nc.Subscribe("toolhand.tool.a", func(m *nats.Msg) {
-		got <- m.Header.Get(tools.TimeLeftHeader)
+		got <- m.Header.Get(natswire.TimeLeftHeader)
 		_ = m.Respond([]byte("x"))
 	}); err != nil {
 		t.Fatal(err)
@@ -93,14 +94,14 @@ func TestQueueWaitByTheServersClock(t *testing.T) {
 		m := nats.NewMsg("toolhand.jobs.a")
 		m.Header.Set("Tool-Use-Id", id)
 		m.Header.Set("Tool-Deadline", time.Now().Add(c.ahead).Format(time.RFC3339Nano))
-		m.Header.Set(tools.TimeLeftHeader, c.left)
+		m.Header.Set(natswire.TimeLeftHeader, c.left)
 		if _, err := r.js.PublishMsg(t.Context(), m); err != nil {
 			t.Fatal(err)
 		}
 	}
 	time.Sleep(400 * time.Millisecond)
 	r.worksOff(time.Second, 8, spec)
-	results, err := r.js.Stream(t.Context(), tools.ResultStream)
+	results, err := r.js.Stream(t.Context(), natswire.ResultStream)
 	if err != nil {
 		t.Fatal(err)
 	}

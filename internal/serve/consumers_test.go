@@ -16,6 +16,10 @@ import (
 	"toolhand/internal/registry"
 	"toolhand/internal/testkit"
 	"toolhand/internal/tools"
+	"toolhand/internal/tools/content"
+	toolnats "toolhand/internal/tools/nats"
+	"toolhand/internal/tools/natswire"
+	"toolhand/internal/tools/queue"
 )
 
 // TestConsumersLost restarts the server without what it kept of the consumers of the
@@ -59,7 +63,7 @@ func consumersLost(t *testing.T, idempotent, restarted bool) {
 	}
 	ask := func() {
 		r.nc = dial()
-		r.queue = tools.NewQueue(tools.QueueOptions{Conn: func() (*nats.Conn, error) { return r.nc, nil }, AckWait: time.Second})
+		r.queue = queue.New(queue.Options{Conn: func() (*nats.Conn, error) { return r.nc, nil }, AckWait: time.Second})
 		t.Cleanup(r.queue.Close)
 		var err error
 		if r.js, err = jetstream.New(r.nc); err != nil {
@@ -82,7 +86,7 @@ func consumersLost(t *testing.T, idempotent, restarted bool) {
 			if c.ID == "running" {
 				<-let
 			}
-			return tools.Text("did " + c.ID), nil
+			return content.Text("did " + c.ID), nil
 		})})
 	times := func(id string) int { mu.Lock(); defer mu.Unlock(); return ran[id] }
 	asker, leave := context.WithCancelCause(t.Context())
@@ -93,7 +97,7 @@ func consumersLost(t *testing.T, idempotent, restarted bool) {
 	testkit.Eventually(r.t, "it runs", func() bool { return times("running") == 1 })
 	results["waiting"] = r.put(asker, "job", "waiting", idempotent, time.Minute)
 	testkit.Eventually(r.t, "both are in the queue", func() bool {
-		s, err := r.js.Stream(t.Context(), tools.JobStream)
+		s, err := r.js.Stream(t.Context(), natswire.JobStream)
 		return err == nil && s.CachedInfo().State.Msgs == 2
 	})
 
@@ -103,7 +107,7 @@ func consumersLost(t *testing.T, idempotent, restarted bool) {
 		<-results["waiting"]
 	}
 	end()
-	consumers := filepath.Join(opts.StoreDir, "jetstream/$G/streams", tools.JobStream, "obs")
+	consumers := filepath.Join(opts.StoreDir, "jetstream/$G/streams", natswire.JobStream, "obs")
 	if _, err := os.Stat(filepath.Join(consumers, "job")); err != nil {
 		t.Fatal(err)
 	}
@@ -118,7 +122,7 @@ func consumersLost(t *testing.T, idempotent, restarted bool) {
 		}
 	}
 	testkit.Eventually(r.t, "the consumer is made anew", func() bool {
-		_, err := r.js.Consumer(t.Context(), tools.JobStream, "job")
+		_, err := r.js.Consumer(t.Context(), natswire.JobStream, "job")
 		return err == nil
 	})
 	close(let)
@@ -136,7 +140,7 @@ func consumersLost(t *testing.T, idempotent, restarted bool) {
 // resume waits for the result of a job that an earlier process has put into the queue.
 func (r *queueRig) resume(id string, idempotent bool) chan outcome {
 	r.t.Helper()
-	h, err := tools.NewNATSQueue(tools.NATSConfig{}, tools.Common{Name: "job"}, idempotent, r.queue)
+	h, err := queue.NewHandler(toolnats.Config{}, tools.Common{Name: "job"}, idempotent, r.queue)
 	if err != nil {
 		r.t.Fatal(err)
 	}

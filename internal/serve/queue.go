@@ -10,7 +10,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"toolhand/internal/registry"
-	"toolhand/internal/tools"
+	"toolhand/internal/tools/natswire"
+	"toolhand/internal/tools/queue"
 )
 
 const (
@@ -108,14 +109,14 @@ func (p *puller) run(ctx context.Context) {
 func (p *puller) find(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	consumer, api, err := tools.FindJobs(ctx, p.s.cfg.Conn, p.name)
+	consumer, api, err := queue.FindJobs(ctx, p.s.cfg.Conn, p.name)
 	if err != nil {
 		return err
 	}
 	p.consumer, p.looked = consumer, time.Now()
 	p.clock.learn(consumer.CachedInfo())
 	cfg := consumer.CachedInfo().Config
-	p.next = api + "CONSUMER.MSG.NEXT." + tools.JobStream + "." + p.name
+	p.next = api + "CONSUMER.MSG.NEXT." + natswire.JobStream + "." + p.name
 	p.border = api != "$JS.API."
 	p.ackWait, p.maxDeliver = cfg.AckWait, cfg.MaxDeliver
 	return nil
@@ -187,7 +188,7 @@ func statusError(status int) error {
 	case 0, 404, 408: // a job, none, none in time
 		return nil
 	case 503:
-		return tools.ErrNoJobs
+		return queue.ErrNoJobs
 	}
 	return fmt.Errorf("the server answers with status %d", status)
 }

@@ -20,12 +20,16 @@ import (
 	"toolhand/internal/registry"
 	"toolhand/internal/testkit"
 	"toolhand/internal/tools"
+	"toolhand/internal/tools/content"
+	toolnats "toolhand/internal/tools/nats"
+	"toolhand/internal/tools/natswire"
+	"toolhand/internal/tools/queue"
 )
 
 // queueRig is a rig whose server has JetStream, and the queue of who asks.
 type queueRig struct {
 	*rig
-	queue *tools.Queue
+	queue *queue.Queue
 	js    jetstream.JetStream
 }
 
@@ -43,7 +47,7 @@ func newQueueRig(t *testing.T, ackWait time.Duration) *queueRig {
 	}
 	r := &queueRig{rig: &rig{t: t, srv: srv}}
 	r.nc = r.connect()
-	r.queue = tools.NewQueue(tools.QueueOptions{Conn: func() (*nats.Conn, error) { return r.nc, nil }, AckWait: ackWait})
+	r.queue = queue.New(queue.Options{Conn: func() (*nats.Conn, error) { return r.nc, nil }, AckWait: ackWait})
 	t.Cleanup(r.queue.Close)
 	if r.js, err = jetstream.New(r.nc); err != nil {
 		t.Fatal(err)
@@ -65,7 +69,7 @@ type outcome struct {
 // put makes a call of a tool a job, and waits for its result beside the test.
 func (r *queueRig) put(ctx context.Context, tool, id string, idempotent bool, deadline time.Duration) chan outcome {
 	r.t.Helper()
-	h, err := tools.NewNATSQueue(tools.NATSConfig{}, tools.Common{Name: tool}, idempotent, r.queue)
+	h, err := queue.NewHandler(toolnats.Config{}, tools.Common{Name: tool}, idempotent, r.queue)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -99,7 +103,7 @@ func (r *queueRig) left(done chan outcome, why string) {
 func (r *queueRig) empty() {
 	r.t.Helper()
 	testkit.Eventually(r.t, "the queue is empty", func() bool {
-		s, err := r.js.Stream(r.t.Context(), tools.JobStream)
+		s, err := r.js.Stream(r.t.Context(), natswire.JobStream)
 		return err == nil && s.CachedInfo().State.Msgs == 0
 	})
 }
@@ -112,7 +116,7 @@ func TestQueueOutcomes(t *testing.T) {
 	}
 	r.worksOff(time.Second, 8,
 		registry.Spec{Name: "echo", Handler: handlerFunc(func(_ context.Context, c tools.Call) (tools.Result, error) {
-			return tools.Text(fmt.Sprint(c.ID, c.Session, c.Thread, string(c.Input))), nil
+			return content.Text(fmt.Sprint(c.ID, c.Session, c.Thread, string(c.Input))), nil
 		})},
 		registry.Spec{Name: "lost", Handler: fail(&tools.LostError{Err: errors.New("connection reset")})},
 		registry.Spec{Name: "away", Handler: fail(&tools.UnavailableError{Err: errors.New("connection refused")})},
@@ -142,7 +146,7 @@ func TestQueueRoom(t *testing.T) {
 			close(both)
 		}
 		<-let
-		return tools.Text("slow"), nil
+		return content.Text("slow"), nil
 	})
 	r.worksOff(5*time.Second, 2, registry.Spec{Name: "a", Handler: slow, Deadline: time.Minute, DeadlineText: "1m"})
 	var first []chan outcome
@@ -156,7 +160,7 @@ func TestQueueRoom(t *testing.T) {
 		for old := most.Load(); n > old && !most.CompareAndSwap(old, n); old = most.Load() {
 		}
 		time.Sleep(2 * time.Millisecond)
-		return tools.Text("quick"), nil
+		return content.Text("quick"), nil
 	})})
 	var more []chan outcome
 	for i := range 40 {
@@ -182,7 +186,7 @@ func TestQueueLongJob(t *testing.T) {
 	r.worksOff(time.Second, 8, registry.Spec{Name: "a", Handler: handlerFunc(func(context.Context, tools.Call) (tools.Result, error) {
 		ran.Add(1)
 		time.Sleep(time.Second)
-		return tools.Text("done"), nil
+		return content.Text("done"), nil
 	})})
 	once, twice := r.put(t.Context(), "a", "sevt_1", false, time.Minute), r.put(t.Context(), "a", "sevt_2", true, time.Minute)
 	r.gives(once, "done")
@@ -205,7 +209,7 @@ func TestQueueNotRun(t *testing.T) {
 			begun <- struct{}{}
 			<-ctx.Done()
 		}
-		return tools.Text("ran"), context.Cause(ctx)
+		return content.Text("ran"), context.Cause(ctx)
 	})})
 	r.gives(r.put(t.Context(), "a", "sevt_1", false, time.Minute), "ran")
 	publish := func(headers map[string]string) {
@@ -220,9 +224,9 @@ func TestQueueNotRun(t *testing.T) {
 	}
 	publish(nil)
 	publish(map[string]string{"Tool-Use-Id": "sevt_when", "Tool-Deadline": "soon"})
-	publish(map[string]string{"Tool-Use-Id": "sevt_begun", tools.ClaimHeader: "7"})
+	publish(map[string]string{"Tool-Use-Id": "sevt_begun", natswire.ClaimHeader: "7"})
 	testkit.Eventually(r.t, "garbage is dropped, and what was begun before is left", func() bool {
-		stream, err := r.js.Stream(t.Context(), tools.JobStream)
+		stream, err := r.js.Stream(t.Context(), natswire.JobStream)
 		return err == nil && stream.CachedInfo().State.Msgs == 1
 	})
 	r.gives(r.put(t.Context(), "a", "sevt_late", false, -time.Second), "did not finish within its deadline")
@@ -251,7 +255,7 @@ func TestQueueDrain(t *testing.T) {
 			begun <- struct{}{}
 			if name == "ends" {
 				<-let
-				return tools.Text("ended"), nil
+				return content.Text("ended"), nil
 			}
 			<-ctx.Done()
 			return tools.Result{}, context.Cause(ctx)
@@ -289,13 +293,13 @@ func TestQueueAckOfAnOldJob(t *testing.T) {
 		border bool
 		age    time.Duration
 		want   string
-	}{{true, time.Minute, "$JS.ACK.x"}, {true, 40 * time.Minute, tools.AckSubject}, {false, 40 * time.Minute, "$JS.ACK.x"}} {
+	}{{true, time.Minute, "$JS.ACK.x"}, {true, 40 * time.Minute, natswire.AckSubject}, {false, 40 * time.Minute, "$JS.ACK.x"}} {
 		j := &job{s: s, msg: msg, border: c.border, came: time.Now().Add(-c.age)}
 		ack := j.ack(ackProgress)
 		if ack.Subject != c.want || string(ack.Data) != ackProgress {
 			t.Errorf("%+v: %+v", c, ack)
 		}
-		if c.want == tools.AckSubject && (ack.Header.Get(nats.MsgIdHdr) != "id" || ack.Header.Get(tools.AckOfHeader) != "$JS.ACK.x") {
+		if c.want == natswire.AckSubject && (ack.Header.Get(nats.MsgIdHdr) != "id" || ack.Header.Get(natswire.AckOfHeader) != "$JS.ACK.x") {
 			t.Errorf("its headers are %v", ack.Header)
 		}
 	}
@@ -337,7 +341,7 @@ func TestQueueTakersComeAndGo(t *testing.T) {
 		if _, again := ran.LoadOrStore(c.ID, true); again {
 			t.Errorf("%s ran twice", c.ID)
 		}
-		return tools.Text("done"), nil
+		return content.Text("done"), nil
 	})}
 	r.worksOff(time.Second, 2, spec)
 	var all []chan outcome

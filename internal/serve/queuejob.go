@@ -12,6 +12,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"toolhand/internal/tools"
+	"toolhand/internal/tools/content"
+	"toolhand/internal/tools/natswire"
 )
 
 const (
@@ -85,7 +87,7 @@ func (p *puller) begin(m *nats.Msg) {
 	}
 	ctx, end, ok := p.s.begin(j.call)
 	if !ok {
-		go j.settle(unavailable(p.name, errors.New("the worker that took it takes no more calls")), tools.OutcomeUnavailable, false)
+		go j.settle(unavailable(p.name, errors.New("the worker that took it takes no more calls")))
 		return
 	}
 	go func() {
@@ -104,9 +106,10 @@ func (j *job) run(ctx context.Context) {
 	defer done()
 	go j.goesOn(alive)
 	tool, ok := j.s.cfg.Once.Lookup(j.call.Tool)
-	mayAgain := ok && tool.Idempotent && j.msg.Header.Get(tools.ClaimHeader) == ""
+	mayAgain := ok && tool.Idempotent && j.msg.Header.Get(natswire.ClaimHeader) == ""
 	if j.again && !mayAgain {
-		j.settle(tools.Error("it was begun by another worker, and may not run twice"), tools.OutcomeUnknown, false)
+		const why = "it was begun by another worker, and may not run twice"
+		j.settle(natswire.Reply{Result: content.Error(why), Outcome: natswire.OutcomeUnknown, Reason: why})
 		return
 	}
 	report, err := j.s.run(ctx, j.call)
@@ -116,7 +119,7 @@ func (j *job) run(ctx context.Context) {
 	case err != nil && mayAgain && j.more:
 		j.acknowledge(ackAgain)
 	default:
-		j.settle(report.Result, string(report.Outcome), handedOver(err))
+		j.settle(replyOf(report, err))
 	}
 }
 
@@ -124,12 +127,12 @@ func (j *job) run(ctx context.Context) {
 // false where that was said before: whoever did goes on or is silent, and the job
 // is left to it; or where it can't be said while somebody waits for the result.
 func (j *job) claim(ctx context.Context) bool {
-	expected := j.msg.Header.Get(tools.ClaimHeader)
+	expected := j.msg.Header.Get(natswire.ClaimHeader)
 	if expected == "" {
 		return true
 	}
-	msg := nats.NewMsg(tools.ResultSubject(j.msg.Header))
-	msg.Header.Set(tools.OutcomeHeader, tools.OutcomeBegun)
+	msg := nats.NewMsg(natswire.ResultSubject(j.msg.Header))
+	msg.Header.Set(natswire.OutcomeHeader, natswire.OutcomeBegun)
 	msg.Header.Set(jetstream.ExpectedLastSubjSeqHeader, expected)
 	msg.Header.Set(nats.MsgIdHdr, "claim."+rand.Text()) // said twice, it counts once
 	until := func() bool {
@@ -145,7 +148,7 @@ func (j *job) claim(ctx context.Context) bool {
 	case errors.Is(context.Cause(ctx), errCalledOff):
 		j.acknowledge(ackDone)
 	default:
-		j.settle(unavailable(j.call.Tool, fmt.Errorf("the worker that took it could not say that it begins: %w", err)), tools.OutcomeUnavailable, false)
+		j.settle(unavailable(j.call.Tool, fmt.Errorf("the worker that took it could not say that it begins: %w", err)))
 	}
 	return false
 }
@@ -164,10 +167,9 @@ func (j *job) goesOn(ctx context.Context) {
 }
 
 // settle hands in the result, and then acknowledges the job: in this order, so
-// that a job that is gone has its result. passing says that the call may be asked again
-// at once.
-func (j *job) settle(r tools.Result, outcome string, passing bool) {
-	if err := j.handIn(r, outcome, passing); err != nil {
+// that a job that is gone has its result.
+func (j *job) settle(r natswire.Reply) {
+	if err := j.handIn(r); err != nil {
 		j.s.cfg.Log.Error("a result can't be handed in: who asked will take its outcome as unknown", "tool", j.call.Tool, "call", j.call.ID, "error", err)
 		return
 	}
@@ -175,13 +177,9 @@ func (j *job) settle(r tools.Result, outcome string, passing bool) {
 }
 
 // handIn publishes the result until the server says that it has it.
-func (j *job) handIn(r tools.Result, outcome string, passing bool) error {
-	msg := nats.NewMsg(tools.ResultSubject(j.msg.Header))
-	msg.Data = j.s.encode(j.call, r)
-	msg.Header.Set(tools.OutcomeHeader, outcome)
-	if passing {
-		msg.Header.Set(tools.PassingHeader, "true")
-	}
+func (j *job) handIn(r natswire.Reply) error {
+	r = j.s.fitting(j.call, r)
+	msg := &nats.Msg{Subject: natswire.ResultSubject(j.msg.Header), Header: r.Header(), Data: r.Data()}
 	msg.Header.Set(nats.MsgIdHdr, j.msg.Header.Get(nats.MsgIdHdr))
 	begun := time.Now()
 	return j.publish(msg, func() bool {
@@ -233,9 +231,9 @@ func (j *job) ack(what string) *nats.Msg {
 	msg := nats.NewMsg(j.msg.Reply)
 	msg.Data = []byte(what)
 	if j.border && (j.s.cfg.Conn.Stats().Reconnects != j.reconnects || time.Since(j.came) > ackDirectly) {
-		msg.Subject = tools.AckSubject
+		msg.Subject = natswire.AckSubject
 		msg.Header.Set(nats.MsgIdHdr, j.msg.Header.Get(nats.MsgIdHdr))
-		msg.Header.Set(tools.AckOfHeader, j.msg.Reply)
+		msg.Header.Set(natswire.AckOfHeader, j.msg.Reply)
 	}
 	return msg
 }

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 	"toolhand/internal/loop"
 	"toolhand/internal/registry"
 	"toolhand/internal/tools"
+	"toolhand/internal/tools/natswire"
 )
 
 const (
@@ -110,7 +112,7 @@ func New(cfg Config) *Server {
 // called once.
 func (s *Server) Serve(drain, hard context.Context, grace time.Duration) (left int, err error) {
 	defer s.cancel(errStopping)
-	off, err := s.cfg.Conn.Subscribe("toolhand.cancel.*", s.calledOff)
+	off, err := s.cfg.Conn.Subscribe(natswire.CancelSubjects+"*", s.calledOff)
 	if err != nil {
 		return 0, fmt.Errorf("NATS: %w", err)
 	}
@@ -202,7 +204,7 @@ func (s *Server) offer(all []*registry.Tool) (services []micro.Service, err erro
 			endpoints, size = 0, 0
 		}
 		err := service.AddEndpoint(t.Name, micro.HandlerFunc(s.take),
-			micro.WithEndpointSubject("toolhand.tool."+t.Name), micro.WithEndpointMetadata(announce(t)))
+			micro.WithEndpointSubject(natswire.ToolSubjects+t.Name), micro.WithEndpointMetadata(announce(t)))
 		if err != nil {
 			return services, fmt.Errorf("tool %s: %w", t.Name, err)
 		}
@@ -306,7 +308,7 @@ func (s *Server) Calls() []OpenCall {
 
 // calledOff stops the tool of a call that nobody waits for any more.
 func (s *Server) calledOff(m *nats.Msg) {
-	id := m.Subject[len("toolhand.cancel."):]
+	id := strings.TrimPrefix(m.Subject, natswire.CancelSubjects)
 	if named := m.Header.Get("Tool-Use-Id"); named != "" {
 		id = named // an id that is no part of a subject stands in the header only
 	}

@@ -20,6 +20,9 @@ import (
 	"toolhand/internal/registry"
 	"toolhand/internal/testkit"
 	"toolhand/internal/tools"
+	"toolhand/internal/tools/content"
+	toolnats "toolhand/internal/tools/nats"
+	"toolhand/internal/tools/natswire"
 )
 
 type handlerFunc func(context.Context, tools.Call) (tools.Result, error)
@@ -122,7 +125,7 @@ func setOf(t *testing.T, specs ...registry.Spec) *registry.Set {
 // ask asks as a session's worker does.
 func (r *rig) ask(ctx context.Context, tool, id, input string, deadline time.Duration) (tools.Result, error) {
 	r.t.Helper()
-	h, err := tools.NewNATS(tools.NATSConfig{}, tools.Common{Name: tool}, func() (*nats.Conn, error) { return r.nc, nil })
+	h, err := toolnats.New(toolnats.Config{}, tools.Common{Name: tool}, func() (*nats.Conn, error) { return r.nc, nil })
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -133,7 +136,7 @@ func (r *rig) ask(ctx context.Context, tool, id, input string, deadline time.Dur
 }
 
 func text(s string) handlerFunc {
-	return func(context.Context, tools.Call) (tools.Result, error) { return tools.Text(s), nil }
+	return func(context.Context, tools.Call) (tools.Result, error) { return content.Text(s), nil }
 }
 
 // What a tool answers reaches who asked as it is, and so does what kept it from
@@ -145,12 +148,12 @@ func TestOutcomes(t *testing.T) {
 	}
 	r.serve(time.Second,
 		registry.Spec{Name: "echo", Handler: handlerFunc(func(_ context.Context, c tools.Call) (tools.Result, error) {
-			return tools.Text(fmt.Sprint(c.ID, c.Session, c.Thread, string(c.Input))), nil
+			return content.Text(fmt.Sprint(c.ID, c.Session, c.Thread, string(c.Input))), nil
 		}), InputSchema: json.RawMessage(`{"type":"object","properties":{"n":{"type":"integer"}}}`)},
 		registry.Spec{Name: "image", Handler: handlerFunc(func(context.Context, tools.Call) (tools.Result, error) {
 			return tools.Result{Content: json.RawMessage(`[{"type":"image","source":{"type":"base64","media_type":"image/png","data":"aGk="}}]`)}, nil
 		})},
-		registry.Spec{Name: "fails", Handler: handlerFunc(func(context.Context, tools.Call) (tools.Result, error) { return tools.Error("no"), nil })},
+		registry.Spec{Name: "fails", Handler: handlerFunc(func(context.Context, tools.Call) (tools.Result, error) { return content.Error("no"), nil })},
 		registry.Spec{Name: "away", Handler: fail(&tools.UnavailableError{Err: errors.New("connection refused")})},
 		registry.Spec{Name: "lost", Handler: fail(&tools.LostError{Err: errors.New("connection reset")})},
 		registry.Spec{Name: "panics", Handler: handlerFunc(func(context.Context, tools.Call) (tools.Result, error) { panic("oh") })},
@@ -207,7 +210,7 @@ func TestCallsRunAtOnce(t *testing.T) {
 		case <-all:
 		case <-ctx.Done():
 		}
-		return tools.Text("met"), ctx.Err()
+		return content.Text("met"), ctx.Err()
 	})})
 	errs := make(chan error, n)
 	for i := range n {
@@ -249,7 +252,7 @@ func TestDrain(t *testing.T) {
 	one := r.serve(10*time.Second, registry.Spec{Name: "a", Handler: handlerFunc(func(context.Context, tools.Call) (tools.Result, error) {
 		begun <- struct{}{}
 		<-let
-		return tools.Text("one"), nil
+		return content.Text("one"), nil
 	})})
 	first := make(chan string, 1)
 	go func() {
@@ -367,7 +370,7 @@ func TestDeadline(t *testing.T) {
 		msg.Header.Set("Tool-Use-Id", "sevt_1")
 		msg.Header.Set("Tool-Deadline", time.Now().Add(in).Format(time.RFC3339Nano))
 		reply, err := r.nc.RequestMsg(msg, 5*time.Second)
-		if err != nil || reply.Header.Get(tools.OutcomeHeader) != "deadline" || int(ran.Load()) != i {
+		if err != nil || reply.Header.Get(natswire.OutcomeHeader) != "deadline" || int(ran.Load()) != i {
 			t.Errorf("deadline in %s: %v, %v, ran %d times", in, err, reply, ran.Load())
 		}
 	}

@@ -14,6 +14,8 @@ import (
 
 	"toolhand/internal/loop"
 	"toolhand/internal/tools"
+	"toolhand/internal/tools/content"
+	"toolhand/internal/tools/natswire"
 )
 
 const (
@@ -30,12 +32,12 @@ const (
 func (s *Server) take(req micro.Request) {
 	call, err := s.parse(req)
 	if err != nil {
-		s.respond(req, call, unavailable(call.Tool, err), tools.OutcomeUnavailable, false)
+		s.respond(req, call, unavailable(call.Tool, err))
 		return
 	}
 	ctx, end, ok := s.begin(call)
 	if !ok {
-		s.respond(req, call, unavailable(call.Tool, errors.New("the worker that serves it takes no more calls")), tools.OutcomeUnavailable, false)
+		s.respond(req, call, unavailable(call.Tool, errors.New("the worker that serves it takes no more calls")))
 		return
 	}
 	go func() {
@@ -44,14 +46,14 @@ func (s *Server) take(req micro.Request) {
 		if errors.Is(err, errCalledOff) {
 			return
 		}
-		s.respond(req, call, report.Result, string(report.Outcome), handedOver(err))
+		s.respond(req, call, replyOf(report, err))
 	}()
 }
 
 // parse reads the call from the request. The tool is the one of the subject,
 // whatever the headers say.
 func (s *Server) parse(req micro.Request) (call tools.Call, err error) {
-	return s.parseCall(req.Headers().Get, strings.TrimPrefix(req.Subject(), "toolhand.tool."), req.Data(), 0)
+	return s.parseCall(req.Headers().Get, strings.TrimPrefix(req.Subject(), natswire.ToolSubjects), req.Data(), 0)
 }
 
 // parseCall reads a call of tool from what came about it in headers. It was on its way
@@ -88,13 +90,13 @@ func deadline(header func(string) string, underWay time.Duration) (at time.Time,
 			return time.Time{}, fmt.Errorf("the header Tool-Deadline is no time in RFC 3339: %q", text)
 		}
 	}
-	text := header(tools.TimeLeftHeader)
+	text := header(natswire.TimeLeftHeader)
 	if text == "" || underWay < 0 {
 		return at, nil
 	}
 	left, err := strconv.ParseInt(text, 10, 64)
 	if err != nil || left > maxLeft.Milliseconds() || left < -maxLeft.Milliseconds() {
-		return time.Time{}, fmt.Errorf("the header %s is no number of milliseconds: %q", tools.TimeLeftHeader, text)
+		return time.Time{}, fmt.Errorf("the header %s is no number of milliseconds: %q", natswire.TimeLeftHeader, text)
 	}
 	return time.Now().Add(time.Duration(left)*time.Millisecond - underWay), nil
 }
@@ -110,10 +112,10 @@ func (s *Server) run(ctx context.Context, call tools.Call) (loop.Report, error) 
 		switch {
 		case errors.Is(err, errCalledOff):
 		case handedOver(err) && errors.As(err, &not):
-			report.Outcome, report.Result = loop.Unavailable, unavailable(call.Tool, err)
+			report.Outcome, report.Result, report.Reason = loop.Unavailable, unavailable(call.Tool, err).Result, err.Error()
 		default:
-			report.Outcome = loop.UnknownOutcome
-			report.Result = tools.Error(fmt.Sprintf("Tool %q was interrupted: its outcome is unknown: %s", call.Tool, err))
+			report.Outcome, report.Reason = loop.UnknownOutcome, err.Error()
+			report.Result = content.Error(fmt.Sprintf("Tool %q was interrupted: its outcome is unknown: %s", call.Tool, err))
 		}
 	}
 	args := []any{"tool", call.Tool, "call", call.ID, "session", call.Session,
@@ -135,27 +137,28 @@ func handedOver(err error) bool {
 	return errors.As(err, &over)
 }
 
-func unavailable(tool string, why error) tools.Result {
-	return tools.Error(fmt.Sprintf("Tool %q is unavailable: %s", tool, why))
+func unavailable(tool string, why error) natswire.Reply {
+	return natswire.Reply{Result: content.Error(fmt.Sprintf("Tool %q is unavailable: %s", tool, why)),
+		Outcome: natswire.OutcomeUnavailable, Reason: why.Error()}
 }
 
-// encode is a result as the data of a message. One that NATS does not take is
-// replaced by an error that says so: nobody must wait for it in vain.
-func (s *Server) encode(call tools.Call, r tools.Result) []byte {
-	data := tools.EncodeReply(r)
-	if limit := s.cfg.Conn.MaxPayload(); int64(len(data))+1024 > limit {
-		data = tools.EncodeReply(tools.Error(fmt.Sprintf("Tool %q ran, but its result of %d bytes is larger than the %d bytes that the NATS server takes", call.Tool, len(data), limit)))
-	}
-	return data
+// replyOf is what a call that was run came to; err is of the run.
+func replyOf(report loop.Report, err error) natswire.Reply {
+	return natswire.Reply{Result: report.Result, Outcome: string(report.Outcome), Reason: report.Reason, Passing: handedOver(err)}
 }
 
-// respond sends the result. passing says that the call may be asked again at once.
-func (s *Server) respond(req micro.Request, call tools.Call, r tools.Result, outcome string, passing bool) {
-	headers := micro.Headers{tools.OutcomeHeader: []string{outcome}}
-	if passing {
-		headers[tools.PassingHeader] = []string{"true"}
+// fitting is a reply that NATS takes: a result that is too large is replaced by an
+// error that says so, for nobody must wait for it in vain.
+func (s *Server) fitting(call tools.Call, r natswire.Reply) natswire.Reply {
+	if size, limit := len(r.Result.Content)+2048, s.cfg.Conn.MaxPayload(); int64(size) > limit {
+		r.Result = content.Error(fmt.Sprintf("Tool %q ran, but its result of %d bytes is larger than the %d bytes that the NATS server takes", call.Tool, len(r.Result.Content), limit))
 	}
-	if err := req.Respond(s.encode(call, r), micro.WithHeaders(headers)); err != nil {
+	return r
+}
+
+func (s *Server) respond(req micro.Request, call tools.Call, r natswire.Reply) {
+	r = s.fitting(call, r)
+	if err := req.Respond(r.Data(), micro.WithHeaders(micro.Headers(r.Header()))); err != nil {
 		s.cfg.Log.Error("a result can't be sent back: who asked will take its outcome as unknown", "tool", call.Tool, "call", call.ID, "error", err)
 	}
 }

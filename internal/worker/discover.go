@@ -9,6 +9,7 @@ import (
 	"toolhand/internal/config"
 	"toolhand/internal/discovery"
 	"toolhand/internal/registry"
+	"toolhand/internal/tools/natswire"
 )
 
 // firstTools is how long a worker that starts waits for announced tools. Those who
@@ -16,14 +17,11 @@ import (
 // before, and need a moment to find this one.
 const firstTools = 3 * time.Second
 
-// toolSubjects is what those who come by nats.listen can be asked on.
-const toolSubjects = "toolhand.tool."
-
 // discoverOf is tools.discover as the registry takes it.
 func discoverOf(cfg *config.Config) registry.Discover {
 	d := registry.Discover{All: cfg.Tools.Discover.All, Names: cfg.Tools.Discover.Names}
 	if cfg.NATS.URL == "" {
-		d.Below = toolSubjects
+		d.Below = natswire.ToolSubjects // all that those who come by nats.listen can be asked on
 	}
 	return d
 }

@@ -13,6 +13,9 @@ import (
 	"toolhand/internal/config"
 	"toolhand/internal/telemetry"
 	"toolhand/internal/tools"
+	toolnats "toolhand/internal/tools/nats"
+	"toolhand/internal/tools/natswire"
+	"toolhand/internal/tools/queue"
 )
 
 // A job that is under way when the connection of its taker breaks is its taker's: it says
@@ -33,9 +36,9 @@ func TestQueueTakerConnectsAgain(t *testing.T) {
 	defer b.Close(context.WithoutCancel(t.Context()))
 	cfg := config.Default()
 	cfg.NATS.Queue.AckWait = config.Duration(300 * time.Millisecond) // silent for 600 ms it loses the job
-	queue := (&Worker{cfg: &cfg, log: log, bus: b}).newQueue()
-	defer queue.Close()
-	if err := queue.Admit(b.Conn(), bus.HandIn); err != nil {
+	q := (&Worker{cfg: &cfg, log: log, bus: b}).newQueue()
+	defer q.Close()
+	if err := q.Admit(b.Conn(), natswire.HandInSubjects); err != nil {
 		t.Fatal(err)
 	}
 	taker := config.Default()
@@ -52,7 +55,7 @@ func TestQueueTakerConnectsAgain(t *testing.T) {
 		_, err := w.Serve(drain, context.WithoutCancel(t.Context()))
 		over <- err
 	}()
-	handler, err := tools.NewNATSQueue(tools.NATSConfig{}, tools.Common{Name: "slow"}, false, queue)
+	handler, err := queue.NewHandler(toolnats.Config{}, tools.Common{Name: "slow"}, false, q)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,7 +79,7 @@ func TestQueueTakerConnectsAgain(t *testing.T) {
 	if err := <-over; err != nil {
 		t.Error(err)
 	}
-	if jobs, err := b.JetStream().Stream(t.Context(), tools.JobStream); err != nil || jobs.CachedInfo().State.Msgs != 0 {
+	if jobs, err := b.JetStream().Stream(t.Context(), natswire.JobStream); err != nil || jobs.CachedInfo().State.Msgs != 0 {
 		t.Errorf("the job is not acknowledged: %v", err)
 	}
 }

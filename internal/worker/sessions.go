@@ -19,6 +19,8 @@ import (
 	"toolhand/internal/loop"
 	"toolhand/internal/registry"
 	"toolhand/internal/tools"
+	toolexec "toolhand/internal/tools/exec"
+	"toolhand/internal/tools/natswire"
 	"toolhand/internal/upstream"
 )
 
@@ -98,7 +100,7 @@ func (s *sessions) open(ctx context.Context) error {
 		s.log.Warn("the journal was damaged: open calls from before are not run again where their tool is not idempotent; 'worker journal trust' ends that", "damaged", d.Found, "doubted_for", d.DoubtedFor)
 	}
 	if s.bus.Listening() != "" {
-		if err := s.queue.Admit(s.bus.Conn(), bus.HandIn); err != nil {
+		if err := s.queue.Admit(s.bus.Conn(), natswire.HandInSubjects); err != nil {
 			return fmt.Errorf("results from outside can't be taken: %w", err)
 		}
 	}
@@ -115,7 +117,7 @@ func (s *sessions) open(ctx context.Context) error {
 func (s *sessions) stopLeft(calls []tools.Call) {
 	marks := make([][]string, len(calls))
 	for i, c := range calls {
-		marks[i] = tools.Marks(c)
+		marks[i] = toolexec.Marks(c)
 	}
 	s.procs.StopLeft(marks)
 }

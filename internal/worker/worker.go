@@ -20,7 +20,9 @@ import (
 	"toolhand/internal/loop/slots"
 	"toolhand/internal/registry"
 	"toolhand/internal/telemetry"
-	"toolhand/internal/tools"
+	toolmcp "toolhand/internal/tools/mcp"
+	"toolhand/internal/tools/proctree"
+	"toolhand/internal/tools/queue"
 )
 
 // ListWait is how long the MCP servers of groups are waited for to list their
@@ -74,9 +76,9 @@ type Worker struct {
 	opts     Options
 	log      *slog.Logger
 	stats    *stats
-	procs    *tools.Processes
-	servers  *tools.Servers
-	queue    *tools.Queue
+	procs    *proctree.Processes
+	servers  *toolmcp.Servers
+	queue    *queue.Queue
 	registry *registry.Registry // nil for a Command, and where the Options have Tools
 	set      *registry.Set      // without registry: changed by a Command alone
 	loads    registry.Options   // of both
@@ -146,10 +148,10 @@ func Open(ctx context.Context, cfg *config.Config, opts Options) (_ *Worker, err
 		}
 		w.service = &offers{Worker: w}
 	}
-	if w.procs, err = tools.NewProcesses(w.log); err != nil {
+	if w.procs, err = proctree.New(proctree.Options{Log: w.log}); err != nil {
 		return nil, fmt.Errorf("processes of tools can't be kept: %w", err)
 	}
-	w.servers = tools.NewServers(w.procs, w.log)
+	w.servers = toolmcp.NewServers(w.procs, w.log)
 	defer context.AfterFunc(ctx, func() { _ = w.servers.Close() })() // a start that is stopped waits for none
 	w.queue = w.newQueue()
 	if err := w.openTools(wait); err != nil || w.service == nil {
@@ -162,9 +164,9 @@ func Open(ctx context.Context, cfg *config.Config, opts Options) (_ *Worker, err
 }
 
 // newQueue is the job queue, as the configuration bounds it.
-func (w *Worker) newQueue() *tools.Queue {
+func (w *Worker) newQueue() *queue.Queue {
 	cfg := w.cfg.NATS
-	return tools.NewQueue(tools.QueueOptions{
+	return queue.New(queue.Options{
 		Conn: w.conn, Replicas: cfg.Replicas, Log: w.log,
 		MaxAge: time.Duration(cfg.Queue.MaxAge), MaxBytes: int64(cfg.Queue.MaxBytes), AckWait: time.Duration(cfg.Queue.AckWait),
 		Admitted: cfg.URL == "", // who takes jobs of an embedded server comes by nats.listen

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"toolhand/internal/tools"
+	"toolhand/internal/tools/content"
 )
 
 // A Peer is a kind of handler with an other end that can be told what to do.
@@ -230,7 +231,7 @@ func (s suite) bulky(t *testing.T) {
 
 func (s suite) empty(t *testing.T) {
 	r := s.answer(t, Empty, `{}`)
-	if got := textOf(t, r); got != tools.NoOutput || r.IsError {
+	if got := textOf(t, r); got != content.NoOutput || r.IsError {
 		t.Errorf("got %q, error %t", got, r.IsError)
 	}
 }
@@ -256,7 +257,7 @@ func (s suite) together(t *testing.T) {
 				t.Errorf("call %d: %v", n, err)
 				return
 			}
-			if want := string(tools.Text(input).Content); string(r.Content) != want {
+			if want := string(content.Text(input).Content); string(r.Content) != want {
 				t.Errorf("call %d got %.100s", n, r.Content)
 			}
 		})

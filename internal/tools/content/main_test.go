@@ -1,0 +1,11 @@
+package content_test
+
+import (
+	"testing"
+
+	"toolhand/internal/tools/handlertest"
+)
+
+func TestMain(m *testing.M) {
+	handlertest.Main(m, nil)
+}

@@ -1,0 +1,14 @@
+package mcp
+
+import (
+	"time"
+
+	"toolhand/internal/tools"
+)
+
+// SetBounds shortens how long a server may take to be ready, and to read. Call it
+// before anything else.
+func (s *Servers) SetBounds(start, write time.Duration) { s.start, s.write = start, write }
+
+// Result is how a server's answer becomes a result.
+func Result(answer string, max int) tools.Result { return mcpResult([]byte(answer), max) }

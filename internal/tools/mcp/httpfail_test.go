@@ -1,0 +1,172 @@
+package mcp_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"toolhand/internal/testkit"
+	"toolhand/internal/tools"
+	"toolhand/internal/tools/handlertest"
+	toolmcp "toolhand/internal/tools/mcp"
+)
+
+// A stream that breaks off is asked for again by GET. Whatever that is answered
+// with, the call has been taken by then: it is lost, and not sent again.
+func TestMCPOverHTTPResumes(t *testing.T) {
+	for _, status := range []int{302, 400, 404, 405, 500} {
+		t.Run(fmt.Sprint(status), func(t *testing.T) {
+			d, _ := newDoor(t)
+			var gets atomic.Int32
+			web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.Method == http.MethodGet {
+					gets.Add(1)
+					w.WriteHeader(status)
+					return
+				}
+				d.ServeHTTP(w, r)
+			}))
+			t.Cleanup(web.Close)
+			d.with(func(w http.ResponseWriter, r *http.Request) bool {
+				w.Header().Set("Content-Type", "text/event-stream")
+				fmt.Fprint(w, "id: 1_0\nretry: 1\ndata:\n\n")
+				return true
+			})
+			h := newMCP(t, newServers(t, handlertest.Processes(t)), toolmcp.Config{URL: web.URL}, tools.Common{Name: "mcp_tool"})
+			_, err := callFor(t, h, 10*time.Second, `{}`)
+			mustLose(t, err, "")
+			handlertest.NoneOf(t, err.Error(), d.seen[0].Get("Mcp-Session-Id"))
+			if d.calls.Load() != 1 || gets.Load() != 1 {
+				t.Errorf("sent %d times, asked for again %d times", d.calls.Load(), gets.Load())
+			}
+		})
+	}
+}
+
+// A server that has forgotten the session, as after a restart, gets a new one,
+// however it says so: with JSON-RPC in its 404 as most do, or by a 400.
+func TestMCPOverHTTPForgets(t *testing.T) {
+	for name, said := range map[string]struct {
+		status int
+		body   string
+	}{
+		"404 without an id": {404, `{"jsonrpc":"2.0","error":{"code":-32001,"message":"Session not found"},"id":null}`},
+		"404 with an id":    {404, `{"jsonrpc":"2.0","id":"server-error","error":{"code":-32600,"message":"Session not found"}}`},
+		"400":               {400, `{"jsonrpc":"2.0","error":{"code":-32000,"message":"Bad Request: No valid session ID provided"},"id":3}`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d, _ := newDoor(t)
+			var forgotten atomic.Pointer[string]
+			web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if id := forgotten.Load(); id != nil && r.Header.Get("Mcp-Session-Id") == *id {
+					w.Header().Set("Content-Type", "application/json")
+					w.WriteHeader(said.status)
+					_, _ = io.WriteString(w, said.body)
+					return
+				}
+				d.ServeHTTP(w, r)
+			}))
+			t.Cleanup(web.Close)
+			h := newMCP(t, newServers(t, handlertest.Processes(t)), toolmcp.Config{URL: web.URL}, tools.Common{Name: "mcp_tool"})
+			if _, err := insist(t, h); err != nil {
+				t.Fatal(err)
+			}
+			id := d.seen[0].Get("Mcp-Session-Id")
+			forgotten.Store(&id)
+			r, err := callFor(t, h, 10*time.Second, `{}`)
+			if said.status == 404 {
+				mustMiss(t, err, "no longer knows our session")
+			} else if err != nil || !r.IsError || !strings.HasPrefix(handlertest.Text(t, r), "HTTP 400 Bad Request: ") {
+				t.Errorf("%+v %v", r, err)
+			}
+			testkit.Eventually(t, "an answer in a new session", func() bool {
+				r, err := callFor(t, h, 10*time.Second, `{}`)
+				return err == nil && !r.IsError && handlertest.Text(t, r) == "{}"
+			})
+		})
+	}
+}
+
+// Who has the url wrong is told what is wrong with it, and no secret.
+func TestMCPOverHTTPTrouble(t *testing.T) {
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/page" {
+			w.Header().Set("Content-Type", "text/html; charset=utf-8")
+			return
+		}
+		w.Header().Set("Location", "/page?key=hidden")
+		w.WriteHeader(map[string]int{"/none": 404, "/moved": 302, "/login": 401}[r.URL.Path])
+	}))
+	t.Cleanup(web.Close)
+	secure := httptest.NewUnstartedServer(nil)
+	secure.Config.ErrorLog = log.New(io.Discard, "", 0)
+	secure.StartTLS()
+	t.Cleanup(secure.Close)
+	closed := httptest.NewServer(nil)
+	closed.Close()
+	for url, want := range map[string]string{
+		web.URL + "/none":  "HTTP 404 Not Found",
+		web.URL + "/moved": "HTTP 302 Found (redirects are not followed)",
+		web.URL + "/login": "HTTP 401 Unauthorized",
+		web.URL + "/page":  "it answers with text/html, which is no MCP: is the path of the url right?",
+		closed.URL:         "connection refused",
+		secure.URL:         "certificate",
+	} {
+		h := newMCP(t, newServers(t, handlertest.Processes(t)), toolmcp.Config{URL: strings.Replace(url, "://", "://ada:pass-word@", 1) + "?key=hidden"}, tools.Common{Name: "t"})
+		_, err := callFor(t, h, 10*time.Second, `{}`)
+		mustMiss(t, err, want)
+		handlertest.NoneOf(t, err.Error(), "hidden", "pass-word")
+	}
+}
+
+// However often a server is looked for, the reason says once when it is tried again.
+func TestMCPReasonDoesNotGrow(t *testing.T) {
+	servers := newServers(t, handlertest.Processes(t))
+	cfg := childServer(t, "raw", "down")
+	cfg.All = true
+	g, err := toolmcp.NewGroup(cfg, tools.Common{Name: "g", Dir: "/"}, servers)
+	if err != nil {
+		t.Fatal(err)
+	}
+	servers.Keep(nil, []*toolmcp.Group{g})
+	for until := time.Now().Add(time.Second); time.Now().Before(until); {
+		_, err := callFor(t, g.Handler("x"), 10*time.Second, `{}`)
+		mustMiss(t, err, "")
+		_, _, why := g.Known()
+		if strings.Count(err.Error(), "tried again") > 1 || why == nil || strings.Contains(why.Error(), "tried again") {
+			t.Fatalf("%v, known: %v", err, why)
+		}
+	}
+}
+
+// What a server lists is bounded over all of its pages.
+func TestMCPGroupIsTooLarge(t *testing.T) {
+	server := mcp.NewServer(&mcp.Implementation{Name: "s", Version: "1"}, &mcp.ServerOptions{PageSize: 1})
+	for i := range 8 {
+		server.AddTool(&mcp.Tool{Name: fmt.Sprint("t", i), Description: strings.Repeat("x", 4<<20), InputSchema: json.RawMessage(`{"type":"object"}`)},
+			func(context.Context, *mcp.CallToolRequest) (*mcp.CallToolResult, error) { return nil, errors.New("no") })
+	}
+	web := httptest.NewServer(overHTTP(server))
+	t.Cleanup(web.Close)
+	g, err := toolmcp.NewGroup(toolmcp.Config{URL: web.URL, All: true}, tools.Common{Name: "g"}, newServers(t, handlertest.Processes(t)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := g.List(t.Context()); err == nil || !strings.Contains(err.Error(), "16777216 bytes") {
+		t.Errorf("got %v", err)
+	}
+	if _, _, err := g.Known(); err == nil || !strings.Contains(err.Error(), "16777216 bytes") {
+		t.Errorf("known: %v", err)
+	}
+}
