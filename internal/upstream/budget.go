@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"context"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -136,7 +137,8 @@ func (b *Budget) grant() {
 			// The turn is fixed when it becomes the next one: sends that are counted
 			// meanwhile delay those behind it.
 			if b.head.IsZero() {
-				b.head = b.at.Add(time.Duration((w.n - b.balance) / b.rate * float64(time.Second)))
+				// Rounded up: a turn comes no nanosecond before it is due.
+				b.head = b.at.Add(time.Duration(math.Ceil((w.n - b.balance) / b.rate * float64(time.Second))))
 			}
 			if d := b.head.Sub(b.at); d > 0 {
 				b.again(d)
