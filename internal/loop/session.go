@@ -27,9 +27,10 @@ type Config struct {
 	// goroutine of its own.
 	Crew    *Crew
 	Journal Journal
-	// StopLeft stops what still runs of calls that another worker has started; nil:
+	// StopLeft stops what still runs of calls that another worker has started, or
+	// says that it could not look for them: nothing is served before it could; nil:
 	// nothing does. It is called before anything of them is answered.
-	StopLeft func([]tools.Call)
+	StopLeft func([]tools.Call) error
 	Log      *slog.Logger
 	// StreamIdle is how long a stream may be silent; zero means 90s.
 	StreamIdle time.Duration
@@ -184,13 +185,13 @@ func (s *Session) recover(ctx context.Context) Reason {
 	wait := newBackoff()
 	var entries []journal.Entry
 	for fails := 0; ; fails++ {
-		var err error
+		var err, left error
 		done := make(chan struct{})
 		bound, cancel := context.WithCancel(ctx)
 		s.spawn(func() {
 			defer close(done)
 			if entries, err = s.cfg.Journal.Recover(bound, s.cfg.Session, entries); err == nil {
-				s.stopLeft(entries)
+				left = s.stopLeft(entries)
 			}
 		})
 		reason := s.waitAsked(ctx, done)
@@ -199,11 +200,15 @@ func (s *Session) recover(ctx context.Context) Reason {
 		if reason != "" {
 			return reason
 		}
-		if err == nil {
+		if err == nil && left == nil {
 			break
 		}
-		if fails%10 == 0 {
+		switch {
+		case fails%10 != 0:
+		case err != nil:
 			s.cfg.Log.Error("the journal can't be read; nothing is served before it can", "error", err, "fails", fails+1, "read", len(entries))
+		default:
+			s.cfg.Log.Error("what another worker started may still run; nothing is served before that is known", "error", left, "fails", fails+1)
 		}
 		pause := make(chan struct{})
 		timer := time.AfterFunc(wait.NextBackOff(), func() { close(pause) })
@@ -216,21 +221,23 @@ func (s *Session) recover(ctx context.Context) Reason {
 		s.cfg.Log.Info("recovering calls from the journal", "calls", len(entries))
 		outs, _ := s.ledger.Step(time.Now(), recovered{entries})
 		s.perform(outs)
+		s.urgent.Store(s.ledger.owed() > 0)
 	}
 	return ""
 }
 
 // stopLeft stops what still runs of the calls that entries say were started.
-func (s *Session) stopLeft(entries []journal.Entry) {
+func (s *Session) stopLeft(entries []journal.Entry) error {
 	var left []tools.Call
 	for _, e := range entries {
 		if !e.Finished {
 			left = append(left, tools.Call{ID: e.Call, Tool: e.Tool, Session: e.Session, Thread: e.Thread, Deadline: e.Deadline})
 		}
 	}
-	if s.cfg.StopLeft != nil && len(left) > 0 {
-		s.cfg.StopLeft(left)
+	if s.cfg.StopLeft == nil || len(left) == 0 {
+		return nil
 	}
+	return s.cfg.StopLeft(left)
 }
 
 // waitAsked waits for done, and says meanwhile what the session is doing. It

@@ -114,12 +114,13 @@ func (s *sessions) open(ctx context.Context) error {
 }
 
 // stopLeft stops what still runs of calls that another worker has started.
-func (s *sessions) stopLeft(calls []tools.Call) {
+func (s *sessions) stopLeft(calls []tools.Call) error {
 	marks := make([][]string, len(calls))
 	for i, c := range calls {
 		marks[i] = toolexec.Marks(c)
 	}
-	s.procs.StopLeft(marks)
+	_, err := s.procs.StopLeft(marks)
+	return err
 }
 
 func (s *sessions) newSession(id string, permanent bool) fleet.Session {

@@ -81,7 +81,9 @@ func TestServersLeft(t *testing.T) {
 	if !handlertest.Lives(left) {
 		t.Error("the server ended with its worker, so that this shows nothing")
 	}
-	procs.StopLeft([][]string{toolexec.Marks(tools.Call{})})
+	if _, err := procs.StopLeft([][]string{toolexec.Marks(tools.Call{})}); err != nil {
+		t.Error(err)
+	}
 	if handlertest.Lives(left) {
 		t.Error("the server of a dead worker lives")
 	}
@@ -89,7 +91,9 @@ func TestServersLeft(t *testing.T) {
 		t.Error("the server of a worker that lives is gone")
 	}
 	kill(alive)
-	procs.StopLeft([][]string{toolexec.Marks(tools.Call{})})
+	if _, err := procs.StopLeft([][]string{toolexec.Marks(tools.Call{})}); err != nil {
+		t.Error(err)
+	}
 	if handlertest.Lives(kept) {
 		t.Error("the second server lives")
 	}

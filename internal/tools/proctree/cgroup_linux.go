@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -19,8 +20,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// groupPrefix begins the name of each worker's cgroup.
+// groupPrefix begins the name of each worker's cgroup, which has the form groupName.
 const groupPrefix = "toolhand-"
+
+var groupName = regexp.MustCompile(`^toolhand-[0-9]+-[0-9]+$`)
 
 // cgroups are the cgroups of one worker's calls: a directory of the worker's
 // own, and in it a leaf for each call. The worker holds a lock on its directory,
@@ -133,6 +136,9 @@ func claimCgroup(dir string) (*os.File, error) {
 func sweepCgroups(own string, log *slog.Logger) {
 	left, _ := filepath.Glob(filepath.Join(own, groupPrefix+"*"))
 	for _, dir := range left {
+		if !groupName.MatchString(filepath.Base(dir)) {
+			continue // another's, such as a unit of that name
+		}
 		lock, err := os.Open(dir)
 		if err != nil {
 			continue

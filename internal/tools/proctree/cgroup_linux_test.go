@@ -63,6 +63,29 @@ func TestDeadWorkersCgroup(t *testing.T) {
 	}
 }
 
+// TestForeignCgroup starts a worker beside a cgroup whose name begins like those of
+// workers: it is another's, and stays.
+func TestForeignCgroup(t *testing.T) {
+	procs := handlertest.Processes(t)
+	if !procs.Grouped() {
+		t.Skip("NOT TESTED: no cgroup2 hierarchy can be written here")
+	}
+	own := filepath.Dir(procs.GroupDir())
+	for _, name := range []string{"toolhand-notes.service", "toolhand-1-2-3", "toolhand-1"} {
+		dir := filepath.Join(own, name)
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = os.Remove(dir) })
+	}
+	_ = handlertest.Processes(t)
+	for _, name := range []string{"toolhand-notes.service", "toolhand-1-2-3", "toolhand-1"} {
+		if _, err := os.Stat(filepath.Join(own, name)); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // parent plays a worker that runs a tool until it is told to stop.
 func parent(dir string) int {
 	return parentOf(dir, "env -i daemon", handlertest.NewCall(`{}`), proctree.Options{})

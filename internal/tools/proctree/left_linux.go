@@ -1,6 +1,8 @@
 package proctree
 
 import (
+	"cmp"
+	"fmt"
 	"os"
 	"strings"
 	"time"
@@ -14,18 +16,18 @@ import (
 // died since. marks are the variables that [Processes.Start] was given for what
 // another worker has started: call it before anything of that is run again or
 // answered for; without any it does nothing. It takes at most the time that a tree
-// gets to end.
+// gets to end, and returns an error where it could not look for them meanwhile.
 //
 // What carries no mark of its owner is never stopped, for it may be another's: that
 // it carries one of marks is logged.
-func (p *Processes) StopLeft(marks [][]string) int {
+func (p *Processes) StopLeft(marks [][]string) (int, error) {
 	if len(marks) == 0 {
-		return 0
+		return 0, nil
 	}
-	found := p.stopLeft()
+	found, err := p.stopLeft()
 	for _, s := range newTable().all {
-		vars, ok := environOf(s.pid)
-		if !ok || p.ownership(s) != unowned {
+		vars, err := environOf(s.pid)
+		if err != nil || p.ownership(s) != unowned {
 			continue
 		}
 		for _, mark := range marks {
@@ -35,58 +37,64 @@ func (p *Processes) StopLeft(marks [][]string) int {
 			}
 		}
 	}
-	return found
+	return found, err
 }
 
-// stopLeft ends what dead workers have left.
-func (p *Processes) stopLeft() int {
+// stopLeft ends what dead workers have left. That nothing can be looked at does not
+// mean that there is nothing: it looks again, as long as a tree gets to end.
+func (p *Processes) stopLeft() (found int, err error) {
 	if p.own == 0 {
-		return 0
-	}
-	left := p.leftByDead()
-	found := len(left)
-	for _, s := range left {
-		signalStat(s, unix.SIGTERM)
+		return 0, nil
 	}
 	begun := time.Now()
-	for pause := time.Millisecond; len(left) > 0; pause = min(2*pause, 20*time.Millisecond) {
-		time.Sleep(pause)
-		if left = p.leftByDead(); time.Since(begun) < termGrace {
-			continue
-		}
-		for _, s := range left {
-			signalStat(s, unix.SIGKILL)
-		}
-		if time.Since(begun) > termGrace+killGrace {
+	for pause := time.Millisecond; ; pause = min(2*pause, 20*time.Millisecond) {
+		left, err := p.leftByDead()
+		since := time.Since(begun)
+		switch {
+		case err != nil && since > termGrace+killGrace:
+			return found, fmt.Errorf("what dead workers have left can't be looked for: %w", err)
+		case err == nil && len(left) == 0:
+			p.reap(true)
+			if found > 0 {
+				p.log.Info("stopped what a dead worker left", "processes", found)
+			}
+			return found, nil
+		case since > termGrace+killGrace:
 			p.log.Error("processes that a dead worker left survive SIGKILL", "count", len(left), "pid", left[0].pid)
-			break
+			return found, nil
+		case found == 0:
+			found = len(left)
+			for _, s := range left {
+				signalStat(s, unix.SIGTERM)
+			}
+		case since > termGrace:
+			for _, s := range left {
+				signalStat(s, unix.SIGKILL)
+			}
+			hunt(func(s stat) bool { return p.ownership(s) == ownedByDead })
 		}
-		hunt(func(s stat) bool { return p.ownership(s) == ownedByDead })
+		time.Sleep(pause)
 	}
-	p.reap(true)
-	if found > 0 {
-		p.log.Info("stopped what a dead worker left", "processes", found)
-	}
-	return found
 }
 
 // leftByDead are the live processes that carry the mark of a dead worker, and what
 // descends from them; but not this process, from what it descends, and what a
 // worker that lives has started. Where processes came and went meanwhile it looks
 // again before it says that there is none.
-func (p *Processes) leftByDead() []stat {
+func (p *Processes) leftByDead() ([]stat, error) {
 	for range 3 {
 		t := newTable()
-		if found := p.leftIn(t); len(found) > 0 || !t.torn {
-			return found
+		if found, err := p.leftIn(t); len(found) > 0 || err != nil || !t.torn {
+			return found, err
 		}
 	}
-	return nil
+	return nil, nil
 }
 
-func (p *Processes) leftIn(t table) []stat {
+// leftIn finds them in a table. The error says that some processes could not be
+// looked at.
+func (p *Processes) leftIn(t table) (found []stat, err error) {
 	children := t.byParent()
-	var found []stat
 	seen := map[int]bool{}
 	for s, ok := t.all[os.Getpid()]; ok && !seen[s.pid]; s, ok = t.all[s.parent] {
 		seen[s.pid] = true
@@ -104,12 +112,19 @@ func (p *Processes) leftIn(t table) []stat {
 			take(child)
 		}
 	}
+	err = t.err
 	for _, s := range t.all {
-		if !s.zombie && p.ownership(s) == ownedByDead {
+		if s.zombie {
+			continue
+		}
+		switch p.ownership(s) {
+		case ownedByDead:
 			take(s)
+		case unread:
+			err = cmp.Or(err, errUnread)
 		}
 	}
-	return found
+	return found, err
 }
 
 // maySignal reports whether a process is not beyond the rights of this one.

@@ -92,11 +92,11 @@ func TestStopLeft(t *testing.T) {
 	alive := startParent(t, "env -i daemon", deadline)
 	dead := startParent(t, "env -i daemon", deadline)
 	dead.kill(t)
-	if n := procs.StopLeft(nil); n != 0 || !handlertest.Lives(pids(dead.dir)[0]) {
+	if n, err := procs.StopLeft(nil); n != 0 || err != nil || !handlertest.Lives(pids(dead.dir)[0]) {
 		t.Errorf("%d processes of no call were stopped", n)
 	}
-	if n := procs.StopLeft(calls); n < 1 {
-		t.Errorf("%d processes were left, want at least 1", n)
+	if n, err := procs.StopLeft(calls); n < 1 || err != nil {
+		t.Errorf("%d processes were left, want at least 1: %v", n, err)
 	}
 	if left := survivors(dead.dir); len(left) > 0 {
 		t.Errorf("left of the call: %v", left)
@@ -105,7 +105,9 @@ func TestStopLeft(t *testing.T) {
 		t.Error("the tool of a worker that lives is gone")
 	}
 	alive.kill(t)
-	procs.StopLeft(calls)
+	if _, err := procs.StopLeft(calls); err != nil {
+		t.Error(err)
+	}
 	if left := survivors(alive.dir); len(left) > 0 {
 		t.Errorf("left of the second: %v", left)
 	}
@@ -141,7 +143,9 @@ func TestUnmarkedIsLeft(t *testing.T) {
 	deadline := time.Now().Add(time.Hour).Format(time.RFC3339Nano)
 	dead := startParent(t, "unlimited daemon", deadline)
 	dead.kill(t)
-	procs.StopLeft([][]string{toolexec.Marks(leftCall(deadline))})
+	if _, err := procs.StopLeft([][]string{toolexec.Marks(leftCall(deadline))}); err != nil {
+		t.Error(err)
+	}
 	if !handlertest.Lives(pids(dead.dir)[0]) {
 		t.Error("a process without the mark of its owner is gone")
 	}
@@ -232,4 +236,48 @@ func TestUnreadableIsNotEmpty(t *testing.T) {
 			t.Errorf("left: %v", left)
 		}
 	})
+}
+
+// TestStopLeftSeesNothing looks for what a dead worker has left while no file can be
+// opened, or /proc alone and nothing in it: that is not taken for nothing, but looked
+// at again, and told where it lasts.
+func TestStopLeftSeesNothing(t *testing.T) {
+	if !handlertest.Alone(t) {
+		return
+	}
+	procs := handlertest.ProcessesWith(t, proctree.Options{MarksOnly: true})
+	deadline := time.Now().Add(time.Hour).UTC().Format(time.RFC3339Nano)
+	calls := [][]string{toolexec.Marks(leftCall(deadline))}
+	dead := startParent(t, "env -i daemon", deadline)
+	dead.kill(t)
+	var before syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &before); err != nil {
+		t.Fatal(err)
+	}
+	limit := func(n uint64) {
+		none := before
+		none.Cur = n
+		if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &none); err != nil {
+			t.Error(err)
+		}
+	}
+	next, err := os.Open("/proc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	one := uint64(next.Fd()) + 1 // the limit that lets one more file be opened
+	next.Close()
+	limit(one)
+	if n, err := procs.StopLeft(calls); err == nil || n != 0 {
+		t.Errorf("%d processes were found and no error, though nothing could be read", n)
+	}
+	limit(3)
+	again := time.AfterFunc(300*time.Millisecond, func() { limit(before.Cur) })
+	defer again.Stop()
+	if n, err := procs.StopLeft(calls); err != nil || n < 1 {
+		t.Errorf("%d processes were left, want at least 1: %v", n, err)
+	}
+	if left := survivors(dead.dir); len(left) > 0 {
+		t.Errorf("left of the call: %v", left)
+	}
 }

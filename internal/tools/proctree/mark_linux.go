@@ -70,7 +70,7 @@ func (m *marked) alive() int {
 				m.p.bury(s.pid)
 			}
 		}
-		if !t.failed && m.buried() == before {
+		if t.err == nil && m.buried() == before {
 			return 0
 		}
 	}
@@ -89,8 +89,8 @@ func (m *marked) signal(sig syscall.Signal) {
 	}
 	if sig == unix.SIGKILL {
 		hunt(func(s stat) bool {
-			n, ok := markOf(s.pid)
-			return ok && n == m.token || s.parent == unix.Getpid() && m.owns(s)
+			n, _ := markOf(s.pid)
+			return n == m.token || s.parent == unix.Getpid() && m.owns(s)
 		})
 	}
 }
@@ -134,7 +134,7 @@ func (m *marked) owns(child stat) bool {
 		return false
 	}
 	certain := m.p.certain
-	if n, ok := markOf(child.pid); ok {
+	if n, _ := markOf(child.pid); n != 0 {
 		if n.sameOwner(m.p.own) {
 			return n == m.token
 		}
@@ -142,7 +142,7 @@ func (m *marked) owns(child stat) bool {
 		if certain = n.sameNamespace(m.p.own) && n.ownerDead(child); !certain {
 			return false
 		}
-	} else if vars, ok := environOf(child.pid); ok && m.p.hasMark(vars) {
+	} else if vars, err := environOf(child.pid); err == nil && m.p.hasMark(vars) {
 		return hasAll(vars, m.vars)
 	}
 	if !certain {
@@ -169,9 +169,12 @@ func (m *marked) last(child stat) bool {
 // environOf are the variables that a process was started with, each with a zero
 // byte before and after. It can be unreadable where the process runs as another
 // user.
-func environOf(pid int) ([]byte, bool) {
+func environOf(pid int) ([]byte, error) {
 	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/environ")
-	return append([]byte{0}, text...), err == nil && len(text) > 0
+	if err == nil && len(text) == 0 {
+		err = unix.ESRCH
+	}
+	return append([]byte{0}, text...), err
 }
 
 // hasMark reports whether a process has a variable that marks trees. p.mu is held.

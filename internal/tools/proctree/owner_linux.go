@@ -2,6 +2,7 @@ package proctree
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -50,10 +51,13 @@ func ownMark() (mark, error) {
 	return markBit | mark(ns%(1<<16))<<spaceShift | mark(own.pid)<<pidShift | mark(own.start%(1<<10))<<startShift, nil
 }
 
-// markOf is the mark of a process, if it has one.
-func markOf(pid int) (mark, bool) {
-	n, ok := lockLimit(pid)
-	return mark(n), ok && n >= markBit && n < markBit<<1
+// markOf is the mark of a process, or 0.
+func markOf(pid int) (mark, error) {
+	n, err := lockLimit(pid)
+	if n < markBit || n >= markBit<<1 {
+		n = 0
+	}
+	return mark(n), err
 }
 
 func (m mark) sameOwner(as mark) bool     { return m>>startShift == as>>startShift }
@@ -89,18 +93,16 @@ func (m mark) set() (func(), error) {
 }
 
 // lockLimit is the soft limit of file locks of a process, an ended one too.
-func lockLimit(pid int) (uint64, bool) {
+func lockLimit(pid int) (uint64, error) {
 	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/limits")
 	if err != nil {
-		return 0, false
+		return 0, err
 	}
-	_, rest, ok := bytes.Cut(text, []byte("\nMax file locks"))
-	fields := bytes.Fields(rest)
-	if !ok || len(fields) == 0 {
-		return 0, false
+	_, rest, _ := bytes.Cut(text, []byte("\nMax file locks"))
+	if fields := bytes.Fields(rest); len(fields) > 0 && string(fields[0]) != "unlimited" {
+		return strconv.ParseUint(string(fields[0]), 10, 64)
 	}
-	n, err := strconv.ParseUint(string(fields[0]), 10, 64)
-	return n, err == nil
+	return 0, nil
 }
 
 // An ownership is what the marks of a process say of its owner.
@@ -110,18 +112,26 @@ const (
 	unowned     ownership = iota // it has no mark that can be read
 	ownedByLive                  // its owner lives, or can't be told to be dead
 	ownedByDead                  // its owner is dead
+	unread                       // for a lack of our own its marks could not be read
 )
+
+// errUnread is that of a process which is unread.
+var errUnread = errors.New("a process's marks can't be read")
 
 // ownership reads the marks of a process: the number, or where a tool changed that,
 // the variable of an MCP server. The variables of a call name no owner.
 func (p *Processes) ownership(s stat) ownership {
-	if n, ok := markOf(s.pid); ok {
+	n, err := markOf(s.pid)
+	if n != 0 {
 		if n.sameNamespace(p.own) && n.ownerDead(s) {
 			return ownedByDead
 		}
 		return ownedByLive
 	}
-	switch mark := serverMarkOf(s.pid); {
+	mark, err2 := serverMarkOf(s.pid)
+	switch {
+	case mark == "" && (isLack(err) || isLack(err2)):
+		return unread
 	case mark == "":
 		return unowned
 	case serverOwnerDead(mark):
@@ -149,17 +159,17 @@ func pidNamespace() string {
 
 // serverMarkOf is the mark in the environment of a process, whole; empty where
 // there is none that can be read.
-func serverMarkOf(pid int) string {
-	vars, ok := environOf(pid)
-	if !ok {
-		return ""
+func serverMarkOf(pid int) (string, error) {
+	vars, err := environOf(pid)
+	if err != nil {
+		return "", err
 	}
 	_, rest, ok := bytes.Cut(vars, []byte("\x00"+ServerVar+"="))
 	if !ok {
-		return ""
+		return "", nil
 	}
 	value, _, _ := bytes.Cut(rest, []byte{0})
-	return ServerVar + "=" + string(value)
+	return ServerVar + "=" + string(value), nil
 }
 
 // serverOwnerDead reports whether the worker that a server's mark names was of this

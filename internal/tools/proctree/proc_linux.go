@@ -26,8 +26,8 @@ type table struct {
 	// torn reports that processes came or went while the table was made, so that
 	// it may lack one that lives.
 	torn bool
-	// failed reports that /proc could not be read: the table says nothing.
-	failed bool
+	// err says that /proc could not be read: the table may lack anything.
+	err error
 }
 
 // newTable reads /proc. It costs a few microseconds a process of the machine.
@@ -35,12 +35,12 @@ func newTable() table {
 	t := table{all: map[int]stat{}}
 	dir, err := os.Open("/proc")
 	if err != nil {
-		t.torn, t.failed = true, true
+		t.torn, t.err = true, err
 		return t
 	}
 	defer dir.Close()
 	names, err := dir.Readdirnames(-1)
-	t.torn, t.failed = err != nil, err != nil
+	t.torn, t.err = err != nil, err
 	buf := make([]byte, 1024)
 	for _, name := range names {
 		if name[0] < '0' || name[0] > '9' {
@@ -49,8 +49,9 @@ func newTable() table {
 		s, err := readStat("/proc/"+name+"/stat", buf)
 		if err != nil {
 			t.torn = true
-			// It is gone, or hidden from this user; anything else is our own lack.
-			t.failed = t.failed || !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.ESRCH) && !errors.Is(err, os.ErrPermission)
+			if isLack(err) {
+				t.err = err
+			}
 			continue
 		}
 		t.all[s.pid] = s
@@ -61,6 +62,12 @@ func newTable() table {
 		}
 	}
 	return t
+}
+
+// isLack reports whether it was for a lack of our own, such as of file descriptors,
+// that /proc did not tell of a process: it is neither gone nor hidden from this user.
+func isLack(err error) bool {
+	return err != nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.ESRCH) && !errors.Is(err, os.ErrPermission)
 }
 
 // children are the processes whose parent is pid.

@@ -53,7 +53,8 @@ type Processes struct {
 
 // New makes this process the one that orphans of its tools fall to,
 // and finds out whether cgroups can hold them; what dead workers of this pid
-// namespace have left is stopped. It fails where nothing tells whose a process is.
+// namespace have left is stopped. It fails where nothing tells whose a process is, or whether
+// any is left.
 // Close releases what it made.
 func New(opts Options) (*Processes, error) {
 	log := opts.Log
@@ -94,7 +95,9 @@ func New(opts Options) (*Processes, error) {
 		return nil, errors.Join(fmt.Errorf("the processes of a tool can't be told from others: %w", noMark), p.Close())
 	}
 	p.tryMark(noMark)
-	p.stopLeft()
+	if _, err := p.stopLeft(); err != nil {
+		return nil, errors.Join(err, p.Close())
+	}
 	return p, nil
 }
 

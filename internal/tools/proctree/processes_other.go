@@ -21,7 +21,7 @@ func New(Options) (*Processes, error) { return &Processes{}, nil }
 func (p *Processes) Close() error { return nil }
 
 // StopLeft finds nothing on this system.
-func (p *Processes) StopLeft([][]string) int { return 0 }
+func (p *Processes) StopLeft([][]string) (int, error) { return 0, nil }
 
 // ServerMark is the variable that marks the processes of the nth MCP server of
 // this worker. It names the worker as a mark does.
