@@ -278,15 +278,25 @@ func TestProxyThatBlocksASessionReplacesNothing(t *testing.T) {
 	})
 }
 
-// The API refuses whatever is sent, with the same words: no result is the reason.
-// They are kept, tried again slowly, and accepted as they are when it is over.
+// The API refuses whatever is sent, with the same words but for a number: no result
+// is the reason. They are kept, tried again slowly, and accepted as they are when it
+// is over.
 func TestRefusalOfTheWholeSendCondemnsNothing(t *testing.T) {
-	for _, of := range []int{1, 2, 5} {
-		t.Run(fmt.Sprint(of), func(t *testing.T) {
+	credit := func(int) string { return "Your credit balance is too low" }
+	counted := func(n int) string { return fmt.Sprintf("Your credit balance of $-0.%02d is too low (req_%d)", n, n) }
+	for _, c := range []struct {
+		of    int
+		words func(n int) string
+	}{{1, credit}, {2, credit}, {5, credit}, {2, counted}, {5, counted}} {
+		t.Run(fmt.Sprint(c.of, " ", c.words(1)), func(t *testing.T) {
+			of, sends := c.of, 0
 			scenario(t, nil, func(t *testing.T, r *rig) {
 				n := r.counted("a")
 				refused := r.sim.Arm(sim.Fault{Session: sessionID, Endpoint: sim.Send, Times: -1,
-					Do: sim.RefuseAs(400, "invalid_request_error", "Your credit balance is too low")})
+					Do: func(next http.Handler) http.Handler {
+						sends++
+						return sim.RefuseAs(400, "invalid_request_error", c.words(sends))(next)
+					}})
 				var ids []string
 				for i := range of {
 					ids = append(ids, r.session.CallTool("a", fmt.Sprintf(`{"n":%d}`, i)))

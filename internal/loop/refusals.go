@@ -65,13 +65,13 @@ func (l *ledger) judge(seq int) {
 			}
 		}
 		left := slices.DeleteFunc(slices.Clone(r.calls), func(c *call) bool { return c.state != finished })
-		if l.sending.wholes > 0 && r.why != l.sending.whole {
+		if l.sending.wholes > 0 && !sameWords(r.why, l.sending.whole) {
 			l.sending.wholes = 0 // it is about something else now
 		}
 		switch {
 		case len(left) == 0:
 		case l.sending.wholes > 0:
-			if c := left[0]; r.size == 1 && c.why != r.why {
+			if c := left[0]; r.size == 1 && !sameWords(c.why, r.why) {
 				c.why, c.passes = r.why, l.sending.passes
 			}
 			l.holdAll(r.why)
@@ -102,8 +102,9 @@ func (l *ledger) halve(calls []*call) {
 
 // unheard takes in a failure of which the API itself said nothing: a proxy's page,
 // a reset, a timeout. It may be the content of one of the results, which must not
-// hold up the others; so the batch is halved in time. size is how many results it
-// held.
+// hold up the others; so the batch is halved in time. An error 500 of the API's own
+// is taken like one: it may come of one result's content as well. size is how many
+// results it held.
 func (l *ledger) unheard(batch []*call, size int, in sent) {
 	if len(batch) == 0 || upstream.Overloaded(in.err) {
 		return
@@ -172,7 +173,7 @@ func (l *ledger) condemn(c *call, why string) {
 	switch {
 	case !c.instead:
 		passes := l.sending.passes
-		if c.why == why {
+		if sameWords(c.why, why) {
 			passes = c.passes // it was held for these words: what was accepted since counts
 		}
 		l.replace(c, why)
@@ -180,7 +181,7 @@ func (l *ledger) condemn(c *call, why string) {
 	case !c.refused: // a proxy was the reason so far
 		c.refused, c.why, c.passes = true, why, l.sending.passes
 		l.regroup([]*call{c})
-	case c.why == why && c.passes == l.sending.passes && !strings.Contains(why, c.id):
+	case sameWords(c.why, why) && c.passes == l.sending.passes && !strings.Contains(why, c.id):
 		l.holdAll(why)
 	default:
 		r := c.report(l.now, Quarantined)
@@ -199,10 +200,10 @@ func (l *ledger) holdAll(why string) {
 		if c.state != finished {
 			continue
 		}
-		if c.instead && c.refused && c.why == why {
+		if c.instead && c.refused && sameWords(c.why, why) {
 			l.restore(c)
 		}
-		if c.group = 0; c.why == why {
+		if c.group = 0; sameWords(c.why, why) {
 			held = append(held, c)
 		}
 	}
@@ -241,6 +242,18 @@ func (l *ledger) isKept(id string) bool {
 func ofAPI(err error) bool {
 	var e *upstream.Error
 	return errors.As(err, &e) && e.Type != ""
+}
+
+// sameWords reports whether two refusals say the same. What changes from one to the
+// next (a balance, a time, the id of a request) has digits in it and does not count,
+// but which call they name does.
+func sameWords(a, b string) bool {
+	words := func(s string) []string {
+		return slices.DeleteFunc(strings.Fields(s), func(w string) bool {
+			return strings.ContainsAny(w, "0123456789") && !strings.Contains(w, "sevt_")
+		})
+	}
+	return a == b || a != "" && b != "" && slices.Equal(words(a), words(b))
 }
 
 func reasonOf(err error) string {
