@@ -22,10 +22,10 @@ func CopyStream(ctx context.Context, storeDir, stream, to string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := os.Stat(filepath.Join(dir, "jetstream")); errors.Is(err, fs.ErrNotExist) {
-		if own := filepath.Join(dir, ownFolder); isFolder(filepath.Join(own, "jetstream")) {
-			dir = own // the folder that was asked for is not ours
-		}
+	if at, err := place(dir); err != nil {
+		return fmt.Errorf("store of NATS: %w", err)
+	} else if at != "" {
+		dir = at
 	}
 	unlock, err := lockToRead(dir)
 	if err != nil {
@@ -37,11 +37,6 @@ func CopyStream(ctx context.Context, storeDir, stream, to string) error {
 		return fmt.Errorf("store of NATS: %w", err)
 	}
 	return nil
-}
-
-func isFolder(path string) bool {
-	info, err := os.Stat(path)
-	return err == nil && info.IsDir()
 }
 
 // lockToRead lets those wait that open the store. Several may read it at once. Where

@@ -48,7 +48,7 @@ func (s *store) openFiles() (blocks []block, err error) {
 			blocks = nil
 		}
 	}()
-	root := filepath.Join(s.dir, "jetstream")
+	root := filepath.Join(s.dir, filesName)
 	if _, err := os.Lstat(root); os.IsNotExist(err) {
 		return nil, nil
 	}

@@ -15,7 +15,7 @@ import (
 
 // streamsDir is where the server keeps the streams of our account.
 func (s *store) streamsDir() string {
-	return filepath.Join(s.dir, "jetstream", ownAccount, "streams")
+	return filepath.Join(s.dir, filesName, ownAccount, "streams")
 }
 
 // streams lists what stands in the store, before the server has seen it.

@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 		os.Exit(hold(args, false))
 	case "write": // the same, which writes before
 		os.Exit(hold(args, true))
-	case "as": // the same as "hold", as another user
+	case "as": // the same as "hold" or "write", as another user
 		os.Exit(as(strings.Fields(args)))
 	case "few": // the same, with few files
 		os.Exit(few(strings.Fields(args)))

@@ -90,29 +90,67 @@ func openStore(ctx context.Context, opts Options) (*store, error) {
 	return s, nil
 }
 
-// ownFolder holds the store where the folder that was asked for is not ours, such as
-// the root of a volume.
-const ownFolder = "toolhand"
+const (
+	// filesName is the folder of the server's own files.
+	filesName = "jetstream"
+	// ownFolder holds the store where the folder that was asked for is not ours, such
+	// as the root of a volume.
+	ownFolder = "toolhand"
+)
 
-// closeStore closes the directory to others and returns where the store is. In one
-// that is not ours that is a folder of ours, unless a store stands in it already.
+// place is where a store stands: in dir or in a folder of ours in it; empty: nowhere. A
+// store that has lost the server's files stands where its other files are. Made anew
+// elsewhere it would be sound and empty, and the calls that it had would run again.
+func place(dir string) (string, error) {
+	own := filepath.Join(dir, ownFolder)
+	for _, p := range []struct {
+		dir   string
+		names []string
+	}{
+		{dir, []string{filesName}},
+		{own, []string{filesName, witnessName, lockName, damagedName}},
+		{dir, []string{witnessName, lockName, damagedName}},
+	} {
+		for _, name := range p.names {
+			_, err := os.Lstat(filepath.Join(p.dir, name))
+			switch {
+			case err == nil:
+				return p.dir, nil
+			case !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR):
+				return "", err
+			}
+		}
+	}
+	return "", nil
+}
+
+// closeStore closes the directory to others and returns where the store is. One that
+// stands stays where it is; in a directory that is not ours a new one gets a folder of
+// ours.
 func closeStore(dir string) (string, error) {
-	err := os.Chmod(dir, 0o700)
-	if err == nil || !errors.Is(err, fs.ErrPermission) {
-		return dir, err
-	}
-	files := filepath.Join(dir, "jetstream")
-	switch _, err := os.Lstat(files); {
-	case err == nil:
-		return dir, os.Chmod(files, 0o700)
-	case !errors.Is(err, fs.ErrNotExist):
+	at, err := place(dir)
+	if err != nil {
 		return "", err
 	}
-	dir = filepath.Join(dir, ownFolder)
+	own := filepath.Join(dir, ownFolder)
+	if at != own {
+		err := os.Chmod(dir, 0o700)
+		if err == nil || !errors.Is(err, fs.ErrPermission) {
+			return dir, err
+		}
+	}
+	if at == dir {
+		return dir, makeClosed(filepath.Join(dir, filesName))
+	}
+	return own, makeClosed(own)
+}
+
+// makeClosed makes a folder, where it is missing, that is closed to others.
+func makeClosed(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", err
+		return err
 	}
-	return dir, os.Chmod(dir, 0o700)
+	return os.Chmod(dir, 0o700)
 }
 
 // copyPause is how long a start waits for one that copies the store before it tries

@@ -67,7 +67,6 @@ func TestNoPermission(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("NOT TESTED: only root can give files away")
 	}
-	const nobody = 65534
 	dir := t.TempDir()
 	says, kill := play(t, "write "+dir)
 	kill()
@@ -99,7 +98,7 @@ func TestNoPermission(t *testing.T) {
 	isSound(t, dir)
 }
 
-// as holds a store as another user.
+// as holds a store as another user, who writes where a third argument says so.
 func as(args []string) int {
 	var uid int
 	if _, err := fmt.Sscan(args[0], &uid); err != nil {
@@ -111,7 +110,7 @@ func as(args []string) int {
 	if err := syscall.Setuid(uid); err != nil {
 		panic(err)
 	}
-	return hold(args[1], false)
+	return hold(args[1], len(args) > 2)
 }
 
 // TestTooManyFiles: with each number of files that the process may open, the start
