@@ -22,7 +22,6 @@ const MaxPayload = 8 << 20
 const (
 	defaultStartTimeout = 30 * time.Second
 	defaultMaxMemory    = 256 << 20
-	defaultMaxStore     = 8 << 30
 	defaultMinFree      = 64 << 20
 	defaultWatch        = 5 * time.Second
 )
@@ -72,8 +71,6 @@ type Options struct {
 	ListenTLS *tls.Config
 	// MaxMemory bounds JetStream's memory streams, in bytes. Zero: 256 MiB.
 	MaxMemory int64
-	// MaxStore bounds JetStream's files, in bytes. Zero: 8 GiB.
-	MaxStore int64
 	// MinFree is how many bytes must be free on the store's disk for the bus
 	// to be healthy. Zero: 64 MiB; below zero: no such bound.
 	MinFree int64
@@ -138,7 +135,6 @@ func Open(ctx context.Context, opts Options) (*Bus, error) {
 func (o Options) withDefaults() Options {
 	o.StartTimeout = or(o.StartTimeout, defaultStartTimeout)
 	o.MaxMemory = or(o.MaxMemory, defaultMaxMemory)
-	o.MaxStore = or(o.MaxStore, defaultMaxStore)
 	o.MinFree = or(o.MinFree, defaultMinFree)
 	o.WatchInterval = or(o.WatchInterval, defaultWatch)
 	if o.Log == nil {

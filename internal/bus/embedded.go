@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"strconv"
 	"time"
@@ -14,7 +15,13 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-const maxConnections = 1024
+const (
+	maxConnections = 1024
+	// maxStore is no bound: each stream has its own. The server would hold one of all
+	// against what the streams have from another configuration too, and refuse the
+	// journal at a start that makes the queue's smaller.
+	maxStore = math.MaxInt64
+)
 
 // openEmbedded reserves the store, starts the server and connects to it.
 func (b *Bus) openEmbedded(ctx context.Context) (err error) {
@@ -80,7 +87,7 @@ func (b *Bus) serverOptions() (*server.Options, *clients, error) {
 	opts.DisableJetStreamBanner = true
 	opts.JetStream = true
 	opts.JetStreamMaxMemory = b.opts.MaxMemory
-	opts.JetStreamMaxStore = b.opts.MaxStore
+	opts.JetStreamMaxStore = maxStore
 	opts.SyncAlways = b.opts.SyncInterval == 0
 	opts.SyncInterval = b.opts.SyncInterval
 	opts.MaxPayload = MaxPayload
