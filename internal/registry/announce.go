@@ -9,13 +9,16 @@ import "sort"
 // is taken, or else its calls are answered as unavailable for 720 rounds (of
 // more than MaxAnnounced names, those that went first are forgotten before).
 func (r *Registry) Announce(round Round) (changed bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	if r.book == nil {
 		return false
 	}
+	r.hearing.Lock()
+	defer r.hearing.Unlock()
+	h := r.book.hear(round)
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	base := r.Set().manifests()
-	if !r.book.take(round, base) {
+	if !r.book.take(h, base) {
 		return false
 	}
 	r.set.Store(base.with(r.book))
@@ -23,12 +26,15 @@ func (r *Registry) Announce(round Round) (changed bool) {
 }
 
 // put puts the tools of manifests in force, and those that are announced beside
-// them. It returns what was in force before. r.mu is held, or nobody has r yet.
-func (r *Registry) put(base *Set) (old *Set) {
+// them. It returns what was in force before, and what is now.
+func (r *Registry) put(base *Set) (old, now *Set) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now = base
 	if r.book != nil {
-		return r.set.Swap(base.with(r.book))
+		now = base.with(r.book)
 	}
-	return r.set.Swap(base)
+	return r.set.Swap(now), now
 }
 
 // WithAnnounced is the set with what one round announces, for a command that ends
@@ -36,7 +42,7 @@ func (r *Registry) put(base *Set) (old *Set) {
 func (s *Set) WithAnnounced(opts Options, round Round) *Set {
 	opts.applyDefaults()
 	b := newBook(&opts)
-	b.take(round, s.manifests())
+	b.take(b.hear(round), s.manifests())
 	return s.manifests().with(b)
 }
 

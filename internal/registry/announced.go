@@ -107,8 +107,19 @@ func (t *Tool) Announcers() (some []Announcer, count int) {
 	return slices.Clone(by.some), by.count
 }
 
-// digest is the same for announcements that say the same of a tool.
+// digest is the same for announcements that say the same of a tool, and for the same
+// texts.
 type digest [sha256.Size]byte
+
+func digestOf(texts ...string) (d digest) {
+	h := sha256.New()
+	for _, text := range texts {
+		_ = binary.Write(h, binary.BigEndian, uint64(len(text))) // a hash takes all
+		_, _ = io.WriteString(h, text)
+	}
+	h.Sum(d[:0])
+	return d
+}
 
 func (a Announcement) digest() (d digest) {
 	h := sha256.New()

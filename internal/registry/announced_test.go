@@ -226,7 +226,7 @@ func TestManifestWins(t *testing.T) {
 	}
 	f.round(false, both)
 	put(t, f.dir, "b.yaml", "name: b\n"+own)
-	if err := f.Reload(); err != nil {
+	if err := f.Reload(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if f.Set().byName["b"].Kind != "exec" {
@@ -234,7 +234,7 @@ func TestManifestWins(t *testing.T) {
 	}
 	f.round(false, both, "tool=b")
 	put(t, f.dir, "b.yaml", "name: c\n"+own)
-	if err := f.Reload(); err != nil {
+	if err := f.Reload(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	f.lists("a", "b", "c")
@@ -242,7 +242,7 @@ func TestManifestWins(t *testing.T) {
 		t.Error("the announced b did not come back")
 	}
 	put(t, f.dir, "b.yaml", "broken")
-	if f.Reload() == nil {
+	if f.Reload(t.Context()) == nil {
 		t.Fatal("a broken manifest was taken")
 	}
 	f.lists("a", "b", "c")

@@ -21,7 +21,10 @@ const (
 	maxSchemaValues = 5_000   // of one tool
 	maxRoundValues  = 100_000 // of what is read in one round; the rest is read in the next ones
 	maxValues       = 500_000 // of all announced tools that are known
-	maxGroupValues  = 100_000 // of the tools of one group
+	// moreValues is what may be read in the long run for each round: 100,000 a minute.
+	// Up to maxValues of it are saved, so that all tools of a start are read in time.
+	moreValues     = maxRoundValues / 12
+	maxGroupValues = 100_000 // of the tools of one group
 	// maxTellings bounds what one round says in the log.
 	maxTellings = 20
 	// maxTold bounds the lines that are remembered.
@@ -35,11 +38,16 @@ var (
 )
 
 // A book holds what services announce: which tools, what is in force of each,
-// and who has been silent. It is guarded by Registry.mu.
+// and who has been silent. It is guarded by Registry.hearing; names are written only
+// while Registry.mu is held too, and read under either.
 type book struct {
 	opts  *Options
 	round int
 	names map[string]*listing
+	// saved is how many values may be read, besides what bounds a round.
+	saved int
+	// late says that something of the last round was not read for that.
+	late bool
 	// readings are of the announcements of the last rounds, so that each is read
 	// once as long as somebody repeats it.
 	readings map[digest]*reading
@@ -75,35 +83,57 @@ type claim struct {
 }
 
 func newBook(opts *Options) *book {
-	return &book{opts: opts, names: map[string]*listing{}, readings: map[digest]*reading{}, told: map[string]int{}}
+	return &book{opts: opts, saved: maxValues, names: map[string]*listing{}, readings: map[digest]*reading{}, told: map[string]int{}}
 }
 
-// take takes a round in. It reports whether what is in force of the announced
-// tools, or away, has changed. base are the tools of the manifests.
-func (b *book) take(r Round, base *Set) bool {
+// heard is a round, read.
+type heard struct {
+	names  []string
+	claims map[string][]*claim
+	// partial says that somebody may have been missed; later are the names of which
+	// something is read in another round. Silence does not count then.
+	partial bool
+	later   map[string]bool
+}
+
+// hear reads a round: what is new in it is compiled.
+func (b *book) hear(r Round) heard {
 	b.round++
+	b.saved = min(b.saved+moreValues, maxValues)
 	b.lines, b.untold, b.fresh, b.values = 0, 0, 0, b.known()
 	for _, text := range r.Problems {
 		b.tell(slog.LevelWarn, "what services say of themselves is not taken in as a whole", "error", text)
 	}
-	names, claims, all := b.claims(r.Announcements)
-	partial := r.Partial || !all
-	if !all {
+	was := b.late
+	b.late = false
+	h := b.claims(r.Announcements)
+	if b.late && !was {
+		b.opts.Log.Warn("announced tools change too much: what is new is read later")
+	}
+	if len(r.Announcements) > maxAnnouncements {
+		h.partial = true
 		b.tell(slog.LevelWarn, "more tools are announced than are looked at")
 	}
+	h.partial = h.partial || r.Partial
+	return h
+}
+
+// take decides what a round changes. It reports whether what is in force of the
+// announced tools, or away, is another now. base are the tools of the manifests.
+func (b *book) take(h heard, base *Set) bool {
 	var came, went []string
-	for _, name := range names {
-		if b.settle(name, claims[name], partial) {
+	for _, name := range h.names {
+		if b.settle(name, h.claims[name], h.partial || h.later[name]) {
 			came = append(came, name)
 		}
 	}
 	for name, l := range b.names {
-		if claims[name] == nil && l.gone == 0 && b.silence(l, partial) {
+		if h.claims[name] == nil && l.gone == 0 && b.silence(l, h.partial || h.later[name]) {
 			b.leave(name, l)
 			went = append(went, name)
 		}
 	}
-	b.overruled(names, base)
+	b.overruled(h.names, base)
 	forgot := b.forget()
 	if len(came)+len(went) > 0 {
 		slices.Sort(went)
@@ -113,12 +143,11 @@ func (b *book) take(r Round, base *Set) bool {
 }
 
 // claims reads announcements, and has those that can be used by name, each claim
-// once. all says that none was too many.
-func (b *book) claims(list []Announcement) (names []string, byName map[string][]*claim, all bool) {
-	all = len(list) <= maxAnnouncements
+// once.
+func (b *book) claims(list []Announcement) heard {
+	h := heard{claims: map[string][]*claim{}, later: map[string]bool{}}
 	list = slices.Clone(list[:min(len(list), maxAnnouncements)])
 	slices.SortStableFunc(list, Announcement.compare)
-	byName = map[string][]*claim{}
 	for _, a := range list {
 		name := a.Metadata[metaTool]
 		if !b.opts.Discover.All && !slices.Contains(b.opts.Discover.Names, name) {
@@ -127,6 +156,7 @@ func (b *book) claims(list []Announcement) (names []string, byName map[string][]
 		d := a.digest()
 		tool, err := b.read(d, a)
 		if errors.Is(err, errLater) {
+			h.later[name] = true
 			continue
 		}
 		if err != nil {
@@ -136,21 +166,21 @@ func (b *book) claims(list []Announcement) (names []string, byName map[string][]
 		if keys := a.unknownKeys(); len(keys) > 0 {
 			b.tell(slog.LevelWarn, "an announced tool has metadata that is not known and has no effect", "tool", name, "service", a.Service, "keys", shortenTo(strings.Join(keys, " "), 200))
 		}
-		claims := byName[name]
+		claims := h.claims[name]
 		i := slices.IndexFunc(claims, func(c *claim) bool { return c.digest == d })
 		if i < 0 {
 			i = len(claims)
-			byName[name] = append(claims, &claim{digest: d, tool: tool})
+			h.claims[name] = append(claims, &claim{digest: d, tool: tool})
 		}
 		if i == 0 && len(claims) == 0 {
-			names = append(names, name)
+			h.names = append(h.names, name)
 		}
-		c := byName[name][i]
+		c := h.claims[name][i]
 		if by := (Announcer{a.Service, a.ID}); !slices.Contains(c.by[max(0, len(c.by)-1):], by) {
 			c.by = append(c.by, by)
 		}
 	}
-	return names, byName, all
+	return h
 }
 
 // read makes the tool of an announcement, or gives what it came to before.
@@ -170,9 +200,13 @@ func (b *book) read(d digest, a Announcement) (*Tool, error) {
 		return nil, fmt.Errorf("input_schema: expected at most about %d values in those of all announced tools together", maxValues)
 	case b.fresh+values > maxRoundValues:
 		return nil, errLater
+	case values >= b.saved:
+		b.late = true
+		return nil, errLater
 	}
 	r := &reading{seen: b.round}
 	b.fresh += values + 1
+	b.saved -= values + 1
 	if r.tool, r.err = b.opts.announced(a); r.err == nil {
 		r.values = values
 		b.values += values

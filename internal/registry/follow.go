@@ -38,7 +38,7 @@ func (r *Registry) Follow(ctx context.Context, swapped func()) {
 		case <-ctx.Done():
 			return
 		case <-r.opts.Servers.Changed():
-			if r.regroup() {
+			if r.regroup(ctx) {
 				swapped()
 			}
 		}
@@ -46,10 +46,12 @@ func (r *Registry) Follow(ctx context.Context, swapped func()) {
 }
 
 // regroup assembles the set anew of the manifests in force. It reports whether
-// it did.
-func (r *Registry) regroup() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+// it did. What has not changed is not compiled again.
+func (r *Registry) regroup(ctx context.Context) bool {
+	if r.making.Acquire(ctx, 1) != nil {
+		return false
+	}
+	defer r.making.Release(1)
 	old := r.Set().manifests()
 	if len(old.groups) == 0 {
 		return false
@@ -60,7 +62,11 @@ func (r *Registry) regroup() bool {
 			own = append(own, t)
 		}
 	}
-	set, wrong, forgiven := assemble(own, old.groups, old)
+	set, wrong, forgiven := assemble(ctx, own, old.groups, old, r.schemas)
+	if ctx.Err() != nil {
+		return false
+	}
+	r.schemas = set.schemas // also if there are too many tools
 	var lines []string
 	for _, p := range append(wrong, forgiven...) {
 		lines = append(lines, p.String())

@@ -27,11 +27,11 @@ type group struct {
 
 // ask asks the servers of all groups that have listed nothing yet, and waits for
 // them for at most wait.
-func ask(groups []*group, wait time.Duration) {
+func ask(ctx context.Context, groups []*group, wait time.Duration) {
 	if wait <= 0 {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), wait)
+	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	var all sync.WaitGroup
 	for _, g := range groups {
@@ -92,21 +92,32 @@ type assembly struct {
 	warnings []string
 	old      *Set
 	forgiven []Problem
+	// had are schemas of the assembly before, which are not compiled again, and schemas
+	// those of this one.
+	had, schemas map[digest]compiled
+}
+
+// compiled is what the schema of a listed tool has come to. It is immutable.
+type compiled struct {
+	schema *schema
+	text   json.RawMessage
+	err    error
 }
 
 // assemble makes a set of a folder's own tools, and of what the servers of its
 // groups list now. Of tools of one name the folder's own comes first, then what is
 // in force in old, then the first group; the others are problems, as is a tool that
-// is asked for by name and can't be had. Some of them are forgiven.
-func assemble(own []*Tool, groups []*group, old *Set) (set *Set, wrong, forgiven []Problem) {
-	a := &assembly{byName: map[string]*Tool{}, old: old}
+// is asked for by name and can't be had. Some of them are forgiven. Schemas that are in
+// had are not compiled again. Where ctx ends there may be tools missing.
+func assemble(ctx context.Context, own []*Tool, groups []*group, old *Set, had map[digest]compiled) (set *Set, wrong, forgiven []Problem) {
+	a := &assembly{byName: map[string]*Tool{}, old: old, had: had, schemas: map[digest]compiled{}}
 	for _, t := range own {
 		a.byName[t.Name] = t
 		a.list = append(a.list, t)
 	}
 	made := make([][]*Tool, len(groups))
 	for i, g := range groups {
-		made[i] = a.toolsOf(g)
+		made[i] = a.toolsOf(ctx, g)
 	}
 	inForce := func(t *Tool) bool {
 		if old == nil {
@@ -125,7 +136,7 @@ func assemble(own []*Tool, groups []*group, old *Set) (set *Set, wrong, forgiven
 		}
 	}
 	set = NewSet(a.list...)
-	set.warnings, set.absences, set.groups = a.warnings, a.absences, groups
+	set.warnings, set.absences, set.groups, set.schemas = a.warnings, a.absences, groups, a.schemas
 	if len(a.list) > MaxTools {
 		a.file = a.list[len(a.list)-1].File
 		a.problems.add(0, 0, fmt.Sprintf("expected at most %d tools, which is what an agent may have, found %d", MaxTools, len(set.sorted)))
@@ -182,7 +193,7 @@ func (a *assembly) skip(g *group, name string, why error) {
 }
 
 // toolsOf makes the tools of a group, as far as its server has listed them.
-func (a *assembly) toolsOf(g *group) []*Tool {
+func (a *assembly) toolsOf(ctx context.Context, g *group) []*Tool {
 	list, missing, err := g.source.Known()
 	if err != nil {
 		a.absences = append(a.absences, absence{group: g, why: err})
@@ -191,7 +202,10 @@ func (a *assembly) toolsOf(g *group) []*Tool {
 	var made []*Tool
 	values := 0
 	for _, listed := range list {
-		t, err := g.tool(listed, &values)
+		if ctx.Err() != nil {
+			return made
+		}
+		t, err := a.tool(g, listed, &values)
 		switch {
 		case err == nil:
 			made = append(made, t)
@@ -215,7 +229,7 @@ func (a *assembly) toolsOf(g *group) []*Tool {
 
 // tool makes one tool of the group, checked as one of a manifest is. values counts
 // those in the schemas of the group's tools so far.
-func (g *group) tool(listed toolmcp.ServerTool, values *int) (*Tool, error) {
+func (a *assembly) tool(g *group, listed toolmcp.ServerTool, values *int) (*Tool, error) {
 	t := g.template
 	t.Name, t.Group, t.Description = g.cfg.Prefix+listed.Name, t.Name, listed.Description
 	if err := checkName(t.Name); err != nil {
@@ -235,17 +249,41 @@ func (g *group) tool(listed toolmcp.ServerTool, values *int) (*Tool, error) {
 	default:
 		*values += n
 	}
-	ps := &problems{file: "input_schema"}
-	n := parseJSON(ps, listed.InputSchema)
-	if n != nil {
-		t.schema = compileSchema(ps, n, schemaHome{})
+	c := a.compiled(&t, listed.InputSchema)
+	if c.err != nil {
+		return nil, c.err
 	}
-	if len(ps.list) > 0 {
-		return nil, fmt.Errorf("input_schema: %s", ps.sorted()[0].Text)
-	}
-	t.InputSchema = n.json()
+	t.schema, t.InputSchema = c.schema, c.text
 	t.Handler = g.source.Handler(listed.Name)
 	return &t, nil
+}
+
+// compiled is the schema of a tool of a group, compiled unless that was done before. Two
+// tools share none, as the checks of inputs take turns at one.
+func (a *assembly) compiled(t *Tool, text []byte) compiled {
+	d := digestOf(t.Group, t.Name, string(text))
+	c, there := a.schemas[d]
+	if !there {
+		c, there = a.had[d]
+	}
+	if !there {
+		c = compileListed(text)
+	}
+	a.schemas[d] = c
+	return c
+}
+
+func compileListed(text []byte) (c compiled) {
+	ps := &problems{file: "input_schema"}
+	n := parseJSON(ps, text)
+	if n != nil {
+		c.schema = compileSchema(ps, n, schemaHome{})
+	}
+	if len(ps.list) > 0 {
+		return compiled{err: fmt.Errorf("input_schema: %s", ps.sorted()[0].Text)}
+	}
+	c.text = n.json()
+	return c
 }
 
 // Missing says which groups of tools have not been listed, one error a group: its

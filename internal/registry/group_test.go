@@ -253,7 +253,7 @@ func TestGroupIsAway(t *testing.T) {
 		t.Fatal(err)
 	}
 	begin := time.Now()
-	if err := r.Reload(); err != nil {
+	if err := r.Reload(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if got := namesOf(r.Set()); got != "gh_one own" || time.Since(begin) > 2*time.Second {
@@ -280,7 +280,7 @@ func TestGroupChanges(t *testing.T) {
 	f.offer("own", mcpSchema)
 	f.RemoveTools("one")
 	// A server at a URL is asked each minute, and after a reload.
-	if err := r.Reload(); err != nil {
+	if err := r.Reload(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	own, _ := r.Set().Lookup("own")
@@ -290,11 +290,11 @@ func TestGroupChanges(t *testing.T) {
 	}
 	// That is no reason to refuse a folder in which nothing is wrong; a new manifest
 	// that clashes is.
-	if err := r.Reload(); err != nil {
+	if err := r.Reload(t.Context()); err != nil {
 		t.Errorf("a reload: %v", err)
 	}
 	put(t, dir, "two.yaml", manifestOf("two"))
-	if err := r.Reload(); err == nil || !strings.Contains(err.Error(), `the name "two" of a tool of the group "gh" is taken by`) || namesOf(r.Set()) != "own two" {
+	if err := r.Reload(t.Context()); err == nil || !strings.Contains(err.Error(), `the name "two" of a tool of the group "gh" is taken by`) || namesOf(r.Set()) != "own two" {
 		t.Errorf("a reload with a clash: %v", err)
 	}
 	if !strings.Contains(log.String(), "is taken by") {
@@ -311,29 +311,32 @@ func TestGroupIsHostile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	names := func(round int) (lines []string) {
-		for i := range 500 {
-			lines = append(lines, fmt.Sprintf("the bad tool %d of round %d", i, round))
+	const rounds, each = 3, 100
+	var names []string
+	for round := range rounds {
+		f.RemoveTools(names...)
+		names = nil
+		for i := range each {
+			names = append(names, fmt.Sprintf("bad.%d.%d", round, i))
+			f.offer(names[i], mcpSchema)
 		}
-		return lines
-	}
-	set := r.Set()
-	for round := range 10 {
-		set.warnings = names(round)
-		r.mu.Lock()
-		r.warn(set)
-		r.warn(set) // what holds is told once
-		kept := len(r.warned[slog.LevelWarn])
-		r.mu.Unlock()
-		if kept != 500 {
-			t.Fatalf("round %d: %d lines are kept, want those of the round, 500", round, kept)
+		if err := r.Set().groups[0].source.List(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 { // what holds is told once
+			if !r.regroup(t.Context()) {
+				t.Fatal("the list was not taken")
+			}
+		}
+		if kept := len(r.warned[slog.LevelWarn]); kept != each {
+			t.Fatalf("round %d: %d lines are kept, want those of the round, %d", round, kept, each)
 		}
 	}
-	if got := strings.Count(log.String(), "the bad tool"); got != 10*maxTellings {
-		t.Errorf("%d lines in the log, want %d", got, 10*maxTellings)
+	if got := strings.Count(log.String(), "of the MCP server is left out"); got != rounds*maxTellings {
+		t.Errorf("%d lines in the log, want %d", got, rounds*maxTellings)
 	}
-	if got := strings.Count(log.String(), "lines=480"); got != 10 {
-		t.Errorf("%d lines count what is left out, want 10", got)
+	if got := strings.Count(log.String(), fmt.Sprintf("lines=%d", each-maxTellings)); got != rounds {
+		t.Errorf("%d lines count what is left out, want %d", got, rounds)
 	}
 }
 

@@ -16,7 +16,13 @@ import (
 	"toolhand/internal/tools/proctree"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv(noisyEnv) != "" {
+		noisy()
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // echo answers with the input, and keeps what it was made with.
 type echo struct {

@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"golang.org/x/sync/semaphore"
 
 	toolexec "toolhand/internal/tools/exec"
 	toolhttp "toolhand/internal/tools/http"
@@ -82,11 +84,12 @@ const reloadWait = 3 * time.Second
 // Load reads all manifests (*.yaml and *.yml directly in the folder, hidden
 // files left out) and makes a set of them. It changes nothing. Its error is an
 // *Errors that lists all that is wrong.
-func Load(opts Options) (*Set, error) { return load(opts, nil) }
+func Load(opts Options) (*Set, error) { return load(context.Background(), opts, nil, nil) }
 
 // load is Load, and forgives what a server's change alone has brought on: see
-// [assembly.forgives].
-func load(opts Options, old *Set) (*Set, error) {
+// [assembly.forgives]. had are schemas of servers' tools that are compiled already. The
+// end of ctx ends it, with its cause as the error.
+func load(ctx context.Context, opts Options, old *Set, had map[digest]compiled) (*Set, error) {
 	opts.applyDefaults()
 	files, real, err := manifests(opts.Dir)
 	if err != nil {
@@ -103,6 +106,9 @@ func load(opts Options, old *Set) (*Set, error) {
 		warnings []string
 	)
 	for _, base := range files {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
 		m := &manifest{
 			problems: &problems{file: filepath.Join(opts.Dir, base)},
 			opts:     &opts, dir: abs, file: filepath.Join(abs, base), real: real,
@@ -122,8 +128,11 @@ func load(opts Options, old *Set) (*Set, error) {
 	if len(all.list) > 0 {
 		return nil, &Errors{Problems: all.sorted()}
 	}
-	ask(groups, opts.Wait)
-	set, wrong, forgiven := assemble(list, groups, old)
+	ask(ctx, groups, opts.Wait)
+	set, wrong, forgiven := assemble(ctx, list, groups, old, had)
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
 	for _, p := range forgiven {
 		set.warnings = append(set.warnings, p.String())
 	}
@@ -188,11 +197,19 @@ type Registry struct {
 	opts Options
 	set  atomic.Pointer[Set]
 
-	// mu lets one reload run at a time; it guards warned and book.
-	mu sync.Mutex
-	// warned has the lines that hold, by level.
+	// making lets one set at a time be made of manifests.
+	making *semaphore.Weighted
+	// warned has the lines that hold, by level; guarded by making.
 	warned map[slog.Level]map[string]bool
-	book   *book // of what is announced; nil: nothing is taken
+	// schemas are those of what the servers of groups listed last; guarded by making.
+	schemas map[digest]compiled
+
+	// hearing lets one round of announcements at a time be taken in.
+	hearing sync.Mutex
+	book    *book // of what is announced, see there for who owns it; nil: nothing is taken
+
+	// mu is held while another set is put in force. Nothing is compiled meanwhile.
+	mu sync.Mutex
 }
 
 // Open loads the folder. Its error is that of Load.
@@ -202,11 +219,12 @@ func Open(opts Options) (*Registry, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Registry{opts: opts, warned: make(map[slog.Level]map[string]bool)}
+	r := &Registry{opts: opts, making: semaphore.NewWeighted(1), warned: make(map[slog.Level]map[string]bool)}
 	if opts.Discover.On() {
 		r.book = newBook(&r.opts)
 	}
 	r.put(set)
+	r.schemas = set.schemas
 	opts.keep(set)
 	r.warn(set)
 	return r, nil
@@ -217,25 +235,31 @@ func (r *Registry) Set() *Set { return r.set.Load() }
 
 // Reload loads the folder anew and puts the new set in force if all of it is
 // good. Otherwise the old one stays, a line of the log says so, and the error is
-// that of Load.
-func (r *Registry) Reload() error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+// that of Load. The end of ctx ends it, with its cause as the error.
+func (r *Registry) Reload(ctx context.Context) error {
 	if r.opts.Dir == "" {
 		return nil
 	}
+	if r.making.Acquire(ctx, 1) != nil {
+		return context.Cause(ctx)
+	}
+	defer r.making.Release(1)
 	opts := r.opts
 	opts.Wait = min(opts.Wait, reloadWait)
-	set, err := load(opts, r.Set())
+	set, err := load(ctx, opts, r.Set(), r.schemas)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	if err != nil {
 		kept := len(r.Set().sorted)
 		r.opts.Log.Error("reloading the tools found errors: the tools in force stay", "dir", r.opts.Dir, "tools", kept, "error", err)
 		return err
 	}
-	old := r.put(set)
+	old, now := r.put(set)
+	r.schemas = set.schemas
 	r.opts.keep(set)
-	added, removed := difference(old, r.Set())
-	r.opts.Log.Info("the tools were reloaded", "dir", r.opts.Dir, "tools", len(r.Set().sorted), "added", added, "removed", removed)
+	added, removed := difference(old, now)
+	r.opts.Log.Info("the tools were reloaded", "dir", r.opts.Dir, "tools", len(now.sorted), "added", added, "removed", removed)
 	r.warn(set)
 	return nil
 }

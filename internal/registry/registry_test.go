@@ -132,7 +132,7 @@ func TestReloadKeepsTheOldSet(t *testing.T) {
 	}
 	old := r.Set()
 	put(t, dir, "b.yaml", "name: b\nconcurrency: -1\n")
-	if err := r.Reload(); err == nil || r.Set() != old {
+	if err := r.Reload(t.Context()); err == nil || r.Set() != old {
 		t.Fatalf("a broken manifest: %v", err)
 	}
 	if s := log.String(); !strings.Contains(s, "the tools in force stay") || !strings.Contains(s, "b.yaml:2:14") {
@@ -144,7 +144,7 @@ func TestReloadKeepsTheOldSet(t *testing.T) {
 	put(t, dir, "c.yaml", manifestOf("b")+"rate: 5/m\n")
 	log.Reset()
 	for range 3 {
-		if err := r.Reload(); err != nil {
+		if err := r.Reload(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -196,7 +196,7 @@ func TestReloadWhileCallsLookUp(t *testing.T) {
 			text = "broken"
 		}
 		put(t, dir, "b.yaml", text)
-		if err := r.Reload(); (err == nil) != (i%2 == 1) {
+		if err := r.Reload(t.Context()); (err == nil) != (i%2 == 1) {
 			t.Errorf("reload %d: %v", i, err)
 		}
 	}

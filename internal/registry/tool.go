@@ -232,6 +232,9 @@ type Set struct {
 	warnings []string
 	groups   []*group
 	absences []absence
+	// schemas are those of the tools that the servers of groups list, also of tools
+	// that can't be used.
+	schemas map[digest]compiled
 	// base is the set without what is announced, away what is announced no more;
 	// both are nil where nothing is.
 	base *Set

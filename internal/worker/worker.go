@@ -241,10 +241,10 @@ func (w *Worker) Serve(drain, hard context.Context) (left int, err error) {
 }
 
 // Reload takes tools.d and the key file anew. What is broken leaves the old one in
-// force, and the log says so.
+// force, and the log says so. The end of ctx ends it.
 func (w *Worker) Reload(ctx context.Context) {
 	w.service.renew()
-	if w.registry != nil && w.registry.Reload() == nil {
+	if w.registry != nil && w.registry.Reload(ctx) == nil {
 		w.reloaded(ctx)
 	}
 }

@@ -47,6 +47,7 @@ func rawMCP(mode, file string) int {
 			}
 		}
 	}
+	lists := 0
 	lines := bufio.NewScanner(os.Stdin)
 	lines.Buffer(nil, 32<<20)
 	for lines.Scan() {
@@ -81,7 +82,13 @@ func rawMCP(mode, file string) int {
 			if mode == "restless" {
 				say(`{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}`)
 			}
-			say(`{"jsonrpc":"2.0","id":%s,"result":{"tools":[{"name":"one","description":"The first.","inputSchema":{"type":"object"}}]}}`, m.ID)
+			schema := `{"type":"object"}`
+			if mode == "changing" { // each list is another one
+				lists++
+				schema = fmt.Sprintf(`{"type":"object","title":"%d"}`, lists)
+				say(`{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}`)
+			}
+			say(`{"jsonrpc":"2.0","id":%s,"result":{"tools":[{"name":"one","description":"The first.","inputSchema":%s}]}}`, m.ID, schema)
 		case "tools/call":
 			if code := rawCall(mode, m.Params.Name, m.ID, m.Params.Meta.Token, say); code >= 0 {
 				return code

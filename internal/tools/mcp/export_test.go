@@ -10,5 +10,10 @@ import (
 // before anything else.
 func (s *Servers) SetBounds(start, write time.Duration) { s.start, s.write = start, write }
 
+// SetFresh changes how much of the tools may be new in a window.
+func (s *Servers) SetFresh(values int, window time.Duration) {
+	s.freshValues, s.freshWindow = values, window
+}
+
 // Result is how a server's answer becomes a result.
 func Result(answer string, max int) tools.Result { return mcpResult([]byte(answer), max) }

@@ -30,6 +30,11 @@ const (
 	listBurst  = 20
 	listWindow = time.Minute
 	listSlow   = 5 * time.Second
+	// freshValues bounds what a server may change in freshWindow, in values of the
+	// schemas that are new: each of them is compiled, which takes up to 0.2 s for 5,000
+	// values. A list in a window without another change is taken whatever it has.
+	freshValues = 100_000
+	freshWindow = time.Minute
 	// maxListed and maxPages bound what a server may list.
 	maxListed = 2000
 	maxPages  = 200
@@ -133,7 +138,9 @@ func (s *server) followTools(ctx context.Context) {
 		}
 		wait.reset()
 		var later <-chan time.Time
-		if s.at.path == "" {
+		if wait := s.waits(); wait > 0 {
+			later = time.After(wait)
+		} else if s.at.path == "" {
 			later = time.After(listEvery)
 		}
 		select {
@@ -194,19 +201,76 @@ func (s *server) listed(ctx context.Context) (*peer, error) {
 		}
 		all = append(all, some...)
 	}
+	s.take(all)
+	return p, nil
+}
+
+// take takes note of a list. Where too much of it is new in this window, what was
+// listed before stays, and the tools are listed again when the window is over.
+func (s *server) take(all []ServerTool) {
 	s.mu.Lock()
-	same := s.known && slices.EqualFunc(s.tools, all, func(a, b ServerTool) bool {
-		return a.Name == b.Name && a.Description == b.Description && bytes.Equal(a.InputSchema, b.InputSchema)
-	})
-	s.tools, s.known = all, true
-	s.mu.Unlock()
-	if !same {
-		select {
-		case s.all.changed <- struct{}{}:
-		default:
+	defer s.mu.Unlock()
+	if s.known && slices.EqualFunc(s.tools, all, ServerTool.equal) {
+		s.held = false
+		return
+	}
+	if time.Since(s.since) >= s.all.freshWindow {
+		s.since, s.fresh = time.Now(), 0
+	}
+	n := changed(s.tools, all, s.all.freshValues)
+	if n > 0 && s.fresh > 0 && s.fresh+n > s.all.freshValues {
+		if !s.held {
+			s.log.Warn("the tools of an MCP server change too much: a change of them waits", "again_in", time.Until(s.since.Add(s.all.freshWindow)).Round(time.Millisecond).String())
+		}
+		s.held = true
+		return
+	}
+	s.fresh += n
+	s.tools, s.known, s.held = all, true, false
+	select {
+	case s.all.changed <- struct{}{}:
+	default:
+	}
+}
+
+// waits is how long a change of the tools has to wait; 0: none does.
+func (s *server) waits() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.held {
+		return 0
+	}
+	return max(time.Until(s.since.Add(s.all.freshWindow)), time.Millisecond)
+}
+
+func (t ServerTool) equal(other ServerTool) bool {
+	return t.Name == other.Name && t.Description == other.Description && bytes.Equal(t.InputSchema, other.InputSchema)
+}
+
+// changed is about how many values the schemas have that are new in a list, and one more
+// for each. Of a list with more than most who takes it may leave some out: before or after
+// one all of a list counts as new.
+func changed(before, now []ServerTool, most int) (n int) {
+	had, was, is := make(map[string][]byte, len(before)), 0, 0
+	for _, t := range before {
+		had[t.Name] = t.InputSchema
+		was += t.values()
+	}
+	for _, t := range now {
+		is += t.values()
+		if schema, there := had[t.Name]; !there || !bytes.Equal(schema, t.InputSchema) {
+			n += t.values()
 		}
 	}
-	return p, nil
+	if was > most || is > most {
+		return is
+	}
+	return n
+}
+
+// values is about how many values the schema has, found without reading it, and one more.
+func (t ServerTool) values() int {
+	return 1 + bytes.Count(t.InputSchema, []byte("{")) + bytes.Count(t.InputSchema, []byte("[")) + bytes.Count(t.InputSchema, []byte(","))
 }
 
 // unlisted takes note of why the tools of a server that is there are not known.

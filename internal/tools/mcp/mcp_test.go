@@ -164,6 +164,50 @@ func TestMCPServerIsRestless(t *testing.T) {
 	}
 }
 
+// A server whose tools are others in each list is followed as far as a window has room
+// for: then what was listed last stays until the next one, and a line of the log says so.
+func TestMCPServerChangesTooMuch(t *testing.T) {
+	var log syncBuffer
+	servers := toolmcp.NewServers(handlertest.Processes(t), slog.New(slog.NewTextHandler(&log, nil)))
+	t.Cleanup(func() { _ = servers.Close() })
+	const window, most = 3 * time.Second, 4
+	servers.SetFresh(most*3, window) // a list has two values, and one for the tool
+	file := filepath.Join(t.TempDir(), "wire")
+	cfg := childServer(t, "raw", "changing", file)
+	cfg.All = true
+	g, err := toolmcp.NewGroup(cfg, tools.Common{Name: "g", Dir: "/"}, servers)
+	if err != nil {
+		t.Fatal(err)
+	}
+	servers.Keep(nil, []*toolmcp.Group{g})
+	<-servers.Changed()
+	taken := 1
+	for over := time.After(window - 500*time.Millisecond); over != nil; {
+		select {
+		case <-servers.Changed():
+			taken++
+		case <-over:
+			over = nil
+		}
+	}
+	text, err := os.ReadFile(file)
+	if listed := strings.Count(string(text), `"tools/list"`); err != nil || taken > most || listed <= most {
+		t.Errorf("%d lists of %d were taken, want %d at most (%v)", taken, listed, most, err)
+	}
+	if n := strings.Count(log.String(), "change too much"); n != 1 {
+		t.Errorf("told %d times:\n%s", n, log.String())
+	}
+	before, _, _ := g.Known()
+	select {
+	case <-servers.Changed():
+	case <-time.After(10 * time.Second):
+		t.Fatal("no change is taken any more")
+	}
+	if now, _, _ := g.Known(); string(now[0].InputSchema) == string(before[0].InputSchema) {
+		t.Error("the change that has waited is not taken")
+	}
+}
+
 // A server that dies, floods or says too much loses what it had of its own calls;
 // it is started again, and calls of another server go on all the while.
 func TestMCPServerFails(t *testing.T) {

@@ -39,6 +39,9 @@ type Servers struct {
 	start   time.Duration // startBound, but in tests
 	write   time.Duration // writeBound, but in tests
 
+	freshValues int           // but in tests
+	freshWindow time.Duration // but in tests
+
 	mu     sync.Mutex
 	byKey  map[string]*server // guarded by mu
 	closed bool               // guarded by mu
@@ -53,7 +56,7 @@ func NewServers(procs *proctree.Processes, log *slog.Logger) *Servers {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	s := &Servers{procs: procs, log: log, changed: make(chan struct{}, 1), start: startBound, write: writeBound, byKey: map[string]*server{}}
+	s := &Servers{procs: procs, log: log, changed: make(chan struct{}, 1), start: startBound, write: writeBound, freshValues: freshValues, freshWindow: freshWindow, byKey: map[string]*server{}}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s
 }
@@ -142,6 +145,9 @@ type server struct {
 	modern    bool               // guarded by mu; it refused the handshake of older versions
 	tools     []ServerTool       // guarded by mu; as they were listed last
 	known     bool               // guarded by mu; they were listed
+	since     time.Time          // guarded by mu; the begin of the window of fresh
+	fresh     int                // guarded by mu; values of new schemas in it
+	held      bool               // guarded by mu; a change of tools waits for its end
 }
 
 // A dialling is one attempt to connect, for all who wait for it.
