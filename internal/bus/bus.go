@@ -93,6 +93,8 @@ type Bus struct {
 
 	store *store         // nil for an external server
 	srv   *server.Server // the same
+	// listener is what Options.Listen asks for; nil: nothing.
+	listener *listener
 	// started is closed when the server's start has ended; nil before it.
 	started chan struct{}
 
@@ -172,6 +174,9 @@ func (b *Bus) Close(ctx context.Context) error {
 			}
 		}
 		b.nc.Close()
+	}
+	if b.listener != nil {
+		b.listener.close()
 	}
 	if b.srv != nil {
 		if err := b.stopServer(ctx); err != nil {

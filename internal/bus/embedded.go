@@ -71,6 +71,11 @@ func (b *Bus) openEmbedded(ctx context.Context) (err error) {
 	if err := b.dropConsumers(); err != nil {
 		return err
 	}
+	if b.opts.Listen != "" {
+		if b.listener, err = listen(b.srv, b.opts.Listen, b.opts.ListenTLS); err != nil {
+			return err
+		}
+	}
 	b.store.done.Go(func() { b.observe(b.opts.WatchInterval) })
 	return nil
 }
@@ -96,37 +101,27 @@ func (b *Bus) serverOptions() (*server.Options, *clients, error) {
 	if b.opts.Listen == "" {
 		return opts, auth, nil
 	}
-	host, port, err := listenAddress(b.opts.Listen, b.opts.ListenToken)
-	if err != nil {
-		return nil, nil, err
-	}
-	opts.DontListen, opts.Host, opts.Port = false, host, port
-	opts.TLSConfig = b.opts.ListenTLS
-	return opts, auth, nil
+	opts.ProxyProtocol = true
+	opts.AuthTimeout = authTimeout
+	return opts, auth, checkListen(b.opts.Listen, b.opts.ListenToken)
 }
 
-// listenAddress takes nats.listen apart. Where others than this machine could
-// come, a token is required.
-func listenAddress(listen, token string) (host string, port int, err error) {
+// checkListen takes nats.listen apart. Where others than this machine could come, a
+// token is required.
+func checkListen(listen, token string) error {
 	host, text, err := net.SplitHostPort(listen)
 	if err != nil {
-		return "", 0, fmt.Errorf("%w: %w; expected host:port", ErrListen, err)
+		return fmt.Errorf("%w: %w; expected host:port", ErrListen, err)
 	}
-	port, err = strconv.Atoi(text)
+	port, err := strconv.Atoi(text)
 	if err != nil || port < 0 || port > 65535 {
-		return "", 0, fmt.Errorf("%w: the port of %q is no number up to 65535", ErrListen, listen)
+		return fmt.Errorf("%w: the port of %q is no number up to 65535", ErrListen, listen)
 	}
 	ip := net.ParseIP(host)
 	if token == "" && host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		return "", 0, fmt.Errorf("%w: %s is not loopback: nats.token_file is required", ErrListen, listen)
+		return fmt.Errorf("%w: %s is not loopback: nats.token_file is required", ErrListen, listen)
 	}
-	if host == "" {
-		host = "0.0.0.0"
-	}
-	if port == 0 {
-		port = server.RANDOM_PORT
-	}
-	return host, port, nil
+	return nil
 }
 
 // startServer starts the server; files of a hundred thousand entries are read in
@@ -164,16 +159,10 @@ func (b *Bus) startServer(ctx context.Context, opts *server.Options, auth *clien
 			if !srv.JetStreamEnabled() {
 				return errors.New("embedded NATS server: JetStream did not start")
 			}
-			if opts.DontListen || srv.Addr() != nil {
-				return nil
-			}
-			started = nil
+			return nil
 		case <-ready.C:
 			if why := bridge.fatalText(); why != "" {
 				return fmt.Errorf("embedded NATS server: %s", why)
-			}
-			if started == nil && srv.Addr() != nil {
-				return nil
 			}
 		}
 	}

@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"io"
 	"log/slog"
 	"time"
 )
@@ -24,3 +25,6 @@ func UnreadableFile(logged error) error {
 
 // LockToRead is what [CopyStream] holds a store by.
 func LockToRead(dir string) (unlock func() error, err error) { return lockToRead(dir) }
+
+// Forward is how what a client sends gets to the server.
+func Forward(server io.Writer, client io.Reader) error { return forward(server, client) }

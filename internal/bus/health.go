@@ -149,11 +149,8 @@ func (b *Bus) Status() Status {
 
 // Listening is the address for handlers from outside, with its port, or empty.
 func (b *Bus) Listening() string {
-	if b.srv == nil || b.opts.Listen == "" || b.isClosed() {
+	if b.listener == nil || b.isClosed() {
 		return ""
 	}
-	if addr := b.srv.Addr(); addr != nil {
-		return addr.String()
-	}
-	return ""
+	return b.listener.ln.Addr().String()
 }

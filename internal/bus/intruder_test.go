@@ -234,8 +234,55 @@ func TestIntruderAcknowledgesNothing(t *testing.T) {
 	}
 }
 
+// forbidden are subjects that no client may publish to.
+var forbidden = []string{
+	"$KV.toolhand_calls.s.c", "$JS.API.STREAM.PURGE.KV_toolhand_calls", "$JS.toolhand.API.STREAM.MSG.GET.TOOLHAND_JOBS",
+	"$JS.toolhand.API.STREAM.PURGE.TOOLHAND_JOBS", "$JS.toolhand.API.CONSUMER.CREATE.TOOLHAND_JOBS", "$JS.toolhand.API.DIRECT.GET.TOOLHAND_JOBS",
+	"$JS.toolhand.API.STREAM.MSG.GET.TOOLHAND_RESULTS", "$JS.ACK.KV_toolhand_calls.x", "toolhand.jobs.render", "toolhand.handin.x", "toolhand.attach", "_INBOX_alice.x",
+	"toolhand.results.x.y", "$JS.ACK.TOOLHAND_JOBS.render.1.1.1.1.0",
+	"$SYS.REQ.SERVER.PING", "$SYS.REQ.USER.INFO", "$SYS.REQ.ACCOUNT.outside.CONNZ", "$SYS.REQ.ACCOUNT.PING.SUBSZ", "$JS.API.INFO", "$JS.toolhand.API.STREAM.NAMES",
+	"$SYS.REQ.ACCOUNT.PING.CONNZ", "$SYS.REQ.SERVER.PING.CONNZ", "$SYS.REQ.ACCOUNT.PING.STATZ", "_INBOX_mallory2.x", "_INBOX_.x", "_INBOX_mallory",
+}
+
+// shared are subjects on which a client called mallory hears what it publishes.
+var shared = []string{"toolhand.tool.mine", "$SRV.mine", "toolhand.cancel.mine", "_INBOX_mallory.mine", "_INBOX.mine"}
+
+// got is what the server refused a client; nil: nothing.
+func got(refused chan error) error {
+	select {
+	case err := <-refused:
+		return err
+	case <-time.After(wait / 10):
+		return nil
+	}
+}
+
+// grant has the server deliver messages to nc, a client called mallory, that name
+// subject as where they are answered. It answers those that come.
+func grant(t *testing.T, nc *nats.Conn, refused chan error, subject string) {
+	t.Helper()
+	for _, through := range shared {
+		hears, err := nc.SubscribeSync(through)
+		if err := errors.Join(err, nc.PublishRequest(through, subject, nil), nc.Flush()); err != nil {
+			t.Fatal(err)
+		}
+		if m, err := hears.NextMsg(10 * time.Millisecond); err == nil {
+			t.Errorf("a client gets a message on %s that is to be answered on %s", through, m.Reply)
+			if err := m.Respond([]byte("{}")); err != nil {
+				t.Fatal(err)
+			}
+		} else if err := got(refused); !errors.Is(err, nats.ErrPermissionViolation) {
+			t.Errorf("a message on %s that is to be answered on %s: %v", through, subject, err)
+		}
+		if err := hears.Unsubscribe(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // TestIntruderReachesNothingElse: what is not in the list is refused, the attach of
-// sessions too.
+// sessions too, and no client can give it to itself: the server lets who receives a
+// message publish where it is to be answered.
 func TestIntruderReachesNothingElse(t *testing.T) {
 	b := listening(t)
 	put(t, b, "s.c", "started")
@@ -243,36 +290,153 @@ func TestIntruderReachesNothingElse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := b.Conn().Flush(); err != nil {
+	refused := make(chan error, 64)
+	alice, mallory := user(t, b, "alice", nil), user(t, b, "mallory", refused)
+	theirs, err := alice.SubscribeSync("_INBOX_alice.>")
+	if err := errors.Join(err, b.Conn().Flush(), alice.Flush()); err != nil {
 		t.Fatal(err)
 	}
-	refused := make(chan error, 64)
-	mallory := user(t, b, "mallory", refused)
-	for _, subject := range []string{
-		"$KV.toolhand_calls.s.c", "$JS.API.STREAM.PURGE.KV_toolhand_calls", "$JS.toolhand.API.STREAM.MSG.GET.TOOLHAND_JOBS",
-		"$JS.toolhand.API.STREAM.PURGE.TOOLHAND_JOBS", "$JS.toolhand.API.CONSUMER.CREATE.TOOLHAND_JOBS", "$JS.toolhand.API.DIRECT.GET.TOOLHAND_JOBS",
-		"$JS.toolhand.API.STREAM.MSG.GET.TOOLHAND_RESULTS", "$JS.ACK.KV_toolhand_calls.x", "toolhand.jobs.render", "toolhand.handin.x", "toolhand.attach", "_INBOX_alice.x",
-		"toolhand.results.x.y", "$JS.ACK.TOOLHAND_JOBS.render.1.1.1.1.0",
-		"$SYS.REQ.SERVER.PING", "$SYS.REQ.USER.INFO", "$SYS.REQ.ACCOUNT.outside.CONNZ", "$SYS.REQ.ACCOUNT.PING.SUBSZ", "$JS.API.INFO", "$JS.toolhand.API.STREAM.NAMES",
-	} {
+	for _, subject := range forbidden {
+		grant(t, mallory, refused, subject)
 		if err := errors.Join(mallory.PublishRequest(subject, mallory.NewInbox(), []byte("{}")), mallory.Flush()); err != nil {
 			t.Fatal(err)
 		}
-		select {
-		case err := <-refused:
-			if !errors.Is(err, nats.ErrPermissionViolation) {
-				t.Error(subject, err)
-			}
-		case <-time.After(wait):
-			t.Errorf("%s can be published to", subject)
+		if err := got(refused); !errors.Is(err, nats.ErrPermissionViolation) {
+			t.Errorf("%s can be published to: %v", subject, err)
 		}
 	}
-	if n, _, _ := ours.Pending(); n > 0 {
-		m, _ := ours.NextMsg(wait)
-		t.Errorf("%d messages reach our account, the first on %s", n, m.Subject)
+	for whose, sub := range map[string]*nats.Subscription{"our account": ours, "the inbox of alice": theirs} {
+		if n, _, _ := sub.Pending(); n > 0 {
+			m, _ := sub.NextMsg(wait)
+			t.Errorf("%d messages reach %s, the first on %s", n, whose, m.Subject)
+		}
 	}
 	if get(t, b, "s.c") != "started" {
 		t.Error("the entry is not what it was")
+	}
+}
+
+// TestIntruderHasOthersAnswered: what the worker and JetStream answer goes to the inbox
+// of who asked.
+func TestIntruderHasOthersAnswered(t *testing.T) {
+	b := listening(t)
+	queueFor(t, b, "add")
+	if _, err := b.Conn().Subscribe("toolhand.handin.*", func(m *nats.Msg) { _ = m.Respond([]byte("refused")) }); err != nil {
+		t.Fatal(err)
+	}
+	refused := make(chan error, 64)
+	alice, mallory := user(t, b, "alice", nil), user(t, b, "mallory", refused)
+	theirs, err := alice.SubscribeSync("_INBOX_alice.x")
+	if err := errors.Join(err, alice.Flush(), b.Conn().Flush()); err != nil {
+		t.Fatal(err)
+	}
+	for _, subject := range []string{"toolhand.results.x", "$JS.toolhand.API.STREAM.INFO.TOOLHAND_JOBS", "$JS.toolhand.API.CONSUMER.INFO.TOOLHAND_JOBS.add", "$JS.toolhand.API.CONSUMER.MSG.NEXT.TOOLHAND_JOBS.add"} {
+		if err := errors.Join(mallory.PublishRequest(subject, theirs.Subject, nil), mallory.Flush()); err != nil {
+			t.Fatal(err)
+		}
+		if m, err := theirs.NextMsg(50 * time.Millisecond); err == nil {
+			t.Errorf("alice is answered what mallory asks on %s: %s", subject, m.Data)
+		} else if err := got(refused); !errors.Is(err, nats.ErrPermissionViolation) {
+			t.Errorf("a request on %s: %v", subject, err)
+		}
+	}
+}
+
+// TestIntruderFindsNobody: the server tells no client who else is there, nor the inboxes
+// of others.
+func TestIntruderFindsNobody(t *testing.T) {
+	b := listening(t)
+	refused := make(chan error, 64)
+	alice, mallory := user(t, b, "alice", nil), user(t, b, "mallory", refused)
+	if _, err := alice.SubscribeSync("_INBOX_alice.secret"); err != nil {
+		t.Fatal(err)
+	}
+	if err := alice.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	for _, subject := range []string{"$SYS.REQ.ACCOUNT.PING.CONNZ", "$SYS.REQ.SERVER.PING.CONNZ"} {
+		for _, through := range shared {
+			_, err := mallory.Subscribe(through, func(m *nats.Msg) {
+				_ = m.RespondMsg(&nats.Msg{Reply: "_INBOX_mallory.found", Data: []byte(`{"subscriptions":true,"auth":true}`)})
+			})
+			if err := errors.Join(err, mallory.PublishRequest(through, subject, nil)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		found, err := mallory.SubscribeSync("_INBOX_mallory.found")
+		if err := errors.Join(err, mallory.Flush()); err != nil {
+			t.Fatal(err)
+		}
+		if m, err := found.NextMsg(100 * time.Millisecond); err == nil {
+			t.Errorf("%s is answered: alice is in it: %t", subject, strings.Contains(string(m.Data), "_INBOX_alice.secret"))
+		}
+	}
+}
+
+// queueFor makes the queue's streams and a consumer.
+func queueFor(t *testing.T, b *bus.Bus, name string) {
+	t.Helper()
+	for stream, subject := range map[string]string{"TOOLHAND_JOBS": "toolhand.jobs.>", "TOOLHAND_RESULTS": "toolhand.results.>"} {
+		if _, err := b.JetStream().CreateStream(t.Context(), jetstream.StreamConfig{Name: stream, Subjects: []string{subject}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := b.JetStream().CreateConsumer(t.Context(), "TOOLHAND_JOBS", jetstream.ConsumerConfig{Durable: name, AckPolicy: jetstream.AckExplicitPolicy}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestIntruderHearsNoJob: who has all that a client may subscribe to hears nothing of a
+// job that another one takes, and can't lead it or its result elsewhere.
+func TestIntruderHearsNoJob(t *testing.T) {
+	b := listening(t)
+	queueFor(t, b, "add")
+	_, err := b.Conn().Subscribe("toolhand.handin.*", func(m *nats.Msg) {
+		says, err := b.Conn().Request(strings.Replace(m.Subject, "handin", "results", 1), m.Data, wait)
+		if err == nil {
+			_ = m.Respond(says.Data)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	alice, mallory := user(t, b, "alice", nil), user(t, b, "mallory", nil)
+	var heard []*nats.Subscription
+	for _, subject := range []string{"toolhand.tool.>", "$SRV.>", "toolhand.cancel.>", "_INBOX_mallory.>", "_INBOX.>"} {
+		sub, err := mallory.SubscribeSync(subject)
+		if err != nil {
+			t.Fatal(err)
+		}
+		heard = append(heard, sub)
+	}
+	js, err := jetstream.NewWithDomain(alice, "toolhand")
+	if err := errors.Join(err, mallory.Flush()); err != nil {
+		t.Fatal(err)
+	}
+	jobs, err := js.Consumer(t.Context(), "TOOLHAND_JOBS", "add")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if _, err := b.JetStream().Publish(t.Context(), "toolhand.jobs.add", []byte("private")); err != nil {
+			t.Fatal(err)
+		}
+		m, err := jobs.Next(jetstream.FetchMaxWait(wait))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := js.Publish(t.Context(), "toolhand.results.x", []byte("private")); err != nil {
+			t.Error(err)
+		}
+		// What alice may publish to because of the job is not what mallory may.
+		if err := errors.Join(m.InProgress(), m.DoubleAck(t.Context()), mallory.Flush()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, sub := range heard {
+		if n, _, _ := sub.Pending(); n > 0 {
+			t.Errorf("%d messages on %s", n, sub.Subject)
+		}
 	}
 }
 

@@ -7,9 +7,10 @@ import (
 	"strings"
 	"sync"
 	"time"
-	"toolhand/internal/tools/natswire"
 
 	"github.com/nats-io/nats-server/v2/server"
+
+	"toolhand/internal/tools/natswire"
 )
 
 const (
@@ -82,7 +83,8 @@ const answers = "_R_.>"
 // permissions are what a client of Listen reaches in its account, besides its
 // inboxes. Other reply subjects are in no list: the server allows each one only to the
 // connection that got the message. These are the inboxes of other clients, which may be
-// easy to guess, and the acknowledgements of jobs, which are made of small numbers.
+// easy to guess, and the acknowledgements of jobs, which are made of small numbers. They
+// are nothing else, since [listener] lets a client name only its own inboxes.
 // There is no limit of messages: several services of one connection answer one request
 // of $SRV, and a job is acknowledged as in progress many times.
 func permissions(inboxes ...string) *server.Permissions {
