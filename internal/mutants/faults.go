@@ -35,4 +35,10 @@ var faults = []fault{
 		"return e.Permission\n}", "return upstream.PermissionAllow\n}", []string{"-run", "Held", "./internal/loop"}},
 	{"redirects of the API are followed", "internal/upstream/transport.go",
 		"error { return http.ErrUseLastResponse }", "error { return nil }", []string{"./internal/upstream"}},
+	{"a client may be answered on any subject", "internal/bus/requests.go",
+		"len(args) == 2+sizes && !r.own(args[1])", "false", []string{"-run", "Intruder", "./internal/bus"}},
+	{"a client may name inboxes that begin like its own", "internal/bus/requests.go",
+		"strings.HasPrefix(reply, r.inbox+\".\")", "strings.HasPrefix(reply, r.inbox)", []string{"-run", "Forward", "./internal/bus"}},
+	{"a client takes another name after its CONNECT", "internal/bus/requests.go",
+		"r.inbox != \"\" {", "false {", []string{"-run", "Forward", "./internal/bus"}},
 }
