@@ -17,9 +17,8 @@ const purgers = 8
 // another owner has written since stays. One that is not there is no error. An
 // error: each of them may or may not be there, and Forget may be called again.
 //
-// Nothing is left of a dropped entry, no marker either. Where [Options.Sole] is
-// set, those of several sessions go together, which takes a moment longer and
-// costs the server as little as one.
+// Nothing is left of a dropped entry, no marker either. Several that are all that
+// their session has go in one request, where [Options.Sole] is set.
 func (j *Journal) Forget(ctx context.Context, session string, calls ...string) error {
 	ctx, cancel := j.bound(ctx)
 	defer cancel()
@@ -29,21 +28,9 @@ func (j *Journal) Forget(ctx context.Context, session string, calls ...string) e
 	}
 	slices.Sort(keys)
 	keys = slices.Compact(keys)
-	if j.opts.Sole {
-		return j.forgetTogether(ctx, keys)
-	}
-	return j.forgetOwn(ctx, keys)
-}
-
-// forgetOwn drops the entries of one session, whatever stands beside them.
-func (j *Journal) forgetOwn(ctx context.Context, keys []string) error {
-	if len(keys) == 0 {
-		return nil
-	}
-	session := sessionOf(keys[0])
 	if j.opts.Sole && len(keys) > 1 {
-		if highest, ok := j.known.whole(session, keys); ok {
-			return j.purge(ctx, session+".*", highest, keys...)
+		if highest, ok := j.writes.whole(token(session), keys); ok {
+			return j.purge(ctx, token(session)+".*", highest, keys...)
 		}
 	}
 	if len(keys) == 1 {
@@ -65,7 +52,7 @@ func (j *Journal) forgetOwn(ctx context.Context, keys []string) error {
 
 // forget drops one entry, up to the revision that is known.
 func (j *Journal) forget(ctx context.Context, k string) error {
-	revision := j.known.revision(k)
+	revision := j.writes.revision(k)
 	if revision == 0 {
 		// The outcome of a write is not known, or the entry is from before
 		// our time.
@@ -74,7 +61,7 @@ func (j *Journal) forget(ctx context.Context, k string) error {
 			return fmt.Errorf("journal: %w", because(ctx, err))
 		}
 		if !found {
-			j.known.gone(k)
+			j.writes.drop(k)
 			return nil
 		}
 		revision = e.Revision
@@ -95,6 +82,6 @@ func (j *Journal) purge(ctx context.Context, subject string, last uint64, keys .
 	if err != nil {
 		return fmt.Errorf("journal: %w", err)
 	}
-	j.known.gone(keys...)
+	j.writes.drop(keys...)
 	return nil
 }

@@ -91,11 +91,10 @@ type Journal struct {
 	stream jetstream.Stream
 	opts   Options // immutable, with its defaults
 	prefix string  // of the subjects of entries
-	known  known
+	writes lastWrites
 	turns  *semaphore.Weighted // of sessions that are read
 	reads  *semaphore.Weighted // of entries that are read
 
-	together together
 	standing standing
 
 	mu      sync.Mutex
@@ -127,9 +126,9 @@ func Open(ctx context.Context, js jetstream.JetStream, opts Options) (*Journal, 
 		if err != nil {
 			return nil, err
 		}
-		j.known.before = map[string]bool{}
+		j.writes.before = map[string]bool{}
 		for _, k := range keys {
-			j.known.before[sessionOf(k)] = true
+			j.writes.before[sessionOf(k)] = true
 		}
 		j.standing.seed, j.standing.keys = maphash.MakeSeed(), map[uint64]struct{}{}
 		j.stand(j.stream.CachedInfo().State.LastSeq, keys...)

@@ -57,7 +57,7 @@ func (j *Journal) Recover(ctx context.Context, session string, have []Entry) ([]
 		}
 		found = append(found, e)
 	}
-	j.known.recovered(token(session), found)
+	j.writes.recovered(token(session), found)
 	slices.SortFunc(found, func(a, b Entry) int { return int(int64(a.Revision - b.Revision)) })
 	return found, nil
 }

@@ -73,7 +73,7 @@ func (j *Journal) write(ctx context.Context, e Entry, after uint64,
 		return 0, &TooLargeError{Size: len(e.Content), Limit: limit - (len(value) - len(e.Content))}
 	}
 	k := key(e.Session, e.Call)
-	j.known.wrote(k, 0) // from here on nobody knows, until the outcome does
+	j.writes.set(k, 0) // from here on nobody knows, until the outcome does
 	ctx, cancel := j.bound(ctx)
 	defer cancel()
 	for range attempts {
@@ -81,7 +81,7 @@ func (j *Journal) write(ctx context.Context, e Entry, after uint64,
 			jetstream.WithExpectLastSequencePerSubject(after))
 		if err == nil {
 			j.note(nil)
-			j.known.wrote(k, ack.Sequence)
+			j.writes.set(k, ack.Sequence)
 			j.stand(ack.Sequence, k)
 			return ack.Sequence, nil
 		}
@@ -104,7 +104,7 @@ func (j *Journal) write(ctx context.Context, e Entry, after uint64,
 			return 0, err
 		}
 		if done {
-			j.known.wrote(k, old.Revision)
+			j.writes.set(k, old.Revision)
 			j.stand(old.Revision, k)
 			return old.Revision, nil
 		}
@@ -125,8 +125,8 @@ func isConflict(err error) bool {
 // bucket must know of all that stands; else it is nothing to us.
 func (j *Journal) foreign(old Entry, k string) {
 	if j.opts.Sole {
-		j.known.wrote(k, old.Revision)
+		j.writes.set(k, old.Revision)
 		return
 	}
-	j.known.gone(k)
+	j.writes.drop(k)
 }
