@@ -1,5 +1,5 @@
-// Package testkit has what the tests of several packages share: one way to wait, and
-// one way to tell a run in full from a sample. It is in no binary.
+// Package testkit has what the tests of several packages share: one way to wait, one to
+// say that a machine is too slow, and one to tell a run in full from a sample. It is in no binary.
 package testkit
 
 import (
@@ -29,6 +29,19 @@ func Within(d time.Duration, ok func() bool) bool {
 		}
 	}
 	return true
+}
+
+// Enough ends a test that saw too little to show anything: n of what, of the least that
+// it needs. None at all is a fault. Some mean that the machine is too slow, which is none:
+// the test is skipped, by name. What can be repeated is, before Enough is asked.
+func Enough(t testing.TB, n, least int, what string) {
+	t.Helper()
+	switch {
+	case n == 0:
+		t.Fatalf("no %s", what)
+	case n < least:
+		t.Skipf("NOT TESTED: too slow to show anything: %d %s, of %d", n, what, least)
+	}
 }
 
 // fullEnv is the variable that `make test` sets.

@@ -29,3 +29,16 @@ func TestSample(t *testing.T) {
 		}
 	}
 }
+
+func TestEnough(t *testing.T) {
+	for n, skipped := range map[int]bool{1: true, 2: false, 3: false} {
+		t.Run("", func(t *testing.T) {
+			t.Cleanup(func() {
+				if t.Skipped() != skipped {
+					t.Errorf("%d of 2: skipped: %t", n, t.Skipped())
+				}
+			})
+			testkit.Enough(t, n, 2, "calls")
+		})
+	}
+}
