@@ -128,9 +128,7 @@ func TestKilledAtAnyPoint(t *testing.T) {
 		kill()
 		checkKilled(t, dir, last)
 	}
-	if acknowledged < 500 {
-		t.Errorf("only %d writes were acknowledged: too few to show anything", acknowledged)
-	}
+	testkit.Enough(t, acknowledged, 500, "acknowledged writes")
 }
 
 func checkKilled(t *testing.T, dir string, last map[[2]string]string) {
