@@ -48,10 +48,10 @@ func TestMCPServersKilled(t *testing.T) {
 			worker = l.launch(t, "run")
 		}
 	}
+	l.seesEnough()
 	stop()
 	l.agents.Wait()
 	l.answered(t, worker, time.Minute)
-	l.judgeRemote(t)
 	t.Logf("%d servers and %d workers were killed", servers, workers)
 	if err := worker.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
@@ -62,6 +62,7 @@ func TestMCPServersKilled(t *testing.T) {
 	if left := liveServers(t, l.dir); len(left) > 0 {
 		t.Errorf("MCP servers are left: %v", left)
 	}
+	l.judgeRemote(t)
 }
 
 // killServer kills the MCP server that runs, if one does.

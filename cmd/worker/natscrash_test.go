@@ -68,7 +68,7 @@ func TestNATSHandlersKilled(t *testing.T) {
 			defer stop()
 			l.begin(ctx, l.all, 50*time.Millisecond, "pay", "pay", "look")
 			killAtRandom(t, rand.New(rand.NewPCG(l.seed, 1<<32)), victims...)
-			l.seesEnough(t)
+			l.seesEnough()
 			stop()
 			l.agents.Wait()
 			l.answered(t, worker.now, time.Minute)

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"toolhand/internal/testkit"
 )
 
 // remoteDeadline is that of the tools whose handler is a process that is killed:
@@ -83,23 +85,20 @@ const enoughDone = 20
 
 // seesEnough waits until so many calls are done: on a busy machine the processes are
 // killed before they have started.
-func (l *load) seesEnough(t *testing.T) {
-	t.Helper()
-	for bound := time.Now().Add(time.Minute); time.Now().Before(bound); time.Sleep(50 * time.Millisecond) {
+func (l *load) seesEnough() {
+	testkit.Within(time.Minute, func() bool {
 		done := 0
 		for _, c := range l.made() {
 			if r, ok := c.session.Result(c.id); ok && strings.Contains(r.Text(), "done") {
 				done++
 			}
 		}
-		if done >= enoughDone {
-			return
-		}
-	}
+		return done >= enoughDone
+	})
 }
 
 // judgeRemote looks at what ran, and at what was answered, where handlers were
-// killed too: invariants 1 to 3, and that each answer says what was so.
+// killed too: invariants 1 to 3, and that each answer says what was so. It comes last.
 func (l *load) judgeRemote(t *testing.T) {
 	t.Helper()
 	ran, accepted, count := l.ran(t), l.accepted(), map[string]int{}
@@ -135,14 +134,14 @@ func (l *load) judgeRemote(t *testing.T) {
 		count[is]++
 	}
 	t.Logf("%d calls: %v", len(l.made()), count)
-	if count["done"] < enoughDone {
-		t.Errorf("%d calls are done, which shows nothing", count["done"])
+	if count["done"] == 0 {
 		logs, _ := filepath.Glob(filepath.Join(l.dir, "*.log")) // the pattern is a good one
 		for _, log := range logs {
 			text, err := os.ReadFile(log)
 			t.Logf("%s, %v:\n%s", filepath.Base(log), err, tail(string(text)))
 		}
 	}
+	testkit.Enough(t, count["done"], enoughDone, "calls done")
 }
 
 // accepted is how many results of each call the API took.
