@@ -4,6 +4,7 @@ package testkit
 
 import (
 	"os"
+	"strconv"
 	"testing"
 	"time"
 )
@@ -57,6 +58,20 @@ func Sample(all, some int) int {
 		return all
 	}
 	return some
+}
+
+// Number gives how much of something a test does: what a variable says, else otherwise.
+func Number(t testing.TB, variable string, otherwise int) int {
+	t.Helper()
+	text := os.Getenv(variable)
+	if text == "" {
+		return otherwise
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatalf("%s: %v", variable, err)
+	}
+	return n
 }
 
 // OnlyInFull skips a test, by name, unless the tests run in full.

@@ -30,6 +30,15 @@ func TestSample(t *testing.T) {
 	}
 }
 
+func TestNumber(t *testing.T) {
+	for env, want := range map[string]int{"": 3, "100": 100} {
+		t.Setenv("CRASHES", env)
+		if n := testkit.Number(t, "CRASHES", 3); n != want {
+			t.Errorf("%q: %d, want %d", env, n, want)
+		}
+	}
+}
+
 func TestEnough(t *testing.T) {
 	for n, skipped := range map[int]bool{1: true, 2: false, 3: false} {
 		t.Run("", func(t *testing.T) {
