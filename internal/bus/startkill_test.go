@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"testing"
 	"time"
 
@@ -15,21 +14,11 @@ import (
 	"toolhand/internal/testkit"
 )
 
-// startKills is how often a start is killed for each kind of store; CRASHES asks for
-// more.
-const startKills = 12
-
 // TestStartIsKilled kills processes while they open a store, several in a row: what
 // was sound stays so and has all its entries, and what was damaged is marked in the
-// end, wherever a start came to.
+// end, wherever a start came to. CRASHES says how often for each kind of store.
 func TestStartIsKilled(t *testing.T) {
-	n := startKills
-	if s := os.Getenv("CRASHES"); s != "" {
-		var err error
-		if n, err = strconv.Atoi(s); err != nil {
-			t.Fatal(err)
-		}
-	}
+	n := testkit.Number(t, "CRASHES", testkit.Sample(12, 4))
 	const entries = 30
 	stream := func(dir string, more ...string) string {
 		return filepath.Join(append([]string{dir, "jetstream/toolhand/streams/KV_toolhand_calls"}, more...)...)
