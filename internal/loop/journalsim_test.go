@@ -4,11 +4,11 @@ import (
 	"fmt"
 	"hash/fnv"
 	"math/rand/v2"
-	"os"
-	"strconv"
 	"sync"
 	"testing"
 	"time"
+
+	"toolhand/internal/testkit"
 )
 
 // seedsPerStore is how many seeds share a NATS server and its store.
@@ -23,9 +23,9 @@ const seedsPerStore = 25
 // whose failure hangs on that shows it in some of its runs (-count).
 // JOURNAL_SEEDS is how many seeds, JOURNAL_SEED the only one.
 func TestInvariants1To6And8OverSeeds(t *testing.T) {
-	from, to := uint64(0), number(t, "JOURNAL_SEEDS", 150)
-	if one := number(t, "JOURNAL_SEED", 0); os.Getenv("JOURNAL_SEED") != "" {
-		from, to = one, one+1
+	from, to := uint64(0), uint64(testkit.Number(t, "JOURNAL_SEEDS", testkit.Sample(150, 50)))
+	if one := testkit.Number(t, "JOURNAL_SEED", -1); one >= 0 {
+		from, to = uint64(one), uint64(one)+1
 	}
 	sum := &tally{n: map[string]int{}}
 	t.Cleanup(func() { sum.check(t, to-from) }) // after the parallel ones
@@ -41,19 +41,6 @@ func TestInvariants1To6And8OverSeeds(t *testing.T) {
 			})
 		})
 	}
-}
-
-func number(t *testing.T, name string, otherwise uint64) uint64 {
-	t.Helper()
-	text := os.Getenv(name)
-	if text == "" {
-		return otherwise
-	}
-	n, err := strconv.ParseUint(text, 10, 64)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return n
 }
 
 // seeded is the plan of a seed. What it says of a point depends on nothing but

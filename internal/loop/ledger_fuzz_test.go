@@ -3,10 +3,10 @@ package loop
 import (
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"strconv"
 	"strings"
 	"testing"
+
+	"toolhand/internal/testkit"
 )
 
 // FuzzLedger feeds random interleavings of events, outcomes, crashes and time to
@@ -47,18 +47,10 @@ func FuzzLedger(f *testing.F) {
 	})
 }
 
-// TestLedgerSeeds is the fuzzer without its engine: thousands of seeds, each
-// reproducible. LEDGER_SEEDS asks for more.
+// TestLedgerSeeds is the fuzzer without its engine: seeds, each reproducible.
+// LEDGER_SEEDS asks for more.
 func TestLedgerSeeds(t *testing.T) {
-	seeds := uint64(500)
-	if s := os.Getenv("LEDGER_SEEDS"); s != "" {
-		n, err := strconv.ParseUint(s, 10, 64)
-		if err != nil {
-			t.Fatal(err)
-		}
-		seeds = n
-	}
-	for seed := range seeds {
+	for seed := range uint64(testkit.Number(t, "LEDGER_SEEDS", testkit.Sample(500, 150))) {
 		r := rand.New(rand.NewPCG(seed, 2))
 		w := newWorld(func(int) int { return 0 })
 		w.choose = func(n int) int { return r.IntN(n) }
