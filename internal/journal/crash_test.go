@@ -105,8 +105,8 @@ func say(err error, what string, e journal.Entry) {
 func TestKilledAtAnyPoint(t *testing.T) {
 	dir := t.TempDir()
 	acknowledged := 0
-	// Sixteen rounds, and more where the machine is slow.
-	for round := 0; round < 16 || acknowledged < 500 && round < 100; round++ {
+	// So many rounds, and more where the machine is slow.
+	for round := 0; round < testkit.Sample(16, 6) || acknowledged < 500 && round < 100; round++ {
 		sync := []string{"interval", "always"}[round%2]
 		lines, kill := play(t, fmt.Sprintf("writer %s w%d %s", dir, round, sync))
 		if !lines.Scan() || lines.Text() != "ready" {
@@ -226,7 +226,8 @@ func TestExternalServerIsKilledUnderLoad(t *testing.T) {
 	url, kill := startServer(t, "-1", dir)
 	b := embedded(t, bus.Options{URL: url})
 	j := openJournal(t, b, journal.Options{Timeout: 2 * time.Second})
-	const workers, calls = 4, 150
+	const workers = 4
+	calls := testkit.Sample(150, 60)
 	var wg sync.WaitGroup
 	failed := make([]int, workers)
 	started := make(chan struct{}, workers*calls)

@@ -6,13 +6,15 @@ import (
 	"testing"
 
 	"toolhand/internal/journal"
+	"toolhand/internal/testkit"
 )
 
 // Many sessions that recover large results at once ask for no more than the
 // connection has room for: without a bound the server refused to fill it, and
 // closed it five times.
 func TestManyLargeResultsAreRecoveredAtOnce(t *testing.T) {
-	const sessions, size = 120, 7 << 20
+	const size = 7 << 20
+	sessions := testkit.Sample(120, 30)
 	b := quick(t)
 	j := openJournal(t, b, journal.Options{})
 	content := strings.Repeat("x", size)
