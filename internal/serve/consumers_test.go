@@ -30,6 +30,9 @@ func TestConsumersLost(t *testing.T) {
 	for _, idempotent := range []bool{false, true} {
 		for _, restarted := range []bool{false, true} {
 			t.Run(fmt.Sprintf("idempotent=%t, asker restarted=%t", idempotent, restarted), func(t *testing.T) {
+				if idempotent {
+					testkit.OnlyInFull(t)
+				}
 				t.Parallel()
 				consumersLost(t, idempotent, restarted)
 			})

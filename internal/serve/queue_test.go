@@ -345,7 +345,7 @@ func TestQueueTakersComeAndGo(t *testing.T) {
 	})}
 	r.worksOff(time.Second, 2, spec)
 	var all []chan outcome
-	for round := range 8 {
+	for round := range testkit.Sample(8, 3) {
 		s := r.worksOff(5*time.Second, 4, spec)
 		for i := range 40 {
 			all = append(all, r.put(t.Context(), "a", fmt.Sprint("sevt_", round, "_", i), false, time.Minute))

@@ -82,6 +82,7 @@ func TestProcessOne(t *testing.T) {
 	}
 	for shape, left := range map[string]int{"env -i daemon": 0, "unlimited daemon": 0, "unmarked daemon": 1} {
 		t.Run(shape, func(t *testing.T) {
+			t.Parallel()
 			dir := handlertest.PublicDir(t)
 			var out bytes.Buffer
 			cmd := exec.Command(os.Args[0], handlertest.ChildArg, "process 1", dir, shape)
