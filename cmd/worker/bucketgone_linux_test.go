@@ -10,11 +10,13 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"toolhand/internal/journal"
+	"toolhand/internal/testkit"
 )
 
 // TestBucketGone: a worker whose journal's bucket is deleted says so in the log and
 // in /readyz, and ends with 1 after a minute; a drain before that ends at once.
 func TestBucketGone(t *testing.T) {
+	testkit.OnlyInFull(t)
 	t.Parallel()
 	url := natsForSignals(t)
 	files := map[string]string{

@@ -7,7 +7,6 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -16,21 +15,12 @@ import (
 	"toolhand/internal/testkit"
 )
 
-// crashes is how often the worker is killed; CRASHES asks for more.
-const crashes = 25
-
 // TestKilledAtRandomMoments kills a worker with SIGKILL, again and again, while an
 // agent calls tools without end. A tool that may not run twice notes that it
 // runs: each of its calls does so at most once, and each call has exactly one
-// result (invariants 1, 2 and 3).
+// result (invariants 1, 2 and 3). CRASHES says how often.
 func TestKilledAtRandomMoments(t *testing.T) {
-	n := crashes
-	if s := os.Getenv("CRASHES"); s != "" {
-		var err error
-		if n, err = strconv.Atoi(s); err != nil {
-			t.Fatal(err)
-		}
-	}
+	n := testkit.Number(t, "CRASHES", testkit.Sample(25, 6))
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d, %d crashes", seed, n)
 	random := rand.New(rand.NewPCG(seed, 0))

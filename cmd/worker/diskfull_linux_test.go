@@ -97,6 +97,7 @@ func exitsWedged(t *testing.T, r *running) {
 // may not run twice is not started any more, what runs is answered, and the
 // worker ends for its supervisor; with room again the next one goes on.
 func TestDiskFullUnderLoad(t *testing.T) {
+	testkit.OnlyInFull(t)
 	t.Parallel()
 	disk := smallDisk(t, "96m") // a worker wants 64 MiB to be free
 	l := newLoad(t, 11, map[string]string{
@@ -159,6 +160,7 @@ func TestDiskFullUnderLoad(t *testing.T) {
 // TestDiskNearlyFull: where room is short and writes succeed, nothing new is
 // started and nothing that runs is given up; with room again all goes on.
 func TestDiskNearlyFull(t *testing.T) {
+	testkit.OnlyInFull(t)
 	t.Parallel()
 	disk := smallDisk(t, "96m")
 	l := newLoad(t, 1, map[string]string{

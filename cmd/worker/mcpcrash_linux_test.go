@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"toolhand/internal/testkit"
 )
 
 // TestMCPServersKilled kills the worker and the MCP server of its tools at random,
@@ -25,17 +27,10 @@ func TestMCPServersKilled(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	random := rand.New(rand.NewPCG(l.seed, 1<<32))
-	n := 16
-	if s := os.Getenv("CRASHES"); s != "" {
-		var err error
-		if n, err = strconv.Atoi(s); err != nil {
-			t.Fatal(err)
-		}
-	}
 	worker := l.launch(t, "run")
 	l.begin(ctx, l.all, 50*time.Millisecond, "pay", "pay", "look")
 	servers, workers := 0, 0
-	for range n {
+	for range testkit.Number(t, "CRASHES", testkit.Sample(16, 5)) {
 		time.Sleep(time.Duration(100+random.IntN(600)) * time.Millisecond) // a random moment
 		which := random.IntN(4)
 		if which > 0 {

@@ -82,6 +82,7 @@ func (c *natsCluster) leader(t *testing.T, js jetstream.JetStream) int {
 // TestClusterLosesItsLeader kills the server that leads the journal's bucket, with
 // three copies, while fifty agents call tools.
 func TestClusterLosesItsLeader(t *testing.T) {
+	testkit.OnlyInFull(t)
 	t.Parallel()
 	l := newLoad(t, 50, nil)
 	c := startNATSCluster(t, l.dir)

@@ -70,6 +70,7 @@ func freePorts(t *testing.T, n int) []int {
 // agents call tools: the worker goes on by itself, and since it lives, each call
 // has its true result.
 func TestNATSKilledUnderLoad(t *testing.T) {
+	testkit.OnlyInFull(t)
 	t.Parallel()
 	port := freePorts(t, 1)[0]
 	l := newLoad(t, 60, map[string]string{"worker.yaml": fmt.Sprintf("+nats: {url: 'nats://127.0.0.1:%d'}\n", port)})

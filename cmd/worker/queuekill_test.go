@@ -18,9 +18,7 @@ import (
 // no call runs twice that may not, none is lost, and each has one result; those of
 // the worker that is killed get theirs from the one after it.
 func TestQueueKilledInTurn(t *testing.T) {
-	if testing.Short() {
-		t.Skip("NOT TESTED: a queue whose processes are killed, which takes half a minute")
-	}
+	testkit.OnlyInFull(t)
 	t.Parallel()
 	port := freePorts(t, 1)[0]
 	url := fmt.Sprintf("nats://127.0.0.1:%d", port)

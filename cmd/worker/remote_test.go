@@ -6,7 +6,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -52,13 +51,7 @@ type victim struct {
 // end all of them run.
 func killAtRandom(t *testing.T, random *rand.Rand, victims ...*victim) {
 	t.Helper()
-	n := 7 * len(victims)
-	if s := os.Getenv("CRASHES"); s != "" {
-		var err error
-		if n, err = strconv.Atoi(s); err != nil {
-			t.Fatal(err)
-		}
-	}
+	n := testkit.Number(t, "CRASHES", testkit.Sample(7, 3)*len(victims))
 	t.Logf("%d kills", n)
 	for _, v := range victims {
 		v.now = v.start()

@@ -101,9 +101,7 @@ func sharedEvenly(t *testing.T, before, after map[string]int) {
 // the load, and each process is killed in turn, the worker too. Invariants 1, 2
 // and 3: no call runs twice that may not, none is lost, and each has one result.
 func TestServedToolsKilledInTurn(t *testing.T) {
-	if testing.Short() {
-		t.Skip("NOT TESTED: served tools whose processes are killed, which takes half a minute")
-	}
+	testkit.OnlyInFull(t)
 	t.Parallel()
 	address := freeAddress(t)
 	l := newLoad(t, 50, map[string]string{

@@ -7,31 +7,22 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"toolhand/internal/bus"
 	"toolhand/internal/journal"
+	"toolhand/internal/testkit"
 )
-
-// startKills is how often a start is killed; CRASHES asks for more.
-const startKills = 20
 
 // TestStartsAreKilled kills a worker with entries in its journal while it starts,
 // again and again, with other settings for the journal each time: no start takes that
 // for damage, no entry is lost, and no call is run that was started before (invariants 1
-// and 3).
+// and 3). CRASHES says how often.
 func TestStartsAreKilled(t *testing.T) {
 	t.Parallel()
-	n := startKills
-	if s := os.Getenv("CRASHES"); s != "" {
-		var err error
-		if n, err = strconv.Atoi(s); err != nil {
-			t.Fatal(err)
-		}
-	}
+	n := testkit.Number(t, "CRASHES", testkit.Sample(20, 8))
 	l := newLoad(t, 4, nil)
 	writeEntries(t, l, 10)
 	env := append(slices.Clone(l.env), "ANTHROPIC_BASE_URL=http://127.0.0.1:1") // nothing is sent
