@@ -76,6 +76,7 @@ crash: ## kill a real worker, and what it works with, CRASHES (400) times at ran
 
 # MUTANTS: the packages that gremlins changes; empty: none.
 MUTANTS ?= loop journal upstream admin
+mutants: export TOOLHAND_TEST := full
 mutants: ## put faults into the code, known ones and those of gremlins, and list what no test notices
 	$(GO) run ./internal/mutants
 	@for pkg in $(MUTANTS); do \
