@@ -36,6 +36,7 @@ type queueRig struct {
 // newQueueRig makes it; who takes a job may be silent about it for ackWait.
 func newQueueRig(t *testing.T, ackWait time.Duration) *queueRig {
 	t.Helper()
+	t.Parallel() // each has a server of its own, and waits more than it works
 	srv, err := server.NewServer(&server.Options{DontListen: true, NoSigs: true, MaxPayload: 1 << 20, JetStream: true, StoreDir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
