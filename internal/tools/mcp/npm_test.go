@@ -28,6 +28,7 @@ import (
 // npm.
 func npmServers(t *testing.T) (dir string, ok bool) {
 	t.Helper()
+	testkit.OnlyInFull(t)
 	for _, program := range []string{"node", "npm"} {
 		if _, err := exec.LookPath(program); err != nil {
 			fmt.Fprintf(os.Stderr, "NOT TESTED: %s, since %s is missing\n", t.Name(), program)
