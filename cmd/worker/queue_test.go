@@ -30,7 +30,10 @@ func TestQueueThroughListen(t *testing.T) {
 		"serve/worker.yaml":       "admin: {listen: ''}\nnats: {url: 'nats://" + listen + "'}\n",
 	})
 	session, url := simulated(t, "sesn_queue")
-	startIn(t, dir, "run", workerEnv(dir, "ANTHROPIC_API_KEY=any", "ANTHROPIC_BASE_URL="+url), "worker", "run", "--session", "sesn_queue")
+	run := startIn(t, dir, "run", workerEnv(dir, "ANTHROPIC_API_KEY=any", "ANTHROPIC_BASE_URL="+url), "worker", "run", "--session", "sesn_queue")
+	if _, err := run.until(until(`"worker started"`)); err != nil { // else nobody says that it is a nats.listen
+		t.Fatal(err)
+	}
 	startIn(t, dir+"/serve", "serve", workerEnv(dir), "worker", "tools", "serve", "--queue")
 	if got := answered(t, session, "note", `{"n":1}`); got != "note sesn_queue\n{\"n\":1}" {
 		t.Errorf("note: %q", got)
