@@ -9,7 +9,7 @@ import (
 	"sync"
 	"time"
 
-	"toolhand/internal/loop"
+	"toolhand/internal/loop/run"
 	"toolhand/internal/sim"
 	"toolhand/internal/upstream"
 )
@@ -27,9 +27,9 @@ const (
 // called by many goroutines.
 type show struct {
 	mu      sync.Mutex
-	w       io.Writer     // guarded by mu
-	lost    func(error)   // told when w takes no more
-	reports []loop.Report // guarded by mu
+	w       io.Writer    // guarded by mu
+	lost    func(error)  // told when w takes no more
+	reports []run.Report // guarded by mu
 }
 
 // newShow prints to w, and tells lost when that does not work.
@@ -95,7 +95,7 @@ func (s *show) request(r sim.Request) {
 }
 
 // report shows a call's result when the API has accepted it.
-func (s *show) report(r loop.Report) {
+func (s *show) report(r run.Report) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.reports = append(s.reports, r)
@@ -114,7 +114,7 @@ func (s *show) report(r loop.Report) {
 }
 
 // text is a result's text.
-func text(r loop.Report) string {
+func text(r run.Report) string {
 	var blocks []struct{ Type, Text string }
 	if json.Unmarshal(r.Result.Content, &blocks) != nil {
 		return ""
@@ -135,12 +135,12 @@ func text(r loop.Report) string {
 func (s *show) table(n upstream.Counts, left int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	outcomes := map[loop.Outcome]int{}
+	outcomes := map[run.Outcome]int{}
 	for _, r := range s.reports {
 		outcomes[r.Outcome]++
 	}
 	var each []string
-	for _, o := range []loop.Outcome{loop.OK, loop.Failed, loop.Invalid, loop.Deadline, loop.UnknownTool, loop.Unavailable, loop.UnknownOutcome} {
+	for _, o := range []run.Outcome{run.OK, run.Failed, run.Invalid, run.Deadline, run.UnknownTool, run.Unavailable, run.UnknownOutcome} {
 		if outcomes[o] > 0 {
 			each = append(each, fmt.Sprintf("%d %s", outcomes[o], o))
 		}
@@ -152,7 +152,7 @@ func (s *show) table(n upstream.Counts, left int) {
 }
 
 // took is how long a tool ran, or a call without a tool took to be answered.
-func took(r loop.Report) time.Duration {
+func took(r run.Report) time.Duration {
 	if r.Ran > 0 {
 		return r.Ran
 	}

@@ -7,7 +7,7 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"toolhand/internal/loop"
+	"toolhand/internal/loop/run"
 	"toolhand/internal/worker"
 )
 
@@ -86,7 +86,7 @@ func printStatus(out io.Writer, st worker.Status) error {
 	if st.Calls.Held > 0 {
 		fmt.Fprintf(w, ", %d held", st.Calls.Held)
 	}
-	for _, o := range loop.Outcomes() {
+	for _, o := range run.Outcomes() {
 		if n := st.Calls.Outcomes[o]; n > 0 {
 			fmt.Fprintf(w, ", %d %s", n, o)
 		}

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"toolhand/internal/loop"
+	"toolhand/internal/loop/run"
 	"toolhand/internal/tools"
 	"toolhand/internal/worker"
 )
@@ -54,7 +54,7 @@ func (c toolsCallCmd) Run(p *process) error {
 	if err := w.Find(p.ctx, c.Name); err != nil {
 		return err
 	}
-	var report loop.Report
+	var report run.Report
 	err = underSignals(p, false, func(s *signals) error {
 		var err error
 		report, err = w.Call(s.stop, c.Name, input)

@@ -4,9 +4,8 @@ import (
 	"encoding/json"
 	"time"
 
-	"github.com/cenkalti/backoff/v4"
-
 	"toolhand/internal/journal"
+	"toolhand/internal/loop/run"
 	"toolhand/internal/registry"
 	"toolhand/internal/tools"
 )
@@ -15,8 +14,8 @@ import (
 type state uint8
 
 const (
-	pending  state = iota // waits for its slot, its check or the journal
-	running               // the handler has it
+	pending  state = iota // no run has it: it is about to begin, or left to the next worker
+	running               // a run has it
 	finished              // its result stands
 	ignored               // no tool of ours has its name; left to another client
 	foreign               // another worker has started it
@@ -68,25 +67,17 @@ type call struct {
 	permission       string // given, or with what it waits; empty where it is not known (recovered)
 	stale            bool   // a turn ended while it was held
 
-	alive     bool                        // its goroutine exists
-	ready     bool                        // admitted: its slot is held and its input is valid
-	start     op                          // the journal's Start; only of tools that are not idempotent
-	revision  uint64                      // the fence of its entry
-	inJournal bool                        // an entry may stand, which is to be forgotten
-	attempts  int                         // how often the handler had it
-	queueAt   time.Time                   // when the call is run again; zero: not waiting
-	waits     *backoff.ExponentialBackOff // between its attempts; nil: there was one at most
-	resume    bool                        // an earlier process started it: only its result is waited for
-	away      error                       // why the last attempt is followed by another; nil: it is not
-	ranSince  time.Time
+	alive     bool   // its run goes on
+	starting  bool   // the journal may be writing its start
+	revision  uint64 // the fence of its entry
+	inJournal bool   // an entry may stand, which is to be forgotten
+	resume    bool   // an earlier process started it: only its result is waited for
+	away      error  // why the attempt before the next worker's failed; nil: there was none
 	ran       time.Duration
 
-	result     tools.Result
-	outcome    Outcome
-	reason     string // why it is unavailable, or its outcome unknown
-	own        bool   // result is an answer of the worker's own, not the tool's
+	answer     run.Answer
 	finishedAt time.Time
-	finish     op   // the journal's Finish of result
+	finish     op   // the journal's Finish of answer
 	rewrite    bool // the write under way is of an older result
 	unlooked   bool // the journal keeps what it has until the history was read
 
@@ -102,14 +93,13 @@ type call struct {
 	lone      int       // sends of it alone like that while others passed
 	silent    bool      // there was such a send
 	passed    int64     // how many sends the API had accepted then, of all sessions
-	replaced  bool      // result is the short error in the place of one that the journal does not take
-	instead   bool      // result is the short error in the place of original, which the journal keeps
+	replaced  bool      // answer is the short error in the place of one that the journal does not take
+	instead   bool      // answer is the short error in the place of original, which the journal keeps
 	refused   bool      // because the API itself refused original; else a proxy may be the reason
 	probed    bool      // a short error fared no better than original with a proxy
 	why       string    // the words of the refusal
-	passes    int       // how many batches of this session were accepted before result was replaced
-	intended  Outcome   // with original
-	original  tools.Result
+	passes    int       // how many batches of this session were accepted before answer was replaced
+	original  run.Answer
 	setAside  string // why original is set aside for good; empty: it is not
 }
 
@@ -123,7 +113,7 @@ func (c *call) sendable(now time.Time) bool {
 }
 
 // busy reports whether something of the call is still under way.
-func (c *call) busy() bool { return c.alive || c.start.inFlight || c.finish.inFlight }
+func (c *call) busy() bool { return c.alive || c.finish.inFlight }
 
 func (c *call) idempotent() bool { return c.tool == nil || c.tool.Idempotent }
 
@@ -137,17 +127,13 @@ func (c *call) resumable() bool {
 	return ok
 }
 
-func (c *call) report(now time.Time, o Outcome) Report {
-	r := Report{
-		ID: c.id, Tool: c.name, Thread: c.thread, Outcome: o, Received: c.received,
-		Duration: now.Sub(c.received), Ran: c.ran, Bytes: len(c.result.Content), Result: c.result, Reason: c.reason,
+func (c *call) report(now time.Time, o run.Outcome) run.Report {
+	r := run.Report{
+		ID: c.id, Tool: c.name, Thread: c.thread, Outcome: o, Received: c.received, Duration: now.Sub(c.received),
+		Ran: c.ran, Bytes: len(c.answer.Result.Content), Result: c.answer.Result, Reason: c.answer.Reason,
 	}
-	switch {
-	case o == OK || o != c.outcome: // else the caller knows why
-	case c.instead || c.own || o != Failed:
-		r.Cause = causeIn(c.result)
-	default:
-		r.Cause = "the result of the tool is an error"
+	if o == c.answer.Outcome { // else the caller knows why
+		r.Cause = c.answer.Cause()
 	}
 	return r
 }
@@ -158,14 +144,15 @@ func (c *call) entry(session, owner string) journal.Entry {
 		Received: c.received, Deadline: c.deadline, Revision: c.revision,
 		Finished: c.state == finished,
 	}
-	result, outcome := c.result, c.outcome
+	a := c.answer
 	if c.instead {
-		result, outcome = c.original, c.intended
+		a = c.original
 	}
 	if c.setAside != "" {
 		e.Finished, e.Quarantined = true, c.setAside
-		result, outcome = c.original, Quarantined
+		a = c.original
+		a.Outcome = run.Quarantined
 	}
-	e.Content, e.IsError, e.Outcome = result.Content, result.IsError, string(outcome)
+	e.Content, e.IsError, e.Outcome = a.Result.Content, a.Result.IsError, string(a.Outcome)
 	return e
 }

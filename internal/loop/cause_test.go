@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"toolhand/internal/loop/run"
 	"toolhand/internal/registry"
 	"toolhand/internal/sim"
 	"toolhand/internal/tools"
@@ -37,19 +38,19 @@ func TestReportsSayTheCause(t *testing.T) {
 		r.tool(registry.Spec{Name: "strict", InputSchema: json.RawMessage(`{"type":"object","additionalProperties":false}`), Handler: handlerFunc(echo)})
 		begun := time.Now()
 		wants := map[string]struct {
-			outcome Outcome
+			outcome run.Outcome
 			cause   string
 		}{
-			r.session.CallTool("fine", `{"a":"hunter2"}`):                 {OK, ""},
-			r.session.CallTool("fails", `{}`):                             {Failed, "the result of the tool is an error"},
-			r.session.CallTool("panics", `{}`):                            {Failed, `Tool "panics" failed: its handler panicked; the worker's log has the details`},
-			r.session.CallTool("strict", `{"hunter2":1}`):                 {Invalid, `Invalid input for tool "strict"`},
-			r.session.CallTool("missing", `{"hunter2":1}`):                {UnknownTool, "Unknown tool: missing"},
-			r.session.CallTool("hangs", `{"hunter2":1}`):                  {Deadline, `Tool "hangs" did not finish within its deadline of 1s`},
-			r.session.CallTool("gone", `{}`):                              {Unavailable, `Tool "gone" is unavailable: connection refused`},
-			r.session.CallTool("lost", `{}`):                              {UnknownOutcome, `Tool "lost" was interrupted: its outcome is unknown: connection reset`},
-			r.session.Call(sim.CallSpec{Name: "fine", Evaluated: "deny"}): {Denied, errDenied.Error()},
-			r.session.Call(sim.CallSpec{Name: "fine", Evaluated: "ask"}):  {Interrupted, errInterrupted.Error()},
+			r.session.CallTool("fine", `{"a":"hunter2"}`):                 {run.OK, ""},
+			r.session.CallTool("fails", `{}`):                             {run.Failed, "the result of the tool is an error"},
+			r.session.CallTool("panics", `{}`):                            {run.Failed, `Tool "panics" failed: its handler panicked; the worker's log has the details`},
+			r.session.CallTool("strict", `{"hunter2":1}`):                 {run.Invalid, `Invalid input for tool "strict"`},
+			r.session.CallTool("missing", `{"hunter2":1}`):                {run.UnknownTool, "Unknown tool: missing"},
+			r.session.CallTool("hangs", `{"hunter2":1}`):                  {run.Deadline, `Tool "hangs" did not finish within its deadline of 1s`},
+			r.session.CallTool("gone", `{}`):                              {run.Unavailable, `Tool "gone" is unavailable: connection refused`},
+			r.session.CallTool("lost", `{}`):                              {run.UnknownOutcome, `Tool "lost" was interrupted: its outcome is unknown: connection reset`},
+			r.session.Call(sim.CallSpec{Name: "fine", Evaluated: "deny"}): {run.Denied, errDenied.Error()},
+			r.session.Call(sim.CallSpec{Name: "fine", Evaluated: "ask"}):  {run.Interrupted, errInterrupted.Error()},
 		}
 		r.session.RequireAction()
 		after(5 * time.Second)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"toolhand/internal/journal"
+	"toolhand/internal/loop/run"
 	"toolhand/internal/registry"
 	"toolhand/internal/tools"
 	"toolhand/internal/tools/content"
@@ -45,6 +46,6 @@ func TestResultTooLargeForTheJournalIsCut(t *testing.T) {
 			t.Errorf("after %d runs, error %t, %d bytes: %.80q", runs, r.result(id).IsError, len(text), text)
 		}
 		after(0)
-		r.ended(id, OK)
+		r.ended(id, run.OK)
 	})
 }

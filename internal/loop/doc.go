@@ -6,20 +6,25 @@
 // [ledger.Step] takes what has happened (an event, an outcome) and the time, and
 // gives back what to do now and when to be woken:
 //
-//	pending ─▶ running ─▶ finished ─▶ sent
-//	   └──────────┴───────────┴─────▶ moot (interrupted, answered elsewhere, session over)
+//	held ─▶ pending ─▶ running ─▶ finished ─▶ ended
+//	            ▲         │
+//	            └─────────┘ taken back while draining
 //
-// pending holds a call that waits for a slot, for its input's check, or for the
-// journal. running: the handler has it. finished: its result stands, and will
-// never be another one, except that a result which the API refuses is replaced
-// once by a short error. sent and moot are ends; an ended call stays until
-// nothing of it is under way and its journal entry is forgotten.
+// From each of them a call goes to ended where nobody waits for it any more: it is
+// denied, interrupted, answered elsewhere, or its session is over.
+//
+// held: it waits for permission. pending: it is about to run, or while draining is left
+// to the next worker. running: a run has it (package run). finished: its answer stands,
+// and will never be another one, except that a result which the API refuses is replaced
+// once by a short error. ended: such a call stays until nothing of it is under way and
+// its journal entry is forgotten. Beside these, ignored is a call of a tool that others
+// have, and foreign one that another worker has started.
 //
 // Around the ledger, [Serve] owns it in one goroutine and does what it says:
 //
 //	stream.go    follows the event stream and reconnects
 //	read.go      reads the history, newest first, as far as it matters
-//	run.go       one goroutine a call: slot, check, journal, handler
+//	run/         one goroutine a call: slot, check, journal, handler
 //	send.go      one send in flight at most
 //	slots/       the slots of the process, shared fairly among sessions
 //

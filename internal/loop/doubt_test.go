@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"toolhand/internal/journal"
+	"toolhand/internal/loop/run"
 	"toolhand/internal/registry"
 	"toolhand/internal/testkit"
 	"toolhand/internal/upstream"
@@ -48,7 +49,7 @@ func (d *doubter) reads(events ...upstream.Event) {
 
 func (d *doubter) queued(id string) (n int) {
 	for _, o := range d.outs {
-		if q, ok := o.(queue); ok && q.call.ID == id {
+		if g, ok := o.(give); ok && g.call.ID == id {
 			n++
 		}
 	}
@@ -67,7 +68,7 @@ func (d *doubter) runs(id string) {
 func (d *doubter) unknown(id string) {
 	d.t.Helper()
 	c := d.l.byID[id]
-	if c == nil || c.state != finished || c.outcome != UnknownOutcome || !strings.Contains(string(c.result.Content), "its outcome is unknown") {
+	if c == nil || c.state != finished || c.answer.Outcome != run.UnknownOutcome || !strings.Contains(string(c.answer.Result.Content), "its outcome is unknown") {
 		d.t.Errorf("%s is %+v, want an unknown outcome", id, c)
 	}
 	if n := d.queued(id); n != 0 {
@@ -184,7 +185,7 @@ func TestRecoveredDeadlinesHaveACeiling(t *testing.T) {
 	for _, ahead := range []time.Duration{0, time.Second, 30 * time.Second, time.Minute, time.Hour, 50 * 365 * 24 * time.Hour, -time.Hour} {
 		d := newDoubter(t, false)
 		entry := func(id, tool string, done bool) journal.Entry {
-			return journal.Entry{Session: "s", Call: id, Tool: tool, Owner: "earlier", Finished: done, Outcome: string(OK),
+			return journal.Entry{Session: "s", Call: id, Tool: tool, Owner: "earlier", Finished: done, Outcome: string(run.OK),
 				Received: d.now.Add(ahead), Deadline: d.now.Add(ahead)}
 		}
 		d.step(recovered{[]journal.Entry{entry("job", "job", false), entry("done", "pay", true), entry("gone", "nobody", true)}})
@@ -198,7 +199,7 @@ func TestRecoveredDeadlinesHaveACeiling(t *testing.T) {
 			}
 		}
 		for _, c := range d.l.calls {
-			if r := c.report(d.now, c.outcome); r.Duration < 0 {
+			if r := c.report(d.now, c.answer.Outcome); r.Duration < 0 {
 				t.Errorf("%s: %s lasts %s", ahead, c.id, r.Duration)
 			}
 		}

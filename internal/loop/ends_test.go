@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"toolhand/internal/loop/run"
 	"toolhand/internal/sim"
 	"toolhand/internal/sim/faults"
 )
@@ -24,7 +25,7 @@ func TestTerminationEnds(t *testing.T) {
 			t.Errorf("the tool was stopped with %v", n.cause())
 		}
 		r.requests(sim.Send, 0)
-		r.ended(id, Over)
+		r.ended(id, run.Over)
 		if r.journal.Len() != 0 {
 			t.Error("the journal keeps a call of a session that is over")
 		}
@@ -114,7 +115,7 @@ func TestResultAcceptedAtTerminationIsReportedAnswered(t *testing.T) {
 		after(500 * time.Millisecond)
 		r.session.Terminate()
 		r.over(ReasonOver)
-		r.ended(id, OK)
+		r.ended(id, run.OK)
 		if r.journal.Len() != 0 {
 			t.Error("the journal keeps an answered call")
 		}
@@ -242,6 +243,6 @@ func TestDeletionBetweenSendsEnds(t *testing.T) {
 		after(2 * time.Second)
 		r.session.Delete()
 		r.over(ReasonOver)
-		r.ended(id, Over)
+		r.ended(id, run.Over)
 	})
 }

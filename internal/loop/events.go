@@ -3,6 +3,7 @@ package loop
 import (
 	"strings"
 
+	"toolhand/internal/loop/run"
 	"toolhand/internal/upstream"
 )
 
@@ -52,13 +53,13 @@ func (l *ledger) takeCall(e upstream.Event, doubted bool) {
 	}
 	if l.threads.interrupted(e.Thread, e.ProcessedAt) || l.threads.gone(e.Thread) {
 		l.done.add(e.ID)
-		l.emit(dropped{Report{ID: e.ID, Tool: e.Name, Thread: e.Thread, Outcome: Interrupted, Received: l.now, Cause: errInterrupted.Error()}})
+		l.emit(dropped{run.Report{ID: e.ID, Tool: e.Name, Thread: e.Thread, Outcome: run.Interrupted, Received: l.now, Cause: errInterrupted.Error()}})
 		return
 	}
 	permission := l.permission(e)
 	if permission == upstream.PermissionDeny {
 		l.done.add(e.ID)
-		l.emit(dropped{Report{ID: e.ID, Tool: e.Name, Thread: e.Thread, Outcome: Denied, Received: l.now, Cause: errDenied.Error()}})
+		l.emit(dropped{run.Report{ID: e.ID, Tool: e.Name, Thread: e.Thread, Outcome: run.Denied, Received: l.now, Cause: errDenied.Error()}})
 		return
 	}
 	l.receive(e, permission, doubted)
@@ -212,7 +213,7 @@ func (l *ledger) answeredBy(id string) {
 	case c.state == finished && (c.doubt || l.sending.has(c)):
 		l.accept(c)
 	default:
-		l.drop(c, Elsewhere, errElsewhere)
+		l.drop(c, run.Elsewhere, errElsewhere)
 	}
 }
 
@@ -225,7 +226,7 @@ func (l *ledger) recheck() {
 
 func (l *ledger) recheckCall(c *call) {
 	if c.state != ended && (l.threads.interrupted(c.thread, c.processedAt) || l.threads.gone(c.thread)) {
-		l.drop(c, Interrupted, errInterrupted)
+		l.drop(c, run.Interrupted, errInterrupted)
 	}
 }
 

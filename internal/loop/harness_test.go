@@ -14,6 +14,7 @@ import (
 	"toolhand/internal/apispec"
 	"toolhand/internal/journal"
 	"toolhand/internal/loop/circuit"
+	"toolhand/internal/loop/run"
 	"toolhand/internal/loop/slots"
 	"toolhand/internal/registry"
 	"toolhand/internal/sim"
@@ -47,7 +48,7 @@ type rig struct {
 
 	mu      sync.Mutex
 	tools   map[string]*registry.Tool // guarded by mu
-	reports map[string][]Report       // guarded by mu; by call
+	reports map[string][]run.Report   // guarded by mu; by call
 
 	patience time.Duration // how long a wait of the test's own may be
 
@@ -103,7 +104,7 @@ func newRig(t *testing.T, change func(*options)) *rig {
 	if change != nil {
 		change(&o)
 	}
-	r := &rig{t: t, sim: sim.New(o.sim), tools: map[string]*registry.Tool{}, reports: map[string][]Report{}, journal: &journal.Memory{},
+	r := &rig{t: t, sim: sim.New(o.sim), tools: map[string]*registry.Tool{}, reports: map[string][]run.Report{}, journal: &journal.Memory{},
 		slots: slots.New(o.slots), log: &logBuffer{}, reason: make(chan Reason, 1)}
 	handler := r.sim.Handler()
 	if !o.unchecked {
@@ -157,14 +158,14 @@ func (r *rig) noCredentials() {
 	}
 }
 
-func (r *rig) note(p Report) {
+func (r *rig) note(p run.Report) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.reports[p.ID] = append(r.reports[p.ID], p)
 }
 
 // ended is the one outcome that was reported of a call.
-func (r *rig) ended(id string, want Outcome) {
+func (r *rig) ended(id string, want run.Outcome) {
 	r.t.Helper()
 	r.mu.Lock()
 	defer r.mu.Unlock()

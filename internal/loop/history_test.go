@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"toolhand/internal/journal"
+	"toolhand/internal/loop/run"
 	"toolhand/internal/sim"
 	"toolhand/internal/sim/faults"
 	"toolhand/internal/upstream"
@@ -240,7 +241,7 @@ func TestNothingIsServedBeforeTheJournalIsRead(t *testing.T) {
 		r.answered(id)
 		after(time.Second)
 		r.ran(n, 0)
-		r.ended(id, UnknownOutcome)
+		r.ended(id, run.UnknownOutcome)
 	})
 }
 
@@ -300,7 +301,7 @@ func TestPanicOfTheSessionLeavesNothingBehind(t *testing.T) {
 	scenario(t, before, func(t *testing.T, r *rig) {
 		n := r.slow("slow", time.Minute)
 		r.echo("a")
-		r.served.cfg.Report = func(Report) { panic("a bug") }
+		r.served.cfg.Report = func(run.Report) { panic("a bug") }
 		said := make(chan any)
 		go func() {
 			defer func() { said <- recover() }()

@@ -4,8 +4,7 @@ import (
 	"time"
 
 	"toolhand/internal/journal"
-	"toolhand/internal/registry"
-	"toolhand/internal/tools"
+	"toolhand/internal/loop/run"
 	"toolhand/internal/upstream"
 )
 
@@ -35,27 +34,10 @@ type (
 	gone struct{ why string }
 	// forbidden: the credential may not use this session, for now.
 	forbidden struct{}
-	// admitted: the call has its slot, and its input is valid.
-	admitted struct{ id string }
-	// rejected: the call's input is invalid, or its check panicked.
-	rejected struct {
-		id      string
-		text    string
-		outcome Outcome
-		reason  string // of Unavailable
-	}
-	// started: the journal's Start has ended.
-	started struct {
-		id       string
-		revision uint64
-		err      error
-	}
-	// returned: the call's goroutine has ended; nothing of it runs any more.
-	returned struct {
-		id       string
-		result   tools.Result
-		err      error
-		panicked bool
+	// ran: a call's run has come to its end, or at its deadline to an answer.
+	ran struct {
+		id  string
+		end run.End
 	}
 	// finishDone: the journal's Finish has ended.
 	finishDone struct {
@@ -87,12 +69,9 @@ func (received) isInput()   {}
 func (recovered) isInput()  {}
 func (history) isInput()    {}
 func (primary) isInput()    {}
+func (ran) isInput()        {}
 func (gone) isInput()       {}
 func (forbidden) isInput()  {}
-func (admitted) isInput()   {}
-func (rejected) isInput()   {}
-func (started) isInput()    {}
-func (returned) isInput()   {}
 func (finishDone) isInput() {}
 func (forgotten) isInput()  {}
 func (sent) isInput()       {}
@@ -104,23 +83,15 @@ func (abandon) isInput()    {}
 type Output interface{ isOutput() }
 
 type (
-	// queue: get a slot for the call and check its input.
-	queue struct {
-		call  tools.Call
-		tool  *registry.Tool
-		again bool // its handler had it before
-		// resume: an earlier process started it, and only its result is waited for.
-		resume bool
-	}
-	// start: write to the journal that the call starts.
-	start struct{ entry journal.Entry }
-	// run: let the handler have the call.
-	run struct{ id string }
-	// stop: end the call's goroutine, and its tool with it.
+	// give: let the call run.
+	give struct{ call run.Call }
+	// stop: end the call's run, and its tool with it.
 	stop struct {
 		id    string
 		cause error
 	}
+	// takeBack: end the call's run, unless its handler has it.
+	takeBack struct{ id string }
 	// finish: write the call's result to the journal.
 	finish struct{ entry journal.Entry }
 	// forget: drop these calls' entries.
@@ -137,9 +108,9 @@ type (
 	// findPrimary: read which thread is the primary one.
 	findPrimary struct{}
 	// answered: the API has accepted a call's result.
-	answered struct{ report Report }
+	answered struct{ report run.Report }
 	// dropped: a call will not be answered, and why.
-	dropped struct{ report Report }
+	dropped struct{ report run.Report }
 	// late: a handler returned after its call was answered for.
 	late struct {
 		id, tool string
@@ -148,7 +119,7 @@ type (
 	}
 	// quarantine: a result that the API refuses for good is set aside.
 	quarantine struct {
-		report Report
+		report run.Report
 		why    string
 	}
 	// notice: something an operator may want to know.
@@ -161,10 +132,9 @@ type (
 	end struct{ reason Reason }
 )
 
-func (queue) isOutput()       {}
-func (start) isOutput()       {}
-func (run) isOutput()         {}
+func (give) isOutput()        {}
 func (stop) isOutput()        {}
+func (takeBack) isOutput()    {}
 func (finish) isOutput()      {}
 func (forget) isOutput()      {}
 func (send) isOutput()        {}
@@ -176,26 +146,6 @@ func (late) isOutput()        {}
 func (quarantine) isOutput()  {}
 func (notice) isOutput()      {}
 func (end) isOutput()         {}
-
-// Report is what is said of a call when it ends.
-type Report struct {
-	Session  string
-	ID       string
-	Tool     string
-	Thread   string
-	Outcome  Outcome
-	Received time.Time
-	Duration time.Duration // from its receipt to now
-	Ran      time.Duration // in its handler; 0 where it did not run
-	Bytes    int           // of its result
-	Result   tools.Result
-	// Cause says why the outcome is not ok, with nothing of what went into the tool
-	// or came out of it. Empty where it is.
-	Cause string
-	// Reason is what stands in the result's text after the words of the worker, where
-	// the outcome is unavailable or unknown_outcome.
-	Reason string
-}
 
 // Reason is why a session is not served any more.
 type Reason string

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"toolhand/internal/loop/run"
 	"toolhand/internal/sim"
 )
 
@@ -65,9 +66,9 @@ func TestProcessedInterruptSettlesStaleCalls(t *testing.T) {
 				r.ran(stale, 0)
 				r.ran(fresh, 1)
 				r.requests(sim.Send, 1)
-				r.ended("sevt_stale", Interrupted)
-				r.ended("sevt_same", Interrupted)
-				r.ended("sevt_fresh", OK)
+				r.ended("sevt_stale", run.Interrupted)
+				r.ended("sevt_same", run.Interrupted)
+				r.ended("sevt_fresh", run.OK)
 			})
 		})
 	}
@@ -90,8 +91,8 @@ func TestInterruptStopsTheToolAndPostsNothing(t *testing.T) {
 		after(time.Hour)
 		r.ran(done, 1)
 		r.requests(sim.Send, 0)
-		r.ended(running, Interrupted)
-		r.ended(finished, Interrupted)
+		r.ended(running, run.Interrupted)
+		r.ended(finished, run.Interrupted)
 		if r.journal.Len() != 0 {
 			t.Error("the journal keeps an interrupted call")
 		}
@@ -117,7 +118,7 @@ func TestQueuedInterruptStopsNothing(t *testing.T) {
 		}
 		r.session.Process()
 		after(0)
-		r.ended(id, Interrupted)
+		r.ended(id, run.Interrupted)
 		if !errors.Is(n.cause(), errInterrupted) {
 			t.Errorf("the tool was stopped with %v", n.cause())
 		}
@@ -208,7 +209,7 @@ func TestInterruptAloneInTheHistorySettles(t *testing.T) {
 		r.history(interruptEvent("sevt_int", "2000-01-01T00:30:00Z", ""))
 		r.over(ReasonIdle)
 		r.ran(n, 1)
-		r.ended(id, Interrupted)
+		r.ended(id, run.Interrupted)
 		r.requests(sim.Send, 0)
 	})
 }
@@ -226,7 +227,7 @@ func TestInterruptDuringStartTakesTheCallBack(t *testing.T) {
 		}
 		after(time.Hour)
 		r.ran(n, 0)
-		r.ended(id, Interrupted)
+		r.ended(id, run.Interrupted)
 		if j.Len() != 0 {
 			t.Errorf("the journal holds %d entries", j.Len())
 		}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"toolhand/internal/journal"
+	"toolhand/internal/loop/run"
 	"toolhand/internal/loop/slots"
 	"toolhand/internal/registry"
 	"toolhand/internal/sim"
@@ -121,7 +122,7 @@ func (o *outside) boot(n int) *life {
 		},
 		Client: client, Slots: slots.New(o.slots), Log: log,
 		Journal: &mortal{l, o.store.journal()},
-		Report:  func(r Report) { o.record.report(l, r) },
+		Report:  func(r run.Report) { o.record.report(l, r) },
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	l.cancel = cancel

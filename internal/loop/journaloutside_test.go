@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"toolhand/internal/journal"
+	"toolhand/internal/loop/run"
 	"toolhand/internal/registry"
 	"toolhand/internal/sim"
 )
@@ -126,7 +127,7 @@ func (o *outside) close() {
 		case <-time.After(time.Minute):
 			o.problem("invariant 5: life %d is still served", l.n)
 		}
-		if d := time.Since(begun); d > joinGrace+time.Second {
+		if d := time.Since(begun); d > run.JoinGrace+time.Second {
 			o.problem("invariant 5: life %d ended %s after its death", l.n, d)
 		}
 		l.wg.Wait()

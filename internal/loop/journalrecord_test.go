@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"toolhand/internal/journal"
+	"toolhand/internal/loop/run"
 	"toolhand/internal/tools"
 )
 
@@ -38,7 +39,7 @@ type seen struct {
 	given      time.Time    // when it was given the last
 	doubt      time.Time    // when a send of it began whose outcome is not known
 	doubtful   bool
-	reports    []Outcome
+	reports    []run.Outcome
 }
 
 // run1 is one run of a tool.
@@ -176,7 +177,7 @@ func (r *record) looked(begun time.Time) {
 	r.looks = later(r.looks, begun)
 }
 
-func (r *record) report(l *life, p Report) {
+func (r *record) report(l *life, p run.Report) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if c := r.calls[p.ID]; c != nil && !l.isDead() {
@@ -205,7 +206,7 @@ func (r *record) judge() {
 		case ok:
 			r.judgeResult(c, res.Text(), res.At)
 		case slices.Contains(open, id):
-			if !c.poisoned || !slices.Contains(c.reports, Quarantined) {
+			if !c.poisoned || !slices.Contains(c.reports, run.Quarantined) {
 				r.o.problem("invariant 2: %s is open, and nothing says why (%v)", id, c.reports)
 			}
 		case c.made.After(r.cutoff):

@@ -1,9 +1,12 @@
 package loop
 
 import (
+	"slices"
 	"time"
 
+	"toolhand/internal/loop/run"
 	"toolhand/internal/registry"
+	"toolhand/internal/tools"
 )
 
 // Settings are what a ledger goes by. The zero value of a field means what its
@@ -33,8 +36,6 @@ type Settings struct {
 	// DoubtUntil is a time after the damage by the API's clock: a call that the API has
 	// processed later is not doubted. Zero: none is known.
 	DoubtUntil time.Time
-	// Latest is a time that no call's deadline lies behind; zero: there is none.
-	Latest time.Time
 	// Jitter spreads a wait; nil leaves it as it is.
 	Jitter func(time.Duration) time.Duration
 }
@@ -136,17 +137,8 @@ func (l *ledger) take(in Input) {
 		l.finishSession(ReasonOver, in.why)
 	case forbidden:
 		l.sending.hold(l.now.Add(forbiddenWait))
-	case admitted:
-		l.admit(in.id)
-	case rejected:
-		if c := l.byID[in.id]; c != nil && c.state == pending {
-			l.concludeError(c, in.text, in.outcome)
-			c.reason = in.reason
-		}
-	case started:
-		l.started(in)
-	case returned:
-		l.returned(in)
+	case ran:
+		l.ran(in.id, in.end)
 	case finishDone:
 		l.wrote(in)
 	case forgotten:
@@ -176,9 +168,6 @@ func (l *ledger) settle() {
 
 // tend moves one call on.
 func (l *ledger) tend(c *call) {
-	if (c.state == pending || c.state == running) && !l.now.Before(c.deadline) {
-		l.expire(c)
-	}
 	switch c.state {
 	case pending:
 		l.tendPending(c)
@@ -196,32 +185,39 @@ func (l *ledger) tend(c *call) {
 
 // write gives the call's result to the journal, once its start is settled.
 func (l *ledger) write(c *call) {
-	if c.finish.due(l.now) && !c.start.inFlight && !c.unlooked {
+	if c.finish.due(l.now) && !c.starting && !c.unlooked {
 		c.finish.begin()
 		c.inJournal = true
 		l.emit(finish{c.entry(l.set.Session, l.set.Owner)})
 	}
 }
 
+// tendPending lets a call run. While draining it is left to the next worker, but at its
+// deadline it has an answer all the same.
 func (l *ledger) tendPending(c *call) {
 	switch {
-	case l.draining || c.start.inFlight:
-	case !c.alive:
-		if !l.now.Before(c.queueAt) {
-			c.alive, c.queueAt = true, time.Time{}
-			l.emit(queue{call: l.toolCall(c), tool: c.tool, again: c.attempts > 0, resume: c.resume})
-		}
-	case c.ready && !c.idempotent() && !c.start.done:
-		if c.start.due(l.now) {
-			c.start.begin()
-			c.inJournal = true // from now on an entry may stand
-			l.emit(start{c.entry(l.set.Session, l.set.Owner)})
-		}
-	case c.ready:
-		c.state, c.ranSince = running, l.now
-		c.attempts++
-		l.emit(run{c.id})
+	case !l.draining:
+		c.state, c.alive = running, true
+		l.emit(give{l.runOf(c)})
+	case !l.now.Before(c.deadline) && !l.forgetting(c.id):
+		l.conclude(c, run.Late(c.tool, c.away))
+		l.write(c)
 	}
+}
+
+// forgetting reports whether an entry of the call may be dropped yet, and a new one with
+// it.
+func (l *ledger) forgetting(id string) bool { return l.dropping > 0 || slices.Contains(l.forgets, id) }
+
+// runOf is what a run is given of a call.
+func (l *ledger) runOf(c *call) run.Call {
+	r := run.Call{Def: c.tool, Received: c.received, Resume: c.resume, Call: tools.Call{
+		ID: c.id, Tool: c.name, Session: l.set.Session, Thread: c.thread, Input: c.input, Deadline: c.deadline}}
+	if !c.tool.Idempotent && !c.resume {
+		e := c.entry(l.set.Session, l.set.Owner)
+		r.Entry = &e
+	}
+	return r
 }
 
 // sweep drops ended calls of which nothing is under way any more, and their
@@ -320,30 +316,18 @@ func (l *ledger) drain() {
 	}
 	l.draining = true
 	for _, c := range l.calls {
-		// A Start under way is waited for and taken back in started.
-		switch {
-		case c.state != pending || c.start.inFlight:
-		case c.alive:
-			l.takeBack(c, errDrained)
-		default:
-			l.unstart(c)
+		if c.state == running {
+			l.emit(takeBack{c.id})
 		}
 	}
 }
 
-// takeBack stops a call that was never run; it stays pending, and its entry, if
-// there is one, says nothing that is not so.
-func (l *ledger) takeBack(c *call, cause error) {
-	l.emit(stop{c.id, cause})
-	l.unstart(c)
-}
-
-// unstart drops the start of a call that surely did not run: the next worker
-// may run it.
-func (l *ledger) unstart(c *call) {
-	if c.inJournal && c.start.done && !c.resume {
+// unstart drops the start of a call that surely did not run, where it stands: the next
+// worker may run it.
+func (l *ledger) unstart(c *call, stands bool) {
+	if stands && !c.resume {
 		l.forgets = append(l.forgets, c.id)
-		c.inJournal, c.start, c.revision = false, op{}, 0
+		c.inJournal, c.revision = false, 0
 	}
 }
 
@@ -360,13 +344,10 @@ func (l *ledger) finishSession(reason Reason, why string) {
 			l.emit(stop{c.id, cause})
 		}
 		if reason != ReasonOver || c.state == ended || l.sending.has(c) {
-			if c.state == pending && !c.alive {
-				l.unstart(c)
-			}
 			continue // what is being sent may yet be accepted: afterEnd says
 		}
 		if c.state.waits() {
-			r := c.report(l.now, Over)
+			r := c.report(l.now, run.Over)
 			r.Cause = cause.Error()
 			l.emit(dropped{r})
 		}
@@ -390,18 +371,19 @@ func (l *ledger) finishSession(reason Reason, why string) {
 // has accepted counts as answered.
 func (l *ledger) afterEnd(in Input) {
 	var id string
+	stands := false
 	switch in := in.(type) {
 	case sent:
 		l.sentAtEnd(in.err)
 		return
-	case started:
-		id = in.id
+	case ran:
+		id, stands = in.id, in.end.MayStand
 	case finishDone:
 		id = in.id
 	default:
 		return
 	}
-	if c := l.byID[id]; c != nil && c.state == ended && c.inJournal {
+	if c := l.byID[id]; c != nil && c.state == ended && (c.inJournal || stands) {
 		l.emit(forget{[]string{id}})
 	}
 }
@@ -419,7 +401,7 @@ func (l *ledger) sentAtEnd(err error) {
 		if err == nil {
 			l.accept(c)
 		} else {
-			l.drop(c, Over, errOver)
+			l.drop(c, run.Over, errOver)
 		}
 	}
 	l.sending.batch = nil
@@ -441,14 +423,8 @@ func (l *ledger) wake() time.Time {
 	}
 	for _, c := range l.calls {
 		switch c.state {
-		case pending, running:
-			at(c.deadline)
-			if !l.draining {
-				at(future(l.now, c.queueAt))
-			}
-			if !c.start.inFlight && !c.start.done {
-				at(future(l.now, c.start.retryAt))
-			}
+		case pending:
+			at(future(l.now, c.deadline))
 		case ended:
 			if c.setAside != "" && !c.finish.done && !c.finish.inFlight {
 				at(future(l.now, c.finish.retryAt))

@@ -47,7 +47,7 @@ func BenchmarkTurn(b *testing.B) {
 		}
 		p.step(received{upstream.Event{Type: upstream.TypeIdle, StopReason: upstream.StopRequiresAction, EventIDs: ids}})
 		for _, id := range ids {
-			p.step(returned{id: id, result: okResult(queue{})})
+			p.step(p.returned(id, ""))
 		}
 		p.step(sent{})
 		p.out = p.out[:0]

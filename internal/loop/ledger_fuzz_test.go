@@ -76,8 +76,8 @@ func report(t *testing.T, w *world) {
 	tail := w.trace[max(0, len(w.trace)-60):]
 	var calls strings.Builder
 	for _, c := range w.ledger.calls {
-		fmt.Fprintf(&calls, "%s %s alive=%t ready=%t start=%+v finish=%+v unsettled=%t seq=%d group=%d named=%t\n",
-			c.id, c.state, c.alive, c.ready, c.start, c.finish, c.unsettled, c.settleSeq, c.group, c.named)
+		fmt.Fprintf(&calls, "%s %s alive=%t starting=%t finish=%+v unsettled=%t seq=%d group=%d named=%t\n",
+			c.id, c.state, c.alive, c.starting, c.finish, c.unsettled, c.settleSeq, c.group, c.named)
 	}
 	t.Errorf("%s\nafter:\n%s\ncalls:\n%s\nsending: %+v\nreading: %+v", strings.Join(w.problems, "\n"),
 		strings.Join(tail, "\n"), calls.String(), w.ledger.sending, w.ledger.reading)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"toolhand/internal/journal"
+	"toolhand/internal/loop/run"
 	"toolhand/internal/sim"
 	"toolhand/internal/tools"
 	"toolhand/internal/tools/content"
@@ -33,7 +34,7 @@ func TestRecoverStopsWhatIsLeft(t *testing.T) {
 			if e.Call != finished {
 				continue
 			}
-			e.Finished, e.Outcome, e.Content = true, string(OK), content.Text("done").Content
+			e.Finished, e.Outcome, e.Content = true, string(run.OK), content.Text("done").Content
 			if _, err := j.Finish(t.Context(), e); err != nil {
 				t.Fatal(err)
 			}

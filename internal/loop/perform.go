@@ -2,9 +2,10 @@ package loop
 
 import (
 	"context"
-	"log/slog"
 	"time"
+
 	"toolhand/internal/journal"
+	"toolhand/internal/loop/run"
 )
 
 // journalTimeout bounds one operation of the journal.
@@ -14,17 +15,16 @@ const journalTimeout = 5 * time.Second
 // beside it and reports back. It returns why the session ends, if it does.
 func (s *Session) perform(outs []Output) Reason {
 	var reason Reason
+	s.stopping.Lock() // the stops among them go together
+	defer s.stopping.Unlock()
 	for _, out := range outs {
 		switch out := out.(type) {
-		case queue:
-			s.startAttempt(out)
-		case start:
-			s.step(out.entry.Call, attemptStep{entry: &out.entry})
-		case run:
-			s.logStart(out.id)
-			s.step(out.id, attemptStep{})
+		case give:
+			s.run(out.call)
 		case stop:
-			s.stopAttempt(out.id, out.cause)
+			s.running[out.id].Stop(out.cause)
+		case takeBack:
+			s.running[out.id].TakeBack()
 		case finish:
 			s.spawn(func() { s.finishEntry(out.entry) })
 		case forget:
@@ -69,34 +69,24 @@ func (s *Session) tell(out Output) {
 	}
 }
 
-func (s *Session) report(text string, r Report) {
-	args := []any{"tool", r.Tool, "call", r.ID, "outcome", string(r.Outcome),
-		"duration", r.Duration.Round(time.Microsecond).String(), "bytes", r.Bytes}
-	if r.Thread != "" {
-		args = append(args, "thread", r.Thread)
-	}
-	if r.Cause != "" {
-		args = append(args, "cause", r.Cause)
-	}
-	s.cfg.Log.Info(text, args...)
-	if s.cfg.Log.Enabled(s.ctx, slog.LevelDebug) { // or the content is copied for nothing
-		s.cfg.Log.Debug("result", "call", r.ID, "content", string(r.Result.Content))
-	}
+func (s *Session) report(text string, r run.Report) {
+	r.Log(s.cfg.Log, text)
 	s.told(r)
 }
 
-func (s *Session) told(r Report) {
+func (s *Session) told(r run.Report) {
 	if s.cfg.Report != nil {
 		r.Session = s.cfg.Session
 		s.cfg.Report(r)
 	}
 }
 
-func (s *Session) logStart(id string) {
-	if c := s.ledger.byID[id]; c != nil {
-		s.cfg.Log.Info("call started", "tool", c.name, "call", c.id, "bytes", len(c.input),
-			"waited", time.Since(c.received).Round(time.Microsecond).String())
-	}
+// run starts the run of a call. Its place in the row for a slot is taken here, where
+// calls are in their order.
+func (s *Session) run(c run.Call) {
+	r := s.runner.Queue(s.ctx, c, func(e run.End) { s.post(ran{c.ID, e}) })
+	s.running[c.ID] = r
+	s.spawn(r.Do)
 }
 
 func (s *Session) finishEntry(e journal.Entry) {

@@ -1,6 +1,9 @@
 package loop
 
-import "toolhand/internal/upstream"
+import (
+	"toolhand/internal/loop/run"
+	"toolhand/internal/upstream"
+)
 
 // verdicts are what users have decided on calls that are not known yet: an answer
 // on the stream can be read before its call in the history.
@@ -58,7 +61,7 @@ func (l *ledger) confirm(e upstream.Event) {
 		l.verdicts.add(e.CallID, allow)
 	case c == nil || c.state != held && c.state != ignored:
 	case !allow:
-		l.drop(c, Denied, errDenied)
+		l.drop(c, run.Denied, errDenied)
 	case c.state == ignored:
 		c.permission = upstream.PermissionAllow
 	case !l.draining:
@@ -83,7 +86,7 @@ func (l *ledger) forgetHeld() {
 		switch {
 		case c.state != held:
 		case c.stale:
-			l.drop(c, Over, errOver)
+			l.drop(c, run.Over, errOver)
 		default:
 			c.stale = true
 		}

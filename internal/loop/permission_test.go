@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"toolhand/internal/journal"
+	"toolhand/internal/loop/run"
 	"toolhand/internal/registry"
 	"toolhand/internal/sim"
 )
@@ -64,7 +65,7 @@ func TestHeldCallRunsOnlyOnceAllowed(t *testing.T) {
 				after(0)
 				after(time.Minute)
 				r.ran(n, 1)
-				r.ended(ask, OK)
+				r.ended(ask, run.OK)
 				if res := r.result(ask); res.IsError || res.Text() != `{"q":1}` {
 					t.Errorf("result %+v", res)
 				}
@@ -83,12 +84,12 @@ func TestDeniedCallIsNeverAnswered(t *testing.T) {
 		later := r.session.Call(sim.CallSpec{Name: "a", Evaluated: "ask"})
 		r.session.RequireAction()
 		after(time.Hour)
-		r.ended(atOnce, Denied)
+		r.ended(atOnce, run.Denied)
 		if err := r.session.Deny(later, "not today"); err != nil {
 			t.Fatal(err)
 		}
 		after(time.Hour)
-		r.ended(later, Denied)
+		r.ended(later, run.Denied)
 		r.ran(n, 0)
 		r.requests(sim.Send, 0)
 		if r.journal.Len() != 0 {
@@ -112,7 +113,7 @@ func TestQueuedAndUnknownConfirmations(t *testing.T) {
 		r.live(`{"type":"user.tool_confirmation","id":"sevt_o","tool_use_id":"` + odd + `","result":"later","processed_at":"2000-01-01T00:00:09Z"}`)
 		after(time.Hour)
 		r.ran(n, 0)
-		r.ended(odd, Denied)
+		r.ended(odd, run.Denied)
 		r.session.Process()
 		r.answered(ask)
 		after(0)
@@ -147,7 +148,7 @@ func TestRestartNeverStartsAHeldCall(t *testing.T) {
 		after(0)
 		after(time.Hour)
 		r.ran(n, 1)
-		r.ended(ids[1], Denied)
+		r.ended(ids[1], run.Denied)
 		if c := r.callStatus(ids[2]); c.State != "held" {
 			t.Errorf("status %+v", c)
 		}
@@ -166,7 +167,7 @@ func TestInterruptEndsAHeldCall(t *testing.T) {
 			t.Fatal(err)
 		}
 		after(time.Second)
-		r.ended(ask, Interrupted)
+		r.ended(ask, run.Interrupted)
 		r.live(`{"type":"user.tool_confirmation","id":"sevt_c","tool_use_id":"` + ask + `","result":"allow","processed_at":"2000-01-01T00:00:09Z"}`)
 		after(time.Hour)
 		r.ran(n, 0)
@@ -192,7 +193,7 @@ func TestCrashAfterPermission(t *testing.T) {
 		r.answered(id)
 		after(0)
 		r.ran(n, 0)
-		r.ended(id, UnknownOutcome)
+		r.ended(id, run.UnknownOutcome)
 	})
 }
 
@@ -213,7 +214,7 @@ func TestDoubtAndPermission(t *testing.T) {
 		r.start()
 		r.answered(before)
 		after(0)
-		r.ended(before, UnknownOutcome)
+		r.ended(before, run.UnknownOutcome)
 		after(2 * time.Hour)
 		if err := r.session.Confirm(later, "allow"); err != nil {
 			t.Fatal(err)
@@ -221,7 +222,7 @@ func TestDoubtAndPermission(t *testing.T) {
 		r.answered(later)
 		after(0)
 		r.ran(n, 1)
-		r.ended(later, OK)
+		r.ended(later, run.OK)
 	})
 }
 
@@ -242,8 +243,8 @@ func TestHeldCallOfAnUnknownTool(t *testing.T) {
 			r.answered(id)
 			after(0)
 		}
-		r.ended(known, OK)
-		r.ended(unknown, UnknownTool)
+		r.ended(known, run.OK)
+		r.ended(unknown, run.UnknownTool)
 		if got := r.result(unknown).Text(); !strings.HasPrefix(got, "Unknown tool: never") {
 			t.Errorf("result %q", got)
 		}

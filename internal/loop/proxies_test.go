@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"toolhand/internal/loop/run"
 	"toolhand/internal/sim"
 	"toolhand/internal/sim/faults"
 )
@@ -148,7 +149,7 @@ func TestProxysPageForAWhileChangesNoResult(t *testing.T) {
 					r.answered(ids...)
 					after(time.Minute)
 					for i, id := range ids {
-						r.ended(id, OK)
+						r.ended(id, run.OK)
 						if got, want := r.result(id).Text(), fmt.Sprintf(`{"n":%d}`, i+1); got != want {
 							t.Errorf("result %q, want %q", got, want)
 						}
@@ -178,8 +179,8 @@ func TestProxyHoldsUpNoneOfMany(t *testing.T) {
 				after(2 * time.Minute)
 				for i, id := range ids {
 					if i != bad {
-						r.ended(id, OK)
-					} else if r.ended(id, Failed); !strings.Contains(r.result(id).Text(), "403") {
+						r.ended(id, run.OK)
+					} else if r.ended(id, run.Failed); !strings.Contains(r.result(id).Text(), "403") {
 						t.Errorf("result %q", r.result(id).Text())
 					}
 				}
@@ -207,13 +208,13 @@ func TestProxyRefusesALoneResult(t *testing.T) {
 				}
 				after(time.Hour)
 				if others {
-					r.ended(id, Failed)
+					r.ended(id, run.Failed)
 				} else {
 					r.unanswered(id)
 					fire.Disarm()
 					r.answered(id)
 					after(time.Second)
-					r.ended(id, OK)
+					r.ended(id, run.OK)
 				}
 				r.ran(n, 1)
 			})
@@ -245,7 +246,7 @@ func TestFailuresThatSayNothingOfTheContent(t *testing.T) {
 				other.RequireAction()
 				r.answered(id)
 				after(time.Minute)
-				r.ended(id, OK)
+				r.ended(id, run.OK)
 				if got := r.result(id).Text(); got != `{"text":"good"}` {
 					t.Errorf("result %q", got)
 				}
@@ -325,7 +326,7 @@ func TestRefusalOfTheWholeSendCondemnsNothing(t *testing.T) {
 				r.answered(ids...)
 				after(time.Minute)
 				for i, id := range ids {
-					r.ended(id, OK)
+					r.ended(id, run.OK)
 					if got, want := r.result(id).Text(), fmt.Sprintf(`{"n":%d}`, i); got != want {
 						t.Errorf("result %q, want %q", got, want)
 					}

@@ -3,6 +3,7 @@ package loop
 import (
 	"time"
 
+	"toolhand/internal/loop/run"
 	"toolhand/internal/upstream"
 )
 
@@ -115,7 +116,7 @@ func (l *ledger) read(in history) {
 
 // oldCalls takes in the calls of the history that have no answer there.
 func (l *ledger) oldCalls(in history, answered map[string]struct{}, doubted bool) {
-	run, unknown := 0, 0
+	begun, unknown := 0, 0
 	for _, e := range in.events {
 		if _, has := answered[e.ID]; e.Type != upstream.TypeCall || has || l.byID[e.ID] != nil || l.done.has(e.ID) || l.draining {
 			continue
@@ -124,13 +125,13 @@ func (l *ledger) oldCalls(in history, answered map[string]struct{}, doubted bool
 		switch c := l.byID[e.ID]; {
 		case c == nil:
 		case c.state == pending:
-			run++
-		case c.outcome == UnknownOutcome:
+			begun++
+		case c.answer.Outcome == run.UnknownOutcome:
 			unknown++
 		}
 	}
-	if run > 0 {
-		l.emit(notice{text: "open calls found in the history; running them", args: []any{"calls", run}, warn: true})
+	if begun > 0 {
+		l.emit(notice{text: "open calls found in the history; running them", args: []any{"calls", begun}, warn: true})
 	}
 	if unknown > 0 {
 		l.emit(notice{text: "open calls found in the history that may have been started before the journal was damaged; not running them", args: []any{"calls", unknown}, warn: true})

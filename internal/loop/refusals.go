@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"toolhand/internal/loop/run"
 	"toolhand/internal/upstream"
 )
 
@@ -61,7 +62,7 @@ func (l *ledger) judge(seq int) {
 		}
 		for _, c := range r.calls {
 			if c.state == finished && c.behind {
-				l.drop(c, Over, errOver)
+				l.drop(c, run.Over, errOver)
 			}
 		}
 		left := slices.DeleteFunc(slices.Clone(r.calls), func(c *call) bool { return c.state != finished })
@@ -154,15 +155,14 @@ func (l *ledger) unheardAlone(c *call, in sent) {
 // replace puts a short error in the place of a result. The journal keeps the
 // result, until the API has accepted one of them.
 func (l *ledger) replace(c *call, why string) {
-	c.instead, c.original, c.intended = true, c.result, c.outcome
-	c.result, c.outcome = errorResult(refusedText(c.name, why)), Failed
+	c.instead, c.original, c.answer = true, c.answer, refused(c.name, why)
 	c.tries, c.lone, c.passes = 0, 0, l.sending.passes
 	l.regroup([]*call{c})
 }
 
 // restore takes the short error back.
 func (l *ledger) restore(c *call) {
-	c.result, c.outcome = c.original, c.intended
+	c.answer = c.original
 	c.instead, c.refused, c.tries, c.lone = false, false, 0, 0
 }
 
@@ -184,8 +184,8 @@ func (l *ledger) condemn(c *call, why string) {
 	case sameWords(c.why, why) && c.passes == l.sending.passes && !strings.Contains(why, c.id):
 		l.holdAll(why)
 	default:
-		r := c.report(l.now, Quarantined)
-		r.Result, r.Bytes, r.Cause = c.original, len(c.original.Content), why
+		r := c.report(l.now, run.Quarantined)
+		r.Result, r.Bytes, r.Cause = c.original.Result, len(c.original.Result.Content), why
 		l.emit(quarantine{report: r, why: why})
 		l.setAside(c, why)
 	}
@@ -223,7 +223,7 @@ func (l *ledger) setAside(c *call, why string) {
 	c.rewrite = c.finish.inFlight
 	c.finish = op{inFlight: c.finish.inFlight}
 	l.close(c)
-	l.keep(c.id, c.name, len(c.original.Content))
+	l.keep(c.id, c.name, len(c.original.Result.Content))
 }
 
 // keep remembers that a call's result was set aside. The journal alone has the

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"toolhand/internal/loop/run"
 	"toolhand/internal/sim"
 	"toolhand/internal/sim/faults"
 	"toolhand/internal/upstream"
@@ -58,20 +59,20 @@ func TestBadResultIsToldFromTheOthers(t *testing.T) {
 					for _, id := range ids {
 						if id != bad {
 							r.result(id)
-							r.ended(id, OK)
+							r.ended(id, run.OK)
 						}
 					}
 					if lifted {
 						if res := r.result(bad); !res.IsError || !strings.HasPrefix(res.Text(), `Tool "a" ran, but the API refused its result`) {
 							t.Errorf("result %q", res.Text())
 						}
-						r.ended(bad, Failed)
+						r.ended(bad, run.Failed)
 						if got := r.reports[bad][0].Cause; !strings.HasPrefix(got, `Tool "a" ran, but the API refused its result`) {
 							t.Errorf("it is caused by %q", got)
 						}
 					} else {
 						r.unanswered(bad)
-						r.ended(bad, Quarantined)
+						r.ended(bad, run.Quarantined)
 						if got := r.reports[bad][0]; got.Cause == "" || got.Bytes < len("long enough to be seen") {
 							t.Errorf("it is caused by %q, of %d bytes", got.Cause, got.Bytes)
 						}
@@ -121,12 +122,12 @@ func TestHeldResultHoldsUpNoLaterOne(t *testing.T) {
 				r.session.RequireAction(ids...)
 				after(10 * time.Minute)
 				for _, id := range ids[1:] {
-					r.ended(id, OK)
+					r.ended(id, run.OK)
 					if got := r.result(id).Text(); got != `{"n":"good"}` {
 						t.Errorf("the good result became %q", got)
 					}
 				}
-				r.ended(bad, Quarantined)
+				r.ended(bad, run.Quarantined)
 				if sends := r.count(sim.Send); sends > 12 {
 					t.Errorf("%d sends", sends)
 				}
@@ -154,7 +155,7 @@ func TestRefusalByASessionThatIsOverEnds(t *testing.T) {
 				r.ran(n, 1)
 				r.requests(sim.Send, 1)
 				r.requests(sim.Get, 1)
-				r.ended(id, Over)
+				r.ended(id, run.Over)
 				if r.journal.Len() != 0 {
 					t.Error("the journal keeps a call of a session that is over")
 				}
@@ -178,8 +179,8 @@ func TestRefusedBatchDropsWhatIsDead(t *testing.T) {
 		}
 		r.answered(open)
 		after(0)
-		r.ended(answered, Elsewhere)
-		r.ended(open, OK)
+		r.ended(answered, run.Elsewhere)
+		r.ended(open, run.OK)
 		if got := r.result(answered).Text(); got != "by another" {
 			t.Errorf("result %q", got)
 		}

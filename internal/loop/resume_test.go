@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"toolhand/internal/journal"
+	"toolhand/internal/loop/run"
 	"toolhand/internal/registry"
 	"toolhand/internal/tools"
 	"toolhand/internal/tools/content"
@@ -80,7 +81,7 @@ func TestResumeGetsTheResult(t *testing.T) {
 		close(j.done)
 		r.answered(id)
 		synctest.Wait()
-		r.ended(id, OK)
+		r.ended(id, run.OK)
 		if j.resumed.Load() != 4 || r.journal.Len() != 0 {
 			t.Errorf("%d resumed, %d entries", j.resumed.Load(), r.journal.Len())
 		}

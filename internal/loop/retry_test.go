@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"toolhand/internal/loop/circuit"
+	"toolhand/internal/loop/run"
 	"toolhand/internal/registry"
 	"toolhand/internal/tools"
 	"toolhand/internal/tools/content"
@@ -47,7 +48,7 @@ func (r *rig) away(a *away, spec registry.Spec) *away {
 
 // call has the agent call the tool once, and gives the result's text and how long
 // it took.
-func (r *rig) call() (text string, outcome Outcome, took time.Duration) {
+func (r *rig) call() (text string, outcome run.Outcome, took time.Duration) {
 	r.t.Helper()
 	begun := time.Now()
 	id := r.session.CallTool("a", `{}`)
@@ -78,7 +79,7 @@ func TestRetryOfWhatDidNotRun(t *testing.T) {
 			scenario(t, nil, func(t *testing.T, r *rig) {
 				a := r.away(&away{}, registry.Spec{Retry: c.retry, Deadline: 10 * time.Second, DeadlineText: "10s"})
 				text, outcome, _ := r.call()
-				if outcome != Unavailable || !strings.Contains(text, `Tool \"a\" is unavailable: connection refused`) {
+				if outcome != run.Unavailable || !strings.Contains(text, `Tool \"a\" is unavailable: connection refused`) {
 					t.Errorf("%s: %s", outcome, text)
 				}
 				if got := fmt.Sprint(rounded(a.at)); got != c.tries {
@@ -107,9 +108,9 @@ func TestRetryOfALostAnswer(t *testing.T) {
 			a := r.away(&away{lost: true, back: 4 * time.Second}, registry.Spec{
 				Idempotent: idempotent, Retry: registry.Retry{Attempts: 5, Backoff: time.Second}})
 			text, outcome, _ := r.call()
-			want, tries := UnknownOutcome, int32(1)
+			want, tries := run.UnknownOutcome, int32(1)
 			if idempotent {
-				want, tries = OK, 4
+				want, tries = run.OK, 4
 			}
 			if outcome != want || a.tries.Load() != tries {
 				t.Errorf("idempotent %t: %s after %d tries: %s", idempotent, outcome, a.tries.Load(), text)
@@ -133,10 +134,10 @@ func TestPassingAbsence(t *testing.T) {
 			t.Errorf("found after %s", d)
 		}
 		synctest.Wait()
-		r.ended(id, OK)
+		r.ended(id, run.OK)
 		a.back, a.begun = 0, time.Now()
 		text, outcome, took := r.call()
-		if outcome != Unavailable || !strings.Contains(text, "connection refused") || took < 58*time.Second || took > time.Minute+time.Second {
+		if outcome != run.Unavailable || !strings.Contains(text, "connection refused") || took < 58*time.Second || took > time.Minute+time.Second {
 			t.Errorf("%s after %s: %s", outcome, took, text)
 		}
 	})
@@ -148,12 +149,12 @@ func TestCircuit(t *testing.T) {
 	scenario(t, nil, func(t *testing.T, r *rig) {
 		a := r.away(&away{back: time.Minute}, registry.Spec{})
 		for range circuit.Failures {
-			if _, outcome, _ := r.call(); outcome != Unavailable {
+			if _, outcome, _ := r.call(); outcome != run.Unavailable {
 				t.Fatalf("outcome %s", outcome)
 			}
 		}
 		text, outcome, _ := r.call()
-		if outcome != Unavailable || a.tries.Load() != circuit.Failures || !strings.Contains(text, "is unavailable: 5 attempts in a row") {
+		if outcome != run.Unavailable || a.tries.Load() != circuit.Failures || !strings.Contains(text, "is unavailable: 5 attempts in a row") {
 			t.Errorf("%s after %d tries: %s", outcome, a.tries.Load(), text)
 		}
 		after(circuit.Cooldown)
@@ -163,7 +164,7 @@ func TestCircuit(t *testing.T) {
 		}
 		after(time.Minute)
 		for range 2 {
-			if text, outcome, _ := r.call(); outcome != OK {
+			if text, outcome, _ := r.call(); outcome != run.OK {
 				t.Errorf("when it is back: %s %s", outcome, text)
 			}
 		}

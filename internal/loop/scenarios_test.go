@@ -41,6 +41,7 @@ import (
 	"testing"
 	"time"
 
+	"toolhand/internal/loop/run"
 	"toolhand/internal/registry"
 	"toolhand/internal/sim"
 	"toolhand/internal/sim/faults"
@@ -59,7 +60,7 @@ func TestCallIsRunAndAnswered(t *testing.T) {
 			t.Errorf("result %+v", res)
 		}
 		r.ran(n, 1)
-		r.ended(id, OK)
+		r.ended(id, run.OK)
 		r.requests(sim.Send, 1)
 		r.requests(sim.Stream, 1)
 		r.requests(sim.List, 1)
@@ -154,7 +155,7 @@ func TestInputThatBreaksTheSchemaIsAnsweredWithoutARun(t *testing.T) {
 			t.Errorf("result %q", res.Text())
 		}
 		r.ran(n, 1)
-		r.ended(bad, Invalid)
+		r.ended(bad, run.Invalid)
 		r.requests(sim.Send, 1)
 	})
 }
@@ -220,7 +221,7 @@ func TestUnknownToolIsAnswered(t *testing.T) {
 		if res := r.result(id); res.Text() != "Unknown tool: nobody" || !res.IsError {
 			t.Errorf("result %q", res.Text())
 		}
-		r.ended(id, UnknownTool)
+		r.ended(id, run.UnknownTool)
 	})
 }
 
@@ -241,7 +242,7 @@ func TestPanicIsAResult(t *testing.T) {
 			t.Error("the log lacks the panic or its stack")
 		}
 		r.ran(n, 1)
-		r.ended(bad, Failed)
+		r.ended(bad, run.Failed)
 	})
 }
 
@@ -276,6 +277,6 @@ func TestAnsweredElsewhereStopsTheTool(t *testing.T) {
 		}
 		after(time.Minute)
 		r.requests(sim.Send, 0)
-		r.ended(id, Elsewhere)
+		r.ended(id, run.Elsewhere)
 	})
 }

@@ -20,14 +20,6 @@ func (s *Session) sendBatch(answers []upstream.Answer) {
 		cancel(context.Cause(s.ctx))
 	})
 	defer stop()
-	err := s.send(ctx, answers)
-	s.post(sent{err: err, passed: s.accepted()})
-}
-
-// accepted is how many sends the API has accepted, of all sessions.
-func (s *Session) accepted() int64 {
-	if s.cfg.Client == nil {
-		return 0 // a call of no session
-	}
-	return s.cfg.Client.Accepted()
+	err := s.cfg.Client.Send(ctx, s.cfg.Session, answers)
+	s.post(sent{err: err, passed: s.cfg.Client.Accepted()})
 }

@@ -68,7 +68,7 @@ func (l *ledger) tendSend() {
 	}
 	answers := make([]upstream.Answer, len(l.sending.batch))
 	for i, c := range l.sending.batch {
-		answers[i] = upstream.Answer{CallID: c.id, Content: c.result.Content, IsError: c.result.IsError}
+		answers[i] = upstream.Answer{CallID: c.id, Content: c.answer.Result.Content, IsError: c.answer.Result.IsError}
 	}
 	l.emit(send{answers})
 }
@@ -88,7 +88,7 @@ func (l *ledger) batch() []*call {
 		if !c.sendable(l.now) || c.group != group || !ready(c) {
 			continue
 		}
-		n := len(c.result.Content) + answerOverhead
+		n := len(c.answer.Result.Content) + answerOverhead
 		if len(batch) > 0 && (size+n > maxBatch || l.sending.wholes > 0 && group == 0) {
 			break
 		}

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"toolhand/internal/loop/run"
 	"toolhand/internal/sim"
 	"toolhand/internal/sim/faults"
 	"toolhand/internal/upstream"
@@ -55,7 +56,7 @@ func TestFailedSendNeverRunsTheToolAgain(t *testing.T) {
 					after(time.Hour)
 					r.result(id)
 					r.ran(n, 1)
-					r.ended(id, OK)
+					r.ended(id, run.OK)
 					if want := map[bool]int{true: 1, false: 2}[c.accepted]; r.count(sim.Send) != want {
 						t.Errorf("%d sends, want %d", r.count(sim.Send), want)
 					}
@@ -89,7 +90,7 @@ func TestUnknownOutcomeIsSettledBeforeTheNextSend(t *testing.T) {
 		down.Disarm()
 		after(time.Minute)
 		r.requests(sim.Send, 1)
-		r.ended(id, OK)
+		r.ended(id, run.OK)
 		r.ran(n, 1)
 	})
 }

@@ -9,6 +9,7 @@ import (
 
 	"toolhand/internal/journal"
 	"toolhand/internal/loop/circuit"
+	"toolhand/internal/loop/run"
 	"toolhand/internal/loop/slots"
 	"toolhand/internal/tools"
 	"toolhand/internal/upstream"
@@ -35,7 +36,7 @@ type Config struct {
 	// StreamIdle is how long a stream may be silent; zero means 90s.
 	StreamIdle time.Duration
 	// Report is told of each call that has ended; nil: nobody is.
-	Report func(Report)
+	Report func(run.Report)
 	// Live is told when the API has processed an event that comes live, by the API's
 	// clock; nil: nobody is. It must return at once.
 	Live func(processedAt time.Time)
@@ -49,15 +50,6 @@ const inputBuffer = 16
 // still take: its outcome says whether the calls were answered.
 const sendGrace = 2 * time.Second
 
-// joinGrace is how long the end of a session waits for the goroutines of its
-// calls, after their tools were told to stop.
-const joinGrace = 3 * time.Second
-
-// slotGrace is how long a handler that ignores its context keeps its tool's slot
-// after it was told to stop. It is longer than a process tree can take to be
-// killed.
-const slotGrace = 15 * time.Second
-
 // Session serves one session. Make it with [New].
 type Session struct {
 	cfg    Config
@@ -69,15 +61,15 @@ type Session struct {
 	urgent atomic.Bool   // a call of ours is open
 	last   atomic.Pointer[Status]
 	stream streamState
-	// send makes one attempt to send; immutable after New.
-	send func(ctx context.Context, answers []upstream.Answer) error
 
 	// Owned by serve.
-	ledger  *ledger
-	running map[string]*attempt
-	ctx     context.Context // ends with the session, or the grace
-	lasting context.Context // ctx without its end
-	wg      sync.WaitGroup
+	ledger   *ledger
+	runner   run.Runner
+	stopping sync.Mutex // the runner's gate
+	running  map[string]*run.Run
+	ctx      context.Context // ends with the session, or the grace
+	lasting  context.Context // ctx without its end
+	wg       sync.WaitGroup
 }
 
 // New makes a session that is not served yet.
@@ -88,12 +80,10 @@ func New(cfg Config) *Session {
 	cfg.Log = cfg.Log.With("session", cfg.Session)
 	s := &Session{
 		cfg: cfg, inputs: make(chan Input, inputBuffer), asks: make(chan chan Status),
-		closed: make(chan struct{}), leave: make(chan struct{}), running: map[string]*attempt{},
+		closed: make(chan struct{}), leave: make(chan struct{}), running: map[string]*run.Run{},
 	}
 	s.ledger = newLedger(cfg.Settings)
-	s.send = func(ctx context.Context, answers []upstream.Answer) error {
-		return cfg.Client.Send(ctx, cfg.Session, answers)
-	}
+	s.runner = run.Runner{Slots: cfg.Slots, Circuits: cfg.Circuits, Journal: cfg.Journal, Gate: &s.stopping, Log: cfg.Log, Jitter: cfg.Jitter}
 	return s
 }
 
@@ -120,7 +110,7 @@ func (s *Session) post(in Input) {
 // called once. The goroutines it starts are:
 //
 //   - follow (stream.go): the event stream, until the end
-//   - one a call (run.go), one a write of the journal (work), one a send, one a
+//   - one a call (run), one a write of the journal (work), one a send, one a
 //     read of the history: each reports back as an input, and ends
 //
 // All are joined before it returns, except handlers that ignore their context.
@@ -162,7 +152,7 @@ func (s *Session) Serve(ctx context.Context) Reason {
 
 // next is one step of the ledger.
 func (s *Session) next(in Input) ([]Output, time.Time) {
-	if r, ok := in.(returned); ok {
+	if r, ok := in.(ran); ok && !r.end.GoesOn {
 		delete(s.running, r.id)
 	}
 	return s.ledger.Step(time.Now(), in)
@@ -280,7 +270,7 @@ func (s *Session) finish(cancel context.CancelCauseFunc, reason Reason) {
 		cancel(errDrained)
 	}
 	joined := s.joined()
-	bound := time.NewTimer(joinGrace)
+	bound := time.NewTimer(run.JoinGrace)
 	defer bound.Stop()
 	for {
 		select {
@@ -330,7 +320,7 @@ func (s *Session) panicked(cancel context.CancelCauseFunc) {
 		close(s.closed)
 	}
 	joined := s.joined()
-	bound := time.NewTimer(joinGrace)
+	bound := time.NewTimer(run.JoinGrace)
 	defer bound.Stop()
 	select {
 	case <-joined:

@@ -10,6 +10,7 @@ import (
 	"weak"
 
 	"toolhand/internal/journal"
+	"toolhand/internal/loop/run"
 	"toolhand/internal/tools"
 	"toolhand/internal/tools/content"
 	"toolhand/internal/upstream"
@@ -20,7 +21,9 @@ import (
 func setAsideOne(p *transcript, id, tool string, result tools.Result) {
 	p.step(received{upstream.Event{Type: upstream.TypeCall, ID: id, Name: tool, ProcessedAt: p.now}})
 	p.step(received{upstream.Event{Type: upstream.TypeIdle, StopReason: upstream.StopRequiresAction, EventIDs: []string{id}}})
-	p.step(returned{id: id, result: result})
+	end := p.returned(id, "")
+	end.end.Result = result
+	p.step(end)
 	p.held["finish"] = true
 	for _, words := range []string{"the result is bad", id + " is bad"} {
 		err := &upstream.Error{Op: "send", Status: 400, Type: "invalid_request_error"}
@@ -125,7 +128,7 @@ func TestSetAsideResultStaysInTheJournal(t *testing.T) {
 	inStore(t, func(t *testing.T, s *store) {
 		j := s.journal()
 		before := j
-		e := journal.Entry{Session: "s", Call: "sevt_one", Tool: "pay", Owner: "dead", Finished: true, Outcome: string(Quarantined), Quarantined: "refused",
+		e := journal.Entry{Session: "s", Call: "sevt_one", Tool: "pay", Owner: "dead", Finished: true, Outcome: string(run.Quarantined), Quarantined: "refused",
 			Content: content.Text(strings.Repeat("x", 5000)).Content}
 		if _, err := before.Finish(t.Context(), e); err != nil {
 			t.Fatal(err)

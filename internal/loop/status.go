@@ -89,12 +89,21 @@ func (s *Session) status() Status {
 			continue
 		}
 		st.Calls = append(st.Calls, CallStatus{
-			ID: c.id, Tool: c.name, Thread: c.thread, State: c.state.String(),
+			ID: c.id, Tool: c.name, Thread: c.thread, State: s.stateOf(c),
 			Received: c.received, Deadline: c.deadline, Owed: c.state.open(), Held: c.state == held,
 		})
 	}
 	st.Kept = slices.Clone(l.kept)
 	return st
+}
+
+// stateOf names the state of a call as people see it: it is pending until its handler
+// has it.
+func (s *Session) stateOf(c *call) string {
+	if r := s.running[c.id]; c.state == running && r != nil && !r.Handling() {
+		return pending.String()
+	}
+	return c.state.String()
 }
 
 // alive counts the goroutines of calls that have not ended.

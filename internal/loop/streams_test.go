@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"toolhand/internal/loop/run"
 	"toolhand/internal/sim"
 	"toolhand/internal/sim/faults"
 	"toolhand/internal/upstream"
@@ -24,7 +25,7 @@ func (r *rig) turnOf(n *runs) {
 	r.answered(ids...)
 	after(0)
 	for i, id := range ids {
-		r.ended(id, OK)
+		r.ended(id, run.OK)
 		if got := r.result(id).Text(); got != fmt.Sprintf(`{"n":%d,"s":"\"\n"}`, i) {
 			r.t.Errorf("result %q", got)
 		}

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"toolhand/internal/loop/run"
 	"toolhand/internal/sim"
 	"toolhand/internal/sim/faults"
 )
@@ -71,10 +72,10 @@ func TestInterruptOfAThreadTouchesItAlone(t *testing.T) {
 					t.Fatal(err)
 				}
 				after(0)
-				r.ended(dead, Interrupted)
+				r.ended(dead, run.Interrupted)
 				r.answered(alive)
 				after(0)
-				r.ended(alive, OK)
+				r.ended(alive, run.OK)
 			})
 		})
 	}
@@ -103,7 +104,7 @@ func TestInterruptOfThePrimaryThreadIsUnderstoodLate(t *testing.T) {
 			t.Fatal(err)
 		}
 		after(time.Second)
-		r.ended(id, Interrupted)
+		r.ended(id, run.Interrupted)
 		if !errors.Is(n.cause(), errInterrupted) {
 			t.Errorf("the tool was stopped with %v", n.cause())
 		}
@@ -135,7 +136,7 @@ func TestPrimaryThreadIsNotGuessedFromTheStream(t *testing.T) {
 		}
 		r.answered(id)
 		after(0)
-		r.ended(id, OK)
+		r.ended(id, run.OK)
 	})
 }
 
@@ -147,7 +148,7 @@ func TestTerminatedThreadMakesItsCallsMoot(t *testing.T) {
 		after(time.Second)
 		child.Terminate()
 		after(0)
-		r.ended(theirs, Interrupted)
+		r.ended(theirs, run.Interrupted)
 		if !errors.Is(n.cause(), errInterrupted) {
 			t.Errorf("the tool was stopped with %v", n.cause())
 		}

@@ -15,6 +15,7 @@ import (
 	"github.com/rogpeppe/go-internal/txtar"
 
 	"toolhand/internal/journal"
+	"toolhand/internal/loop/run"
 	"toolhand/internal/registry"
 	"toolhand/internal/tools"
 	"toolhand/internal/tools/content"
@@ -25,9 +26,9 @@ var update = flag.Bool("update", false, "write what the transcripts come to")
 
 // TestTranscripts plays testdata/*.txtar: what happens goes in, what the ledger
 // says comes out. A line of "in" is a time since the beginning and what happens
-// then; between lines the ledger is woken when it asks to be. Slots, the journal
-// and the checks of inputs go well at once, unless a line says "hold"; a held
-// operation is ended by a line of its own. The head of each file names the
+// then; between lines the ledger is woken when it asks to be. The journal goes well
+// at once, unless a line says "hold"; a held operation is ended by a line of its own.
+// What a run comes to is a line too: returned. The head of each file names the
 // invariants that it guards.
 func TestTranscripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txtar")
@@ -169,14 +170,10 @@ func (p *transcript) auto(what string, in Input) {
 
 func (p *transcript) perform(out Output) {
 	switch out := out.(type) {
-	case queue:
-		p.note("queue %s", out.call.ID)
-		p.auto("queue", admitted{out.call.ID})
-	case start:
-		p.note("start %s", out.entry.Call)
-		p.auto("start", started{id: out.entry.Call, revision: 1})
-	case run:
-		p.note("run %s", out.id)
+	case give:
+		p.note("run %s", out.call.ID)
+	case takeBack:
+		p.note("take back %s", out.id)
 	case stop:
 		p.note("stop %s: %s", out.id, out.cause)
 	case finish:
@@ -242,12 +239,6 @@ func (p *transcript) input(verb string, args []string) (Input, error) {
 		return drain{}, nil
 	case "abandon":
 		return abandon{}, nil
-	case "admitted":
-		return admitted{arg(0)}, nil
-	case "rejected":
-		return rejected{arg(0), `Invalid input for tool "x":`, Invalid, ""}, nil
-	case "started":
-		return started{id: arg(0), revision: 1, err: failureOf(arg(1))}, nil
 	case "returned":
 		return p.returned(arg(0), arg(1)), nil
 	case "finished":
@@ -260,7 +251,7 @@ func (p *transcript) input(verb string, args []string) (Input, error) {
 			e.Quarantined = "refused"
 		}
 		if arg(0) != "started" {
-			e.Finished, e.Content, e.Outcome = true, content.Text("from before").Content, string(OK)
+			e.Finished, e.Content, e.Outcome = true, content.Text("from before").Content, string(run.OK)
 		}
 		return recovered{[]journal.Entry{e}}, nil
 	case "history":
@@ -366,23 +357,43 @@ func (p *transcript) event(verb string, args []string) (upstream.Event, error) {
 	return e, nil
 }
 
-func (p *transcript) returned(id, how string) returned {
-	r := returned{id: id}
+// returned reads what a run has come to.
+func (p *transcript) returned(id, how string) ran {
+	c := p.ledger.byID[id]
+	end := run.End{Handled: true}
+	if c != nil && c.tool != nil && !c.tool.Idempotent {
+		end.MayStand, end.Started, end.Revision = true, true, 1
+	}
+	unstarted := func() { end.Handled, end.Started, end.Revision = false, false, 0 }
 	switch how {
 	case "lost":
-		r.err = &tools.LostError{Err: errors.New("reset")}
-	case "unavailable":
-		r.err = &tools.UnavailableError{Err: errors.New("refused")}
+		end.Answer = run.Answer{Result: content.Error("its outcome is unknown"), Outcome: run.UnknownOutcome}
 	case "panic":
-		r.err, r.panicked = errors.New("panic"), true
+		end.Answer = run.Answer{Result: content.Error("it panicked"), Outcome: run.Failed}
 	case "stopped":
-		r.err = errInterrupted
+		end.Err = errInterrupted
+	case "back": // before it came to anything
+		unstarted()
+		end.Err, end.MayStand = errDrained, false
+	case "owned":
+		unstarted()
+		end.Err, end.MayStand = journal.ErrOwned, false
+	case "late": // its handler goes on
+		end.Answer, end.Err, end.GoesOn = run.Late(c.tool, nil), run.ErrDeadline, true
+	case "silent": // the write of its start goes on
+		unstarted()
+		end.Answer, end.Err, end.GoesOn = run.Late(c.tool, nil), run.ErrDeadline, true
+	case "unstarted": // its start could not be written
+		unstarted()
+		end.Answer, end.Err = run.Late(c.tool, nil), run.ErrDeadline
+	case "written": // in the end
+		end.Handled, end.Err = false, run.ErrDeadline
 	case "error":
-		r.result = content.Error("it failed")
+		end.Answer = run.Answer{Result: content.Error("it failed"), Outcome: run.Failed}
 	default:
-		r.result = content.Text("done")
+		end.Answer = run.Answer{Result: content.Text("done"), Outcome: run.OK}
 	}
-	return r
+	return ran{id, end}
 }
 
 // failureOf reads an outcome: nothing, owned, a status, or anything else.

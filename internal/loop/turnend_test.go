@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"toolhand/internal/loop/run"
 	"toolhand/internal/registry"
 	"toolhand/internal/sim"
 	"toolhand/internal/tools"
@@ -52,7 +53,7 @@ func TestArchivedSessionIsToldAsArchived(t *testing.T) {
 		r.session.Archive()
 		close(stop)
 		r.over(ReasonOver)
-		r.ended(id, Interrupted)
+		r.ended(id, run.Interrupted)
 		if log := r.log.String(); !strings.Contains(log, "why=archived") {
 			t.Error("the log does not say archived")
 		}

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"toolhand/internal/loop/run"
 	"toolhand/internal/registry"
 	"toolhand/internal/sim"
 	"toolhand/internal/tools"
@@ -69,7 +70,7 @@ func TestDeadlineHoldsAlthoughTheHandlerIgnoresItsContext(t *testing.T) {
 			t.Errorf("answered after %s with %q", d, res.Text())
 		}
 		after(time.Second)
-		r.ended(deaf, Deadline)
+		r.ended(deaf, run.Deadline)
 		if r.slots.Held() != 0 {
 			t.Errorf("%d slots are held by a call that was answered for", r.slots.Held())
 		}
@@ -81,7 +82,7 @@ func TestDeadlineHoldsAlthoughTheHandlerIgnoresItsContext(t *testing.T) {
 		if !strings.Contains(r.log.String(), "tool ended after its call was answered for") {
 			t.Error("the late end is not in the log")
 		}
-		r.ended(deaf, Deadline)
+		r.ended(deaf, run.Deadline)
 		if r.journal.Len() != 0 {
 			t.Errorf("the journal holds %d entries", r.journal.Len())
 		}
@@ -135,7 +136,7 @@ func TestQueueingIsInsideTheDeadline(t *testing.T) {
 		}
 		after(0)
 		r.ran(n, 0)
-		r.ended(id, Deadline)
+		r.ended(id, run.Deadline)
 	})
 }
 

@@ -7,7 +7,8 @@ import (
 	"time"
 
 	"toolhand/internal/journal"
-	"toolhand/internal/tools"
+	"toolhand/internal/loop/run"
+	"toolhand/internal/tools/content"
 	"toolhand/internal/upstream"
 )
 
@@ -16,13 +17,17 @@ func (w *world) move() {
 	if w.reason == ReasonOver || w.reason == ReasonStopped {
 		return
 	}
+	if w.gone {
+		clear(w.quarant)
+		w.boot()
+	}
 	switch w.choose(16) {
 	case 0, 1:
 		w.tickOn()
 	case 2, 3:
 		w.deliver()
 	case 4, 5, 6:
-		w.endAttemptStep(w.choose)
+		w.moveRun(w.choose)
 	case 7, 8:
 		w.endOp(w.choose)
 	case 9:
@@ -41,12 +46,18 @@ func (w *world) move() {
 	}
 }
 
-// tickOn lets time pass until the ledger wants to be woken.
+// tickOn lets time pass until the ledger wants to be woken, or a deadline passes.
 func (w *world) tickOn() {
-	if w.wake.IsZero() {
+	next := w.wake
+	for _, r := range w.runs {
+		if at := r.call.Deadline; !r.told && (next.IsZero() || at.Before(next)) {
+			next = at
+		}
+	}
+	if next.IsZero() {
 		w.now = w.now.Add(time.Second)
-	} else if w.wake.After(w.now) {
-		w.now = w.wake
+	} else if next.After(w.now) {
+		w.now = next
 	}
 	w.step(tick{})
 }
@@ -166,71 +177,90 @@ func (w *world) confirm(id string, allow bool) {
 	w.newEvent(e, w.choose(8) != 7)
 }
 
-// endAttemptStep moves one call's goroutine on.
-func (w *world) endAttemptStep(choose func(int) int) {
-	ids := make([]string, 0, len(w.attempts))
-	for id := range w.attempts {
-		ids = append(ids, id)
-	}
+// moveRun moves one call's run on.
+func (w *world) moveRun(choose func(int) int) {
+	ids := w.runIDs()
 	if len(ids) == 0 {
 		return
 	}
-	slices.Sort(ids)
 	id := ids[choose(len(ids))]
-	a := w.attempts[id]
+	r := w.runs[id]
 	switch {
-	case a.starting != nil:
-		w.endStart(a, choose)
-	case a.stopped != nil:
-		delete(w.attempts, id)
-		w.step(returned{id: id, err: a.stopped})
-	case !a.admitted && choose(8) == 7:
-		w.step(rejected{id, "Invalid input", Invalid, ""})
-		delete(w.attempts, id)
-		w.step(returned{id: id})
-	case !a.admitted:
-		a.admitted = true
-		w.step(admitted{id})
-	case a.running:
-		delete(w.attempts, id)
-		r := returned{id: id, result: okResult(a.q)}
-		switch choose(8) {
-		case 4:
-			// It surely did not run, and may be tried again.
-			if !a.q.resume {
-				w.runs[id]--
-			}
-			r = returned{id: id, err: &tools.UnavailableError{Err: errWorld, Passing: choose(2) == 1}}
-		case 5:
-			r = returned{id: id, err: &tools.LostError{Err: errWorld}}
-		case 6:
-			r = returned{id: id, err: errWorld, panicked: true}
-		case 7:
-			r = returned{id: id, err: errDeadline}
+	case r.starting:
+		w.endStart(id, r, choose)
+	case r.stopped != nil:
+		w.endRun(id, r, run.Answer{}, r.stopped)
+	case r.handling:
+		w.endHandler(id, r, choose)
+	case !r.end.Handled && choose(8) == 7:
+		w.endRun(id, r, run.Answer{Result: content.Error("Invalid input"), Outcome: run.Invalid}, nil)
+	case r.call.Entry != nil && !r.end.Started:
+		w.mayRun(id)
+		r.starting, r.end.MayStand = true, true
+	default:
+		w.handler(id, r)
+	}
+}
+
+func (w *world) endRun(id string, r *worldRun, a run.Answer, err error) {
+	delete(w.runs, id)
+	end := r.end
+	end.Answer, end.Err = a, err
+	w.step(ran{id, end})
+}
+
+// endHandler ends an attempt: with a result, or so that another one may follow.
+func (w *world) endHandler(id string, r *worldRun, choose func(int) int) {
+	r.handling = false
+	own := func(o run.Outcome) { w.endRun(id, r, run.Answer{Result: content.Error(string(o)), Outcome: o}, nil) }
+	switch choose(8) {
+	case 4: // it surely did not run
+		if !r.call.Resume {
+			w.begun[id]--
 		}
-		w.step(r)
+		w.again(id, r, choose)
+	case 5, 7: // its answer is lost
+		if r.call.Def.Idempotent {
+			w.again(id, r, choose)
+		} else {
+			own(run.UnknownOutcome)
+		}
+	case 6:
+		own(run.Failed)
+	default:
+		w.endRun(id, r, run.Answer{Result: okResult(id), Outcome: run.OK}, nil)
+	}
+}
+
+// again lets a run wait for another attempt, or gives up.
+func (w *world) again(id string, r *worldRun, choose func(int) int) {
+	if choose(2) == 1 && !r.call.Resume {
+		w.endRun(id, r, run.Answer{Result: content.Error("unavailable"), Outcome: run.Unavailable}, nil)
+		return
+	}
+	r.end.Away = errWorld
+	if r.left && r.stopped == nil {
+		r.stopped = errDrained
 	}
 }
 
 // endStart ends a Start: done, lost, or done and reported lost.
-func (w *world) endStart(a *worldAttempt, choose func(int) int) {
-	e := *a.starting
-	a.starting = nil
+func (w *world) endStart(id string, r *worldRun, choose func(int) int) {
+	e := *r.call.Entry
+	r.starting = false
 	how := choose(6)
 	if how == 4 {
-		w.step(started{id: e.Call, err: errWorld})
-		return
+		return // it is tried again
 	}
-	if old, there := w.journal[e.Call]; there && (old.Owner != e.Owner || old.Finished) {
-		w.step(started{id: e.Call, err: journal.ErrOwned})
+	if old, there := w.journal[id]; there && (old.Owner != e.Owner || old.Finished) {
+		r.end.MayStand = false
+		w.endRun(id, r, run.Answer{}, journal.ErrOwned)
 		return
 	}
 	rev := w.put(e)
-	if how == 5 {
-		w.step(started{id: e.Call, err: errWorld})
-		return
+	if how != 5 {
+		r.end.Started, r.end.Revision = true, rev
 	}
-	w.step(started{id: e.Call, revision: rev})
 }
 
 func (w *world) put(e journal.Entry) uint64 {
@@ -377,20 +407,22 @@ func (w *world) blocked(batch []upstream.Answer) bool {
 	})
 }
 
-// crash ends this life at once. What was under way is done or not.
+// crash ends this life, or lets it drain, or ends it at once: then what was under way is
+// done or not.
 func (w *world) crash() {
-	if w.choose(4) != 3 {
+	switch w.choose(4) {
+	case 2:
+		w.drained = true
+		w.step(drain{})
+		return
+	case 3:
+	default:
 		return
 	}
-	ids := make([]string, 0, len(w.attempts))
-	for id := range w.attempts {
-		ids = append(ids, id)
-	}
-	slices.Sort(ids)
-	for _, id := range ids {
-		if a := w.attempts[id]; a.starting != nil && w.choose(2) == 1 {
+	for _, id := range w.runIDs() {
+		if r := w.runs[id]; r.starting && w.choose(2) == 1 {
 			if _, there := w.journal[id]; !there {
-				w.put(*a.starting)
+				w.put(*r.call.Entry)
 			}
 		}
 	}
@@ -417,6 +449,21 @@ func (w *world) crash() {
 // every call has come to its end.
 func (w *world) calm() {
 	well := func(int) int { return 0 }
+	if w.drained || w.gone {
+		for range 3000 {
+			if w.gone || w.reason != "" {
+				break
+			}
+			if !w.calmStep(well, 0) {
+				w.tickOn()
+			}
+		}
+		if w.reason != "" {
+			return
+		}
+		clear(w.quarant)
+		w.boot()
+	}
 	for _, id := range w.open() {
 		if w.choose(2) == 1 {
 			w.confirm(id, true)
@@ -428,16 +475,7 @@ func (w *world) calm() {
 			return
 		}
 		switch {
-		case len(w.queued) > 0:
-			e := w.queued[0]
-			w.queued = w.queued[1:]
-			w.step(received{e})
-		case len(w.sends) > 0:
-			w.endSend(well)
-		case len(w.ops) > 0:
-			w.endOp(well)
-		case len(w.attempts) > 0 && i%5 < 3:
-			w.endAttemptStep(w.attemptOf(i))
+		case w.calmStep(well, i):
 		case !w.waiting && len(w.open()) > 0:
 			w.waiting = true
 			w.agentIdles()
@@ -453,8 +491,27 @@ func (w *world) calm() {
 	w.problem("the world does not come to rest")
 }
 
-// attemptOf chooses another call's goroutine each time, and then the good way.
-func (w *world) attemptOf(i int) func(int) int {
+// calmStep ends something that is under way, well. It reports whether there was any.
+func (w *world) calmStep(well func(int) int, i int) bool {
+	switch {
+	case len(w.queued) > 0:
+		e := w.queued[0]
+		w.queued = w.queued[1:]
+		w.step(received{e})
+	case len(w.sends) > 0:
+		w.endSend(well)
+	case len(w.ops) > 0:
+		w.endOp(well)
+	case len(w.runs) > 0 && i%5 < 3:
+		w.moveRun(w.runOf(i))
+	default:
+		return false
+	}
+	return true
+}
+
+// runOf chooses another call's run each time, and then the good way.
+func (w *world) runOf(i int) func(int) int {
 	first := true
 	return func(n int) int {
 		if first {
@@ -466,7 +523,7 @@ func (w *world) attemptOf(i int) func(int) int {
 }
 
 func (w *world) busyCalls() bool {
-	return w.ledger.owed() > 0 || len(w.attempts) > 0
+	return w.ledger.owed() > 0 || len(w.runs) > 0
 }
 
 // judge checks that each call has its one accepted result, or a reason why not.

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
 	"toolhand/internal/journal"
+	"toolhand/internal/loop/run"
 	"toolhand/internal/registry"
 	"toolhand/internal/tools"
 	"toolhand/internal/tools/content"
@@ -41,21 +43,22 @@ type world struct {
 	waiting  bool
 
 	// What is under way, as the ledger gave it out.
-	attempts map[string]*worldAttempt
+	runs     map[string]*worldRun
 	ops      []pendingOp
 	sends    [][]upstream.Answer // at most one
 	journal  map[string]journal.Entry
 	revision uint64
 
 	// What the checker remembers.
-	runs     map[string]int
+	begun    map[string]int
 	contents map[string][]string // the different contents sent for a call
 	doubt    map[string]bool     // sent with an unknown outcome, not settled since
 	answered map[string]int
 	dropped  map[string]bool
 	quarant  map[string]bool
 	reason   Reason
-	drained  bool
+	drained  bool // this life takes no new calls
+	gone     bool // and has ended
 	problems []string
 	trace    []string
 }
@@ -71,13 +74,15 @@ type apiCall struct {
 	accepts  int
 }
 
-// worldAttempt is a call's goroutine.
-type worldAttempt struct {
-	q        queue
-	admitted bool
-	starting *journal.Entry
-	running  bool
+// worldRun is the run of a call, as far as the ledger can tell.
+type worldRun struct {
+	call     run.Call
+	end      run.End // what is known so far
+	starting bool    // a write of its start is under way
+	handling bool    // the handler has it
 	stopped  error
+	told     bool // its deadline has passed, and the ledger knows
+	left     bool // its next attempt is left to others
 }
 
 // pendingOp is a journal operation or read under way.
@@ -121,7 +126,7 @@ func newWorld(choose func(int) int) *world {
 			"job":  queueTool("job", 30*time.Second),
 		},
 		api: map[string]*apiCall{}, poison: map[string]int{}, journal: map[string]journal.Entry{},
-		runs: map[string]int{}, contents: map[string][]string{}, answered: map[string]int{},
+		begun: map[string]int{}, contents: map[string][]string{}, answered: map[string]int{},
 		dropped: map[string]bool{}, quarant: map[string]bool{},
 		firewall: map[string]bool{}, silent: map[string]int{},
 	}
@@ -137,8 +142,8 @@ func (w *world) boot() {
 	w.set.Owner = fmt.Sprintf("life%d", w.life)
 	w.ledger = newLedger(w.set)
 	w.answered = map[string]int{}
-	w.attempts, w.ops, w.sends, w.doubt = map[string]*worldAttempt{}, nil, nil, map[string]bool{}
-	w.queued = nil
+	w.runs, w.ops, w.sends, w.doubt = map[string]*worldRun{}, nil, nil, map[string]bool{}
+	w.queued, w.drained, w.gone = nil, false, false
 	var entries []journal.Entry
 	for _, e := range w.journal {
 		entries = append(entries, e)
@@ -152,50 +157,48 @@ func (w *world) problem(format string, args ...any) {
 	w.problems = append(w.problems, fmt.Sprintf(format, args...))
 }
 
-// step gives the ledger an input, does what it says as far as that is
-// instantaneous, and checks everything.
+// step lets the deadlines that have passed have their answers, gives the ledger an
+// input, and checks everything.
 func (w *world) step(in Input) {
-	w.trace = append(w.trace, fmt.Sprintf("%s %T%+v", w.now.Format("05.000"), in, in))
+	w.passDeadlines()
 	wasOver := w.ledger.over
+	if w.take(in); !wasOver {
+		w.check()
+	}
+}
+
+// take gives the ledger an input, and does what it says as far as that is
+// instantaneous.
+func (w *world) take(in Input) {
+	w.trace = append(w.trace, fmt.Sprintf("%s %T%+v", w.now.Format("05.000"), in, in))
 	outs, wake := w.ledger.Step(w.now, in)
 	w.wake = wake
 	for _, out := range outs {
 		w.trace = append(w.trace, fmt.Sprintf("      -> %T", out))
 		w.perform(out)
 	}
-	if wasOver {
-		return
-	}
-	w.check()
 }
 
 func (w *world) perform(out Output) {
 	switch out := out.(type) {
-	case queue:
-		if w.attempts[out.call.ID] != nil {
-			w.problem("%s is queued twice", out.call.ID)
+	case give:
+		if w.runs[out.call.ID] != nil {
+			w.problem("%s is run twice at once", out.call.ID)
+		}
+		if w.drained {
+			w.problem("%s is run while draining", out.call.ID)
 		}
 		w.mayRun(out.call.ID)
-		w.attempts[out.call.ID] = &worldAttempt{q: out}
-	case start:
-		a := w.attempts[out.entry.Call]
-		if a == nil || !a.admitted || a.running || a.starting != nil {
-			w.problem("start of %s out of turn", out.entry.Call)
-			return
-		}
-		w.mayRun(out.entry.Call)
-		a.starting = &out.entry
-	case run:
-		w.performRun(out.id)
+		w.runs[out.call.ID] = &worldRun{call: out.call}
 	case stop:
-		a := w.attempts[out.id]
-		if a == nil {
-			w.problem("stop of %s, which has no attempt", out.id)
-			return
+		w.stop(out.id, out.cause)
+	case takeBack:
+		if r := w.runs[out.id]; r != nil {
+			if r.left = true; r.handling {
+				return
+			}
 		}
-		if a.stopped == nil {
-			a.stopped = out.cause
-		}
+		w.stop(out.id, errDrained)
 	case finish:
 		w.ops = append(w.ops, pendingOp{finish: &out})
 	case forget:
@@ -216,9 +219,47 @@ func (w *world) perform(out Output) {
 	case quarantine:
 		w.quarant[out.report.ID] = true
 	case end:
-		w.reason = out.reason
+		if out.reason != ReasonDrained {
+			w.reason = out.reason
+			return
+		}
+		if w.gone = true; len(w.runs) > 0 {
+			w.problem("drained, and %d calls run", len(w.runs))
+		}
 	}
 }
+
+func (w *world) stop(id string, cause error) {
+	r := w.runs[id]
+	if r == nil {
+		w.problem("stop of %s, which does not run", id)
+		return
+	}
+	if r.stopped == nil {
+		r.stopped = cause
+	}
+}
+
+// passDeadlines lets each run whose deadline has passed say so: what does not end with
+// it goes on.
+func (w *world) passDeadlines() {
+	for _, id := range w.runIDs() {
+		r := w.runs[id]
+		if r.told || r.stopped != nil || w.now.Before(r.call.Deadline) {
+			continue
+		}
+		r.told, r.stopped = true, run.ErrDeadline
+		end := r.end
+		end.Answer, end.Err, end.GoesOn = run.Late(r.call.Def, nil), run.ErrDeadline, r.handling || r.starting
+		if !end.GoesOn {
+			delete(w.runs, id)
+		}
+		w.take(ran{id, end})
+	}
+}
+
+// runIDs are the calls that run, in order.
+func (w *world) runIDs() []string { return slices.Sorted(maps.Keys(w.runs)) }
 
 // mayRun checks that the call has its permission.
 func (w *world) mayRun(id string) {
@@ -227,30 +268,20 @@ func (w *world) mayRun(id string) {
 	}
 }
 
-func (w *world) performRun(id string) {
-	a := w.attempts[id]
-	switch {
-	case a == nil || !a.admitted || a.running || a.starting != nil:
-		w.problem("run of %s out of turn", id)
-		return
-	case w.drained:
-		w.problem("%s is run while draining", id)
-	}
-	a.running = true
+// handler gives a call to its handler.
+func (w *world) handler(id string, r *worldRun) {
+	r.handling, r.end.Handled, r.end.Away = true, true, nil
 	w.mayRun(id)
-	if a.stopped != nil {
-		return // the goroutine sees its context first
-	}
-	if a.q.resume {
-		if _, ok := w.journal[id]; !ok || a.q.tool.Name != "job" {
+	if r.call.Resume {
+		if _, ok := w.journal[id]; !ok || r.call.Def.Name != "job" {
 			w.problem("%s is resumed, and was never started", id)
 		}
 		return
 	}
-	w.runs[id]++
-	if !a.q.tool.Idempotent {
-		if w.runs[id] > 1 {
-			w.problem("invariant 1: %s is run %d times", id, w.runs[id])
+	w.begun[id]++
+	if !r.call.Def.Idempotent {
+		if w.begun[id] > 1 {
+			w.problem("invariant 1: %s is run %d times", id, w.begun[id])
 		}
 		if e, ok := w.journal[id]; !ok || e.Finished {
 			w.problem("%s is run without its start in the journal", id)
@@ -298,13 +329,13 @@ func (w *world) check() {
 		w.problem("wake %s is not after now: the loop would spin", w.wake.Sub(w.now))
 	}
 	for _, c := range w.ledger.calls {
-		if (c.state == pending || c.state == running) && !w.now.Before(c.deadline) && w.reason == "" {
+		if (c.state == pending || c.state == running) && !w.now.Before(c.deadline) && w.reason == "" && !w.gone && !w.stops(c.id) && !w.ledger.forgetting(c.id) {
 			w.problem("invariant 4: %s is %s at its deadline", c.id, c.state)
 		}
 		if a := w.api[c.id]; c.state == held && (a.allowed && a.event.Permission == "" || a.denied && a.event.Permission == upstream.PermissionDeny) {
 			w.problem("invariant 11: %s is held, and waits for nothing", c.id)
 		}
-		if c.alive != (w.attempts[c.id] != nil) {
+		if c.alive != (w.runs[c.id] != nil) {
 			w.problem("%s: alive is %t and it is not so", c.id, c.alive)
 		}
 		if c.state.open() && w.reason == "" && w.wake.IsZero() && !w.underWay() && !w.drained && w.ledger.turn.attached {
@@ -327,12 +358,18 @@ func (w *world) check() {
 	}
 }
 
+// stops reports whether a run was stopped, and ends when its write to the journal does.
+func (w *world) stops(id string) bool {
+	r := w.runs[id]
+	return r != nil && r.stopped != nil && !r.told
+}
+
 // replaceable reports whether a short error may be sent in the place of a call's
 // result because it does not get through to the API.
 func (w *world) replaceable(id string) bool { return w.silent[id] >= loneTries }
 
 func (w *world) underWay() bool {
-	return len(w.ops) > 0 || len(w.sends) > 0 || len(w.attempts) > 0
+	return len(w.ops) > 0 || len(w.sends) > 0 || len(w.runs) > 0
 }
 
 var errWorld = errors.New("it went wrong")
@@ -389,4 +426,4 @@ func (w *world) accept(batch []upstream.Answer) bool {
 	return true
 }
 
-func okResult(q queue) tools.Result { return content.Text("result of " + q.call.ID) }
+func okResult(id string) tools.Result { return content.Text("result of " + id) }

@@ -9,10 +9,17 @@ type fault struct {
 }
 
 var faults = []fault{
-	{"a deaf handler keeps its tool's slot for hours", "internal/loop/session.go",
-		"const slotGrace = 15 * time.Second", "const slotGrace = 15000 * time.Second", []string{"-run", "TestDeafHandler", "./internal/loop"}},
-	{"a deaf handler frees its tool's slot at once", "internal/loop/session.go",
-		"const slotGrace = 15 * time.Second", "const slotGrace = 15 * time.Nanosecond", []string{"-run", "TestDeafHandler", "./internal/loop"}},
+	{"a deaf handler keeps its tool's slot for hours", "internal/loop/run/run.go",
+		"slotGrace = 15 * time.Second", "slotGrace = 15000 * time.Second", []string{"-run", "TestDeafHandler", "./internal/loop/run"}},
+	{"a deaf handler frees its tool's slot at once", "internal/loop/run/run.go",
+		"slotGrace = 15 * time.Second", "slotGrace = 15 * time.Nanosecond", []string{"-run", "TestDeafHandler", "./internal/loop/run"}},
+	{"a call begins in the slot of one that is interrupted with it", "internal/loop/run/run.go",
+		"if r.Gate != nil {", "if false {", []string{"-run", "TestInterruptGetsThroughAThousand", "./internal/loop"}},
+	{"a call that was stopped while its start was written is run", "internal/loop/run/run.go",
+		"	if r.ctx.Err() != nil {\n		return context.Cause(r.ctx)\n	}\n	r.phase", "	r.phase", []string{"-run", "TestStopBetweenTheSteps", "./internal/loop/run"}},
+	{"a start that was written for a call taken back stays", "internal/loop/calls.go",
+		"l.unstart(c, end.Started)", "l.unstart(c, false)", []string{"-run", "TestLedgerSeeds", "./internal/loop"}},
+
 	{"what a damaged journal may have lost is not doubted", "internal/loop/reads.go",
 		"doubted := l.set.Doubt && l.reading.last.IsZero()", "doubted := false", []string{"./internal/loop"}},
 	{"every later read is doubted too", "internal/loop/reads.go",

@@ -4,10 +4,9 @@
 // Each tool is an endpoint of a NATS micro service on toolhand.tool.NAME, in one
 // queue group with all others that serve it, so that a call goes to one of them.
 // The endpoint's metadata announces the tool: its name, description, schema,
-// deadline and whether it may run twice (toolhand.*). A call runs through the same
-// ledger as a session's ([loop.Once]): its input is checked, it waits for its
-// slots, it ends at its deadline, and what calls off a call (toolhand.cancel.ID)
-// stops its tool.
+// deadline and whether it may run twice (toolhand.*). A call runs as a session's does
+// ([run.Once]): its input is checked, it waits for its slots, it ends at its deadline,
+// and what calls off a call (toolhand.cancel.ID) stops its tool.
 //
 // A reply carries the result's content blocks and what the call came to. Nothing
 // is remembered of a call that has ended: who asks keeps the journal, and asks

@@ -16,7 +16,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"toolhand/internal/loop"
+	"toolhand/internal/loop/run"
 	"toolhand/internal/registry"
 	"toolhand/internal/testkit"
 	"toolhand/internal/tools"
@@ -288,7 +288,7 @@ func TestQueueDrain(t *testing.T) {
 // Behind the border a job is acknowledged on its reply subject for a while, and then with
 // its id.
 func TestQueueAckOfAnOldJob(t *testing.T) {
-	s := New(Config{Conn: newRig(t).nc, Once: loop.Once{Log: slog.New(slog.DiscardHandler)}})
+	s := New(Config{Conn: newRig(t).nc, Once: run.Once{Runner: run.Runner{Log: slog.New(slog.DiscardHandler)}}})
 	msg := &nats.Msg{Reply: "$JS.ACK.x", Header: nats.Header{nats.MsgIdHdr: {"id"}}}
 	for _, c := range []struct {
 		border bool

@@ -15,7 +15,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
 
-	"toolhand/internal/loop"
+	"toolhand/internal/loop/run"
 	"toolhand/internal/registry"
 	"toolhand/internal/tools"
 	"toolhand/internal/tools/natswire"
@@ -52,7 +52,7 @@ type Config struct {
 	// Set is the set of tools in force.
 	Set func() *registry.Set
 	// Once runs the calls.
-	Once loop.Once
+	Once run.Once
 	// Version is the worker's, as a semantic version.
 	Version string
 	Log     *slog.Logger
@@ -61,7 +61,7 @@ type Config struct {
 	Queue       bool
 	Concurrency int
 	// Report is told of each call that has ended; nil: nobody is.
-	Report func(loop.Report)
+	Report func(run.Report)
 }
 
 // Server serves tools. Make it with [New].

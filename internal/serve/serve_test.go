@@ -15,7 +15,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
 
-	"toolhand/internal/loop"
+	"toolhand/internal/loop/run"
 	"toolhand/internal/loop/slots"
 	"toolhand/internal/registry"
 	"toolhand/internal/testkit"
@@ -81,8 +81,8 @@ func (r *rig) serveWith(grace time.Duration, with func(*Config), specs ...regist
 	s := &served{left: make(chan int, 1)}
 	s.set.Store(setOf(r.t, specs...))
 	log := slog.New(slog.DiscardHandler)
-	cfg := Config{Conn: r.connect(), Set: s.set.Load, Version: "1.0.0", Log: log, Once: loop.Once{
-		Lookup: func(name string) (*registry.Tool, bool) { return s.set.Load().Lookup(name) }, Slots: slots.New(64), Log: log}}
+	cfg := Config{Conn: r.connect(), Set: s.set.Load, Version: "1.0.0", Log: log, Once: run.Once{
+		Lookup: func(name string) (*registry.Tool, bool) { return s.set.Load().Lookup(name) }, Runner: run.Runner{Slots: slots.New(64), Log: log}}}
 	with(&cfg)
 	s.Server = New(cfg)
 	var drain, hard context.Context

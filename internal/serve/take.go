@@ -12,7 +12,7 @@ import (
 
 	"github.com/nats-io/nats.go/micro"
 
-	"toolhand/internal/loop"
+	"toolhand/internal/loop/run"
 	"toolhand/internal/tools"
 	"toolhand/internal/tools/content"
 	"toolhand/internal/tools/natswire"
@@ -102,19 +102,19 @@ func deadline(header func(string) string, underWay time.Duration) (at time.Time,
 }
 
 // run runs a call to its end. Its report has a result, whatever happens.
-func (s *Server) run(ctx context.Context, call tools.Call) (loop.Report, error) {
+func (s *Server) run(ctx context.Context, call tools.Call) (run.Report, error) {
 	received := time.Now()
 	report, err := s.cfg.Once.Call(ctx, call)
 	if err != nil {
-		report = loop.Report{Session: call.Session, ID: call.ID, Tool: call.Tool, Thread: call.Thread, Outcome: loop.Interrupted,
+		report = run.Report{Session: call.Session, ID: call.ID, Tool: call.Tool, Thread: call.Thread, Outcome: run.Interrupted,
 			Received: received, Duration: time.Since(received), Cause: err.Error()}
 		var not *tools.UnavailableError
 		switch {
 		case errors.Is(err, errCalledOff):
 		case handedOver(err) && errors.As(err, &not):
-			report.Outcome, report.Result, report.Reason = loop.Unavailable, unavailable(call.Tool, err).Result, err.Error()
+			report.Outcome, report.Result, report.Reason = run.Unavailable, unavailable(call.Tool, err).Result, err.Error()
 		default:
-			report.Outcome, report.Reason = loop.UnknownOutcome, err.Error()
+			report.Outcome, report.Reason = run.UnknownOutcome, err.Error()
 			report.Result = content.Error(fmt.Sprintf("Tool %q was interrupted: its outcome is unknown: %s", call.Tool, err))
 		}
 	}
@@ -133,7 +133,7 @@ func (s *Server) run(ctx context.Context, call tools.Call) (loop.Report, error) 
 // handedOver reports whether the next attempt is left to who asked: it is due while this
 // worker drains.
 func handedOver(err error) bool {
-	var over *loop.HandedOverError
+	var over *run.HandedOverError
 	return errors.As(err, &over)
 }
 
@@ -143,7 +143,7 @@ func unavailable(tool string, why error) natswire.Reply {
 }
 
 // replyOf is what a call that was run came to; err is of the run.
-func replyOf(report loop.Report, err error) natswire.Reply {
+func replyOf(report run.Report, err error) natswire.Reply {
 	return natswire.Reply{Result: report.Result, Outcome: string(report.Outcome), Reason: report.Reason, Passing: handedOver(err)}
 }
 

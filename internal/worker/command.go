@@ -10,7 +10,7 @@ import (
 	"sync"
 	"time"
 
-	"toolhand/internal/loop"
+	"toolhand/internal/loop/run"
 	"toolhand/internal/registry"
 	"toolhand/internal/tools"
 )
@@ -68,9 +68,9 @@ func (w *Worker) names() []string {
 }
 
 // Call runs a tool once by the same path as a session's call, with a journal in
-// memory; see [loop.Once].
-func (w *Worker) Call(ctx context.Context, name string, input json.RawMessage) (loop.Report, error) {
-	return loop.CallOnce(ctx, w.Set(), name, input)
+// memory; see [run.Once].
+func (w *Worker) Call(ctx context.Context, name string, input json.RawMessage) (run.Report, error) {
+	return run.CallOnce(ctx, w.Set(), name, input)
 }
 
 // Live asks each handler of the tools whether its other end is there. The error at a

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"toolhand/internal/admin"
-	"toolhand/internal/loop"
+	"toolhand/internal/loop/run"
 	"toolhand/internal/serve"
 )
 
@@ -24,7 +24,7 @@ func (o *offers) open(ctx context.Context) error {
 	o.server = serve.New(serve.Config{
 		Conn: o.bus.Conn(), Set: o.Set, Version: semantic(o.opts.Version), Log: o.log, Report: o.ended,
 		Queue: o.opts.Queue, Concurrency: o.cfg.Tools.Concurrency,
-		Once: loop.Once{Lookup: o.lookup, Slots: o.slots, Circuits: o.circuits, Log: o.log},
+		Once: run.Once{Runner: run.Runner{Slots: o.slots, Circuits: o.circuits, Log: o.log}, Lookup: o.lookup},
 	})
 	return nil
 }

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"toolhand/internal/admin"
-	"toolhand/internal/loop"
+	"toolhand/internal/loop/run"
 )
 
 // stats counts how calls ended, and keeps the last ones.
@@ -15,14 +15,14 @@ type stats struct {
 	calls   admin.Calls
 
 	mu       sync.Mutex
-	outcomes map[loop.Outcome]int64 // guarded by mu
+	outcomes map[run.Outcome]int64 // guarded by mu
 }
 
 func newStats() *stats {
-	return &stats{started: time.Now(), outcomes: map[loop.Outcome]int64{}}
+	return &stats{started: time.Now(), outcomes: map[run.Outcome]int64{}}
 }
 
-func (s *stats) count(r loop.Report) {
+func (s *stats) count(r run.Report) {
 	s.calls.Add(admin.Call{ID: r.ID, Session: r.Session, Thread: r.Thread, Tool: r.Tool, Outcome: string(r.Outcome), Cause: r.Cause,
 		Received: r.Received, Duration: float64(r.Duration.Microseconds()) / 1000})
 	s.mu.Lock()
@@ -30,7 +30,7 @@ func (s *stats) count(r loop.Report) {
 	s.outcomes[r.Outcome]++
 }
 
-func (s *stats) snapshot() map[loop.Outcome]int64 {
+func (s *stats) snapshot() map[run.Outcome]int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return maps.Clone(s.outcomes)
@@ -39,7 +39,7 @@ func (s *stats) snapshot() map[loop.Outcome]int64 {
 // show registers the last calls.
 func (s *stats) show(page *admin.Server) {
 	var outcomes []string
-	for _, o := range loop.Outcomes() {
+	for _, o := range run.Outcomes() {
 		outcomes = append(outcomes, string(o))
 	}
 	page.Calls(&s.calls, outcomes)

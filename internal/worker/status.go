@@ -11,6 +11,7 @@ import (
 	"toolhand/internal/journal"
 	"toolhand/internal/loop"
 	"toolhand/internal/loop/circuit"
+	"toolhand/internal/loop/run"
 	"toolhand/internal/registry"
 )
 
@@ -56,9 +57,9 @@ type JournalStatus struct {
 
 // CallsStatus counts calls.
 type CallsStatus struct {
-	Open     int                    `json:"open"`
-	Held     int                    `json:"held"` // wait for permission
-	Outcomes map[loop.Outcome]int64 `json:"outcomes"`
+	Open     int                   `json:"open"`
+	Held     int                   `json:"held"` // wait for permission
+	Outcomes map[run.Outcome]int64 `json:"outcomes"`
 }
 
 // ToolStatus is a tool in force.

@@ -17,6 +17,7 @@ import (
 	"toolhand/internal/gcfloor"
 	"toolhand/internal/loop"
 	"toolhand/internal/loop/circuit"
+	"toolhand/internal/loop/run"
 	"toolhand/internal/loop/slots"
 	"toolhand/internal/registry"
 	"toolhand/internal/telemetry"
@@ -61,7 +62,7 @@ type Options struct {
 	// Queue has a worker for the Fleet work off the job queue too.
 	Queue bool
 	// Report is told of each call that has ended. Nil: nobody is.
-	Report func(loop.Report)
+	Report func(run.Report)
 	// Tools stand in the place of those in tools.dir. Nil: they don't.
 	Tools *registry.Set
 	// Forgets keeps the journal of a worker for Sessions in memory: there is no store,
@@ -252,13 +253,13 @@ func (w *Worker) Reload(ctx context.Context) {
 // reloaded has the rest of the worker take another set of tools.
 func (w *Worker) reloaded(ctx context.Context) {
 	for _, t := range w.Set().Tools() {
-		w.slots.Limit(t.LimitName(), loop.LimitOf(t))
+		w.slots.Limit(t.LimitName(), run.LimitOf(t))
 	}
 	w.service.reloaded(ctx)
 }
 
 // ended counts a call that has ended.
-func (w *Worker) ended(r loop.Report) {
+func (w *Worker) ended(r run.Report) {
 	w.stats.count(r)
 	if w.opts.Report != nil {
 		w.opts.Report(r)
