@@ -67,12 +67,12 @@ type call struct {
 	permission       string // given, or with what it waits; empty where it is not known (recovered)
 	stale            bool   // a turn ended while it was held
 
-	alive     bool   // its run goes on
-	starting  bool   // the journal may be writing its start
-	revision  uint64 // the fence of its entry
-	inJournal bool   // an entry may stand, which is to be forgotten
-	resume    bool   // an earlier process started it: only its result is waited for
-	away      error  // why the attempt before the next worker's failed; nil: there was none
+	alive     bool       // its run goes on
+	starting  bool       // the journal may be writing its start
+	revision  uint64     // the fence of its entry
+	inJournal bool       // an entry may stand, which is to be forgotten
+	resume    bool       // an earlier process started it: only its result is waited for
+	late      run.Answer // at its deadline, where no run has it any more
 	ran       time.Duration
 
 	answer     run.Answer

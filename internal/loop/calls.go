@@ -169,10 +169,10 @@ func (l *ledger) ran(id string, end run.End) {
 		l.emit(notice{text: "call was started by another worker; left to it", args: []any{"tool", c.name, "call", c.id}})
 	case !end.Handled || end.Away != nil:
 		if !l.now.Before(c.deadline) {
-			l.conclude(c, run.Late(c.tool, end.Away))
+			l.conclude(c, end.Late)
 			return
 		}
-		c.state, c.away = pending, end.Away // the next worker makes the next attempt
+		c.state, c.late = pending, end.Late // the next worker makes the next attempt
 		l.unstart(c, end.Started)
 	}
 	// What was stopped at the end of the grace is never an answer.

@@ -200,7 +200,10 @@ func (l *ledger) tendPending(c *call) {
 		c.state, c.alive = running, true
 		l.emit(give{l.runOf(c)})
 	case !l.now.Before(c.deadline) && !l.forgetting(c.id):
-		l.conclude(c, run.Late(c.tool, c.away))
+		if c.late.Outcome == "" {
+			c.late = run.Late(c.tool, nil)
+		}
+		l.conclude(c, c.late)
 		l.write(c)
 	}
 }

@@ -374,7 +374,7 @@ func (p *transcript) returned(id, how string) ran {
 		end.Err = errInterrupted
 	case "back": // before it came to anything
 		unstarted()
-		end.Err, end.MayStand = errDrained, false
+		end.Err, end.MayStand, end.Late = errDrained, false, run.Late(c.tool, errors.New("the reason"))
 	case "owned":
 		unstarted()
 		end.Err, end.MayStand = journal.ErrOwned, false

@@ -206,6 +206,9 @@ func (w *world) endRun(id string, r *worldRun, a run.Answer, err error) {
 	delete(w.runs, id)
 	end := r.end
 	end.Answer, end.Err = a, err
+	if err != nil {
+		end.Late = run.Late(r.call.Def, end.Away)
+	}
 	w.step(ran{id, end})
 }
 

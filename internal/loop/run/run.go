@@ -67,6 +67,9 @@ type End struct {
 	// cause with which the run was stopped, or [journal.ErrOwned].
 	Answer
 	Err error
+	// Late is what the call is answered with where its deadline passes before somebody
+	// else runs it. It is set where there is an Err.
+	Late Answer
 	// Away is why the last attempt could not reach the tool, or lost its answer, where
 	// another one was to follow.
 	Away error
@@ -215,13 +218,17 @@ func (r *Run) ending(err error) End {
 		end.Ran += time.Since(r.since)
 	}
 	switch {
-	case !errors.Is(err, ErrDeadline):
+	case err == nil:
+		return end
 	case r.noStart != nil:
-		end.Answer = unjournalled(r.call.Def, r.noStart)
+		end.Late = unjournalled(r.call.Def, r.noStart)
 	case r.phase == waiting:
-		end.Answer = Late(r.call.Def, end.Away)
+		end.Late = Late(r.call.Def, end.Away)
 	default:
-		end.Answer = Late(r.call.Def, nil)
+		end.Late = Late(r.call.Def, nil)
+	}
+	if errors.Is(err, ErrDeadline) {
+		end.Answer = end.Late
 	}
 	return end
 }

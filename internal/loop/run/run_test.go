@@ -126,6 +126,10 @@ func TestStopBetweenTheSteps(t *testing.T) {
 					if want := map[bool]error{true: tools.ErrLeft, false: errInterrupt}[ended && how != "stop"]; end.Err != want || end.GoesOn || end.Outcome != "" {
 						t.Errorf("ended with %+v, want %v", end, want)
 					}
+					if late := string(end.Late.Result.Content); !strings.Contains(late, "deadline of 1m") && !strings.Contains(late, "away") ||
+						name == "failing start" && !strings.Contains(late, "can't be written: disk") {
+						t.Errorf("at its deadline it would be answered with %s", late)
+					}
 					w1, w2 := c.want, end
 					if w1.MayStand != w2.MayStand || w1.Started != w2.Started || w1.Revision != w2.Revision ||
 						w1.Handled != w2.Handled || w1.Ran != w2.Ran || (w1.Away == nil) != (w2.Away == nil) {
