@@ -16,16 +16,20 @@ type rule struct {
 // handlers stands in a rule for all packages below internal/tools.
 const handlers = "tools/*"
 
-// rules has a line for each package under internal and internal/tools, for cmd/worker and for
-// the module bench; other subpackages go by the rule of what they are below.
+// rules has a line for each package under internal, internal/loop and internal/tools, for
+// cmd/worker and for the module bench; other subpackages go by the rule of what they are below.
 var rules = map[string]rule{
-	"cmd/worker": {[]string{"worker", "sim", "config", "telemetry", "registry", "loop", "tools", "tools/proctree", "journal", "bus", "admin", "upstream"},
+	"cmd/worker": {[]string{"worker", "sim", "config", "telemetry", "registry", "loop/run", "tools", "tools/proctree", "journal", "bus", "admin", "upstream"},
 		"it is flags, signals, what is printed and exit codes; what is opened is the assembly's"},
-	"worker": {[]string{"fleet", "serve", "discovery", "loop", "registry", "config", "tools", handlers, "upstream", "journal", "bus", "admin", "telemetry", "gcfloor"},
+	"worker": {[]string{"fleet", "serve", "discovery", "loop", "loop/run", "loop/slots", "loop/circuit", "registry", "config", "tools", handlers, "upstream", "journal", "bus", "admin", "telemetry", "gcfloor"},
 		"it puts the parts together; what they do is theirs"},
-	"loop":              {[]string{"upstream", "registry", "journal", "tools", "tools/content"}, "it serves one session; which sessions, and how the process is set up, is decided above it"},
+	"loop": {[]string{"loop/run", "loop/slots", "loop/circuit", "upstream", "registry", "journal", "tools", "tools/content"},
+		"it serves one session; which sessions, and how the process is set up, is decided above it"},
+	"loop/run":          {[]string{"loop/slots", "loop/circuit", "registry", "journal", "tools", "tools/content"}, "it runs one call, whoever made it: it has no session, no event and no API"},
+	"loop/slots":        {nil, "it counts what runs, whatever that is"},
+	"loop/circuit":      {nil, "it knows tools by their names alone"},
 	"fleet":             {[]string{"loop", "upstream"}, "it decides which sessions are served; what a session does with its tools is loop's"},
-	"serve":             {[]string{"loop", "registry", "tools", "tools/content", "tools/natswire", "tools/queue"}, "it runs single calls for others; it has no session, no API and no journal"},
+	"serve":             {[]string{"loop/run", "registry", "tools", "tools/content", "tools/natswire", "tools/queue"}, "it runs single calls for others; it has no session, no API and no journal"},
 	"registry":          {[]string{"tools", handlers}, "the set of tools is the same whoever calls them: demo, check and run"},
 	"discovery":         {[]string{"registry"}, "it asks services what they announce; what is made of it is the registry's"},
 	"tools":             {nil, "a handler knows its call and nothing of sessions, so that it can be run alone"},
@@ -131,8 +135,8 @@ func TestRulesRunDownwards(t *testing.T) {
 
 func isOurs(path string) bool { return path == module || strings.HasPrefix(path, module+"/") }
 
-// room gives what a path has its rule by: the first element under internal or
-// internal/tools, or else bench or the path of a command.
+// room gives what a path has its rule by: the first element under internal,
+// internal/loop or internal/tools, or else bench or the path of a command.
 func room(path string) (string, bool) {
 	rest, ok := strings.CutPrefix(path, module+"/")
 	if strings.HasPrefix(rest, "cmd/") {
@@ -140,9 +144,9 @@ func room(path string) (string, bool) {
 	}
 	if rest, under := strings.CutPrefix(rest, "internal/"); under {
 		name, below, _ := strings.Cut(rest, "/")
-		if name == "tools" && below != "" {
-			handler, _, _ := strings.Cut(below, "/")
-			name += "/" + handler
+		if (name == "tools" || name == "loop") && below != "" {
+			part, _, _ := strings.Cut(below, "/")
+			name += "/" + part
 		}
 		return name, ok
 	}

@@ -115,8 +115,6 @@ func (c *call) sendable(now time.Time) bool {
 // busy reports whether something of the call is still under way.
 func (c *call) busy() bool { return c.alive || c.finish.inFlight }
 
-func (c *call) idempotent() bool { return c.tool == nil || c.tool.Idempotent }
-
 // resumable reports whether the call's handler can wait for the result of a call
 // that an earlier process started.
 func (c *call) resumable() bool {

@@ -20,10 +20,6 @@ const (
 	resumeGrace = 2 * time.Second
 )
 
-func (l *ledger) toolCall(c *call) tools.Call {
-	return tools.Call{ID: c.id, Tool: c.name, Session: l.set.Session, Thread: c.thread, Input: c.input, Deadline: c.deadline}
-}
-
 // receive takes in a call that is new to the ledger.
 func (l *ledger) receive(e upstream.Event, permission string, doubted bool) {
 	c := &call{

@@ -123,7 +123,7 @@ func TestStopBetweenTheSteps(t *testing.T) {
 						run.Stop(errInterrupt)
 					}
 					end := <-r.ends
-					if want := map[bool]error{true: tools.ErrLeft, false: errInterrupt}[ended && how != "stop"]; end.Err != want || end.GoesOn || end.Outcome != "" {
+					if want := map[bool]error{true: tools.ErrLeft, false: errInterrupt}[ended && how != "stop"]; !errors.Is(end.Err, want) || end.GoesOn || end.Outcome != "" {
 						t.Errorf("ended with %+v, want %v", end, want)
 					}
 					if late := string(end.Late.Result.Content); !strings.Contains(late, "deadline of 1m") && !strings.Contains(late, "away") ||
