@@ -12,7 +12,6 @@ import (
 	"sync"
 	"time"
 
-	toolhand "toolhand"
 	"toolhand/internal/config"
 	"toolhand/internal/sim"
 	"toolhand/internal/worker"
@@ -147,32 +146,4 @@ func (c demoCmd) play(ctx context.Context, w *worker.Worker, api *sim.Server, sc
 		return fmt.Errorf("the session did not go as its script says: %w", err)
 	}
 	return nil
-}
-
-// tools returns the folder of the tools: the one that was named, ./tools.d, or
-// the built-in examples in a folder of their own, which remove removes.
-func (c demoCmd) tools() (dir string, remove func(), err error) {
-	if c.ToolsDir != "" {
-		return c.ToolsDir, func() {}, nil
-	}
-	if _, err := os.Stat("tools.d/slow_build.yaml"); err == nil {
-		return "tools.d", func() {}, nil
-	}
-	dir, err = os.MkdirTemp("", "toolhand-demo-")
-	if err != nil {
-		return "", nil, fmt.Errorf("the built-in tools need a folder: %w", err)
-	}
-	remove = func() { os.RemoveAll(dir) }
-	if err := toolhand.UnpackTools(dir); err != nil {
-		remove()
-		return "", nil, fmt.Errorf("the built-in tools can't be unpacked: %w", err)
-	}
-	return dir, remove, nil
-}
-
-func (c demoCmd) shown(dir string) string {
-	if c.ToolsDir == "" && dir != "tools.d" {
-		return "its own examples"
-	}
-	return dir
 }

@@ -95,7 +95,7 @@ type Journal struct {
 	turns  *semaphore.Weighted // of sessions that are read
 	reads  *semaphore.Weighted // of entries that are read
 
-	standing standing
+	standing standingEntries
 
 	mu      sync.Mutex
 	failing time.Time // guarded by mu; since when writes fail; zero: they don't

@@ -12,8 +12,8 @@ type Witness interface {
 	Stands(last uint64, entries int) error
 }
 
-// standing is what the witness is told.
-type standing struct {
+// standingEntries are the entries that stand, as the witness is told.
+type standingEntries struct {
 	seed maphash.Seed // immutable after Open
 
 	mu   sync.Mutex

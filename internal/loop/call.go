@@ -33,9 +33,9 @@ func (s state) open() bool { return s == pending || s == running || s == finishe
 // waits reports whether a call in this state is one of ours that has not ended.
 func (s state) waits() bool { return s.open() || s == held }
 
-// op is one operation of the journal on a call: none, under way, done, or to be
+// journalWrite is the write of a result to the journal: none, under way, done, or to be
 // tried again.
-type op struct {
+type journalWrite struct {
 	inFlight bool
 	done     bool
 	retryAt  time.Time // zero: not asked to retry
@@ -43,11 +43,13 @@ type op struct {
 }
 
 // due reports whether the operation can be given out now.
-func (o *op) due(now time.Time) bool { return !o.inFlight && !o.done && !now.Before(o.retryAt) }
+func (o *journalWrite) due(now time.Time) bool {
+	return !o.inFlight && !o.done && !now.Before(o.retryAt)
+}
 
-func (o *op) begin() { o.inFlight = true }
+func (o *journalWrite) begin() { o.inFlight = true }
 
-func (o *op) finish(now time.Time, err error, retry time.Duration) {
+func (o *journalWrite) finish(now time.Time, err error, retry time.Duration) {
 	o.inFlight, o.err, o.done = false, err, err == nil
 	if err != nil {
 		o.retryAt = now.Add(retry)
@@ -77,9 +79,9 @@ type call struct {
 
 	answer     run.Answer
 	finishedAt time.Time
-	finish     op   // the journal's Finish of answer
-	rewrite    bool // the write under way is of an older result
-	unlooked   bool // the journal keeps what it has until the history was read
+	finish     journalWrite // the journal's Finish of answer
+	rewrite    bool         // the write under way is of an older result
+	unlooked   bool         // the journal keeps what it has until the history was read
 
 	lookSeq   int       // the read after which an ignored name is looked at again; 0: none
 	behind    bool      // a fresh read shows an ended turn after it: nobody waits for it

@@ -179,7 +179,7 @@ func (l *ledger) conclude(c *call, a run.Answer) {
 	c.state, c.answer, c.finishedAt, c.input = finished, a, l.now, nil
 	// A write of an older result that is under way ends first.
 	c.rewrite = c.finish.inFlight
-	c.finish = op{inFlight: c.finish.inFlight}
+	c.finish = journalWrite{inFlight: c.finish.inFlight}
 }
 
 // wrote takes in the outcome of the journal's Finish.
@@ -190,7 +190,7 @@ func (l *ledger) wrote(in finishDone) {
 	}
 	c.finish.finish(l.now, in.err, journalRetry)
 	if c.rewrite {
-		c.rewrite, c.finish = false, op{}
+		c.rewrite, c.finish = false, journalWrite{}
 	}
 	if in.err == nil {
 		c.revision = in.revision

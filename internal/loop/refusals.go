@@ -221,7 +221,7 @@ func (l *ledger) holdAll(why string) {
 func (l *ledger) setAside(c *call, why string) {
 	c.setAside = cmp.Or(why, "refused")
 	c.rewrite = c.finish.inFlight
-	c.finish = op{inFlight: c.finish.inFlight}
+	c.finish = journalWrite{inFlight: c.finish.inFlight}
 	l.close(c)
 	l.keep(c.id, c.name, len(c.original.Result.Content))
 }

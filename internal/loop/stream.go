@@ -34,25 +34,25 @@ func (s *Session) follow(ctx context.Context) {
 	silent, fails := 0, 0
 	for ctx.Err() == nil {
 		begun := time.Now()
-		gave, err := s.followOnce(ctx, idle)
+		came, err := s.followOnce(ctx, idle)
 		if ctx.Err() != nil {
 			return
 		}
 		if errors.Is(err, errGone) {
 			return
 		}
-		if time.Since(begun) > healthyAfter && gave != notOpened {
+		if time.Since(begun) > healthyAfter && came != notOpened {
 			wait.Reset()
 			fails = 0
 		}
 		fails++
 		// Twice silent from its first byte on: the heartbeat is slower than we
 		// think.
-		if errors.Is(err, upstream.ErrSilent) && gave == nothing {
+		if errors.Is(err, upstream.ErrSilent) && came == openedSilent {
 			if silent++; silent >= 2 {
 				idle = min(2*idle, max(maxSilence, s.cfg.StreamIdle))
 			}
-		} else if gave == something {
+		} else if came == openedWithBytes {
 			silent = 0
 		}
 		d := max(wait.NextBackOff(), upstream.RetryAfter(err))
@@ -76,19 +76,19 @@ func (s *Session) logLoss(err error, fails int, wait time.Duration) {
 	}
 }
 
-// gave is what a stream came to.
-type gave int
+// streamEnd is what the opening of a stream came to.
+type streamEnd int
 
 const (
-	notOpened gave = iota
-	nothing        // opened, and not one byte
-	something
+	notOpened    streamEnd = iota
+	openedSilent           // not one byte came
+	openedWithBytes
 )
 
 var errGone = errors.New("the session is gone")
 
 // followOnce opens the stream and hands on its events until it ends.
-func (s *Session) followOnce(ctx context.Context, idle time.Duration) (gave, error) {
+func (s *Session) followOnce(ctx context.Context, idle time.Duration) (streamEnd, error) {
 	st, err := s.cfg.Client.Stream(ctx, s.cfg.Session, idle, s.urgent.Load())
 	if err != nil {
 		switch upstream.KindOf(err) {
@@ -116,9 +116,9 @@ func (s *Session) followOnce(ctx context.Context, idle time.Duration) (gave, err
 		e, err := st.Next()
 		if err != nil {
 			if st.Bytes() == 0 {
-				return nothing, err
+				return openedSilent, err
 			}
-			return something, err
+			return openedWithBytes, err
 		}
 		if s.cfg.Live != nil && !e.ProcessedAt.IsZero() {
 			s.cfg.Live(e.ProcessedAt)

@@ -86,8 +86,8 @@ func newBook(opts *Options) *book {
 	return &book{opts: opts, saved: maxValues, names: map[string]*listing{}, readings: map[digest]*reading{}, told: map[string]int{}}
 }
 
-// heard is a round, read.
-type heard struct {
+// discoveryRound is a round of announcements, read.
+type discoveryRound struct {
 	names  []string
 	claims map[string][]*claim
 	// partial says that somebody may have been missed; later are the names of which
@@ -97,7 +97,7 @@ type heard struct {
 }
 
 // hear reads a round: what is new in it is compiled.
-func (b *book) hear(r Round) heard {
+func (b *book) hear(r Round) discoveryRound {
 	b.round++
 	b.saved = min(b.saved+moreValues, maxValues)
 	b.lines, b.untold, b.fresh, b.values = 0, 0, 0, b.known()
@@ -120,7 +120,7 @@ func (b *book) hear(r Round) heard {
 
 // take decides what a round changes. It reports whether what is in force of the
 // announced tools, or away, is another now. base are the tools of the manifests.
-func (b *book) take(h heard, base *Set) bool {
+func (b *book) take(h discoveryRound, base *Set) bool {
 	var came, went []string
 	for _, name := range h.names {
 		if b.settle(name, h.claims[name], h.partial || h.later[name]) {
@@ -144,8 +144,8 @@ func (b *book) take(h heard, base *Set) bool {
 
 // claims reads announcements, and has those that can be used by name, each claim
 // once.
-func (b *book) claims(list []Announcement) heard {
-	h := heard{claims: map[string][]*claim{}, later: map[string]bool{}}
+func (b *book) claims(list []Announcement) discoveryRound {
+	h := discoveryRound{claims: map[string][]*claim{}, later: map[string]bool{}}
 	list = slices.Clone(list[:min(len(list), maxAnnouncements)])
 	slices.SortStableFunc(list, Announcement.compare)
 	for _, a := range list {

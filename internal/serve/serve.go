@@ -87,19 +87,21 @@ type openCall struct {
 	cancel   context.CancelCauseFunc
 }
 
-// quiet passes on what is no news of a call's ordinary way: one line says how a
+// quietLog passes on what is no news of a call's ordinary way: one line says how a
 // call was served.
-type quiet struct{ slog.Handler }
+type quietLog struct{ slog.Handler }
 
-func (q quiet) Enabled(ctx context.Context, level slog.Level) bool {
+func (q quietLog) Enabled(ctx context.Context, level slog.Level) bool {
 	return level != slog.LevelInfo && q.Handler.Enabled(ctx, level)
 }
-func (q quiet) WithAttrs(attrs []slog.Attr) slog.Handler { return quiet{q.Handler.WithAttrs(attrs)} }
-func (q quiet) WithGroup(name string) slog.Handler       { return quiet{q.Handler.WithGroup(name)} }
+func (q quietLog) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return quietLog{q.Handler.WithAttrs(attrs)}
+}
+func (q quietLog) WithGroup(name string) slog.Handler { return quietLog{q.Handler.WithGroup(name)} }
 
 // New makes a server that offers nothing yet.
 func New(cfg Config) *Server {
-	cfg.Once.Log = slog.New(quiet{cfg.Once.Log.Handler()})
+	cfg.Once.Log = slog.New(quietLog{cfg.Once.Log.Handler()})
 	s := &Server{cfg: cfg, open: map[*openCall]struct{}{}, freed: make(chan struct{}), drained: make(chan struct{})}
 	s.cfg.Once.Drain = s.drained
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
