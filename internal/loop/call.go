@@ -56,6 +56,15 @@ func (o *journalWrite) finish(now time.Time, err error, retry time.Duration) {
 	}
 }
 
+// standIn says whether a short error stands in the place of a result, and why.
+type standIn uint8
+
+const (
+	asGiven    standIn = iota // the result itself is sent
+	forProxy                  // others get through and it does not: a proxy may refuse its content
+	forRefusal                // the API itself refused it
+)
+
 // call is one call in the ledger, which owns every field.
 type call struct {
 	id, name, thread string
@@ -65,10 +74,12 @@ type call struct {
 	received         time.Time
 	deadline         time.Time // zero where it has not begun
 	state            state
-	doubted          bool   // the journal may have lost that it was started
-	permission       string // given, or with what it waits; empty where it is not known (recovered)
-	stale            bool   // a turn ended while it was held
+	doubted          bool // the journal may have lost that it was started
+	// While it is held:
+	permission string // given, or with what it waits; empty where it is not known (recovered)
+	stale      bool   // a turn ended while it was held
 
+	// While it runs:
 	alive     bool       // its run goes on
 	starting  bool       // the journal may be writing its start
 	revision  uint64     // the fence of its entry
@@ -77,12 +88,14 @@ type call struct {
 	late      run.Answer // at its deadline, where no run has it any more
 	ran       time.Duration
 
+	// When it is finished:
 	answer     run.Answer
 	finishedAt time.Time
 	finish     journalWrite // the journal's Finish of answer
 	rewrite    bool         // the write under way is of an older result
 	unlooked   bool         // the journal keeps what it has until the history was read
 
+	// What the history and the stream say of it:
 	lookSeq   int       // the read after which an ignored name is looked at again; 0: none
 	behind    bool      // a fresh read shows an ended turn after it: nobody waits for it
 	named     bool      // an idle event said that the session waits for it
@@ -90,19 +103,20 @@ type call struct {
 	doubt     bool      // an answer that is there may be ours: a send's outcome is not known
 	settleAt  time.Time // until then an echo on the stream may settle it
 	settleSeq int       // the read that settles it; 0: not asked for yet
-	group     int       // calls whose batch was refused are sent apart from the others
-	tries     int       // sends of it in its group without a word of the API
-	lone      int       // sends of it alone like that while others passed
-	silent    bool      // there was such a send
-	passed    int64     // how many sends the API had accepted then, of all sessions
-	replaced  bool      // answer is the short error in the place of one that the journal does not take
-	instead   bool      // answer is the short error in the place of original, which the journal keeps
-	refused   bool      // because the API itself refused original; else a proxy may be the reason
-	probed    bool      // a short error fared no better than original with a proxy
-	why       string    // the words of the refusal
-	passes    int       // how many batches of this session were accepted before answer was replaced
-	original  run.Answer
-	setAside  string // why original is set aside for good; empty: it is not
+
+	// Where its answer was refused, or did not get through:
+	group    int     // calls whose batch was refused are sent apart from the others
+	tries    int     // sends of it in its group without a word of the API
+	lone     int     // sends of it alone like that while others passed
+	silent   bool    // there was such a send
+	passed   int64   // how many sends the API had accepted then, of all sessions
+	replaced bool    // answer is the short error in the place of one that the journal does not take
+	standIn  standIn // whether answer is the short error in the place of original, which the journal keeps
+	probed   bool    // a short error fared no better than original with a proxy
+	why      string  // the words of the refusal
+	passes   int     // how many batches of this session were accepted before answer was replaced
+	original run.Answer
+	setAside string // why original is set aside for good; empty: it is not
 }
 
 // writeGrace is how long a result waits for the journal before it is sent all the
@@ -145,7 +159,7 @@ func (c *call) entry(session, owner string) journal.Entry {
 		Finished: c.state == finished,
 	}
 	a := c.answer
-	if c.instead {
+	if c.standIn != asGiven {
 		a = c.original
 	}
 	if c.setAside != "" {

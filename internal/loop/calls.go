@@ -200,7 +200,7 @@ func (l *ledger) wrote(in finishDone) {
 	case errors.As(in.err, &large) && c.setAside != "" && len(c.original.Result.Content) > large.Limit:
 		c.original = fitting(c.name, c.original, large) // the words of the refusal need room too
 	case errors.As(in.err, &large) && c.state == finished && !c.replaced:
-		c.replaced, c.instead = true, false
+		c.replaced, c.standIn = true, asGiven
 		l.conclude(c, fitting(c.name, c.answer, large))
 		c.original = c.answer // the whole one fits nowhere
 	case errors.Is(in.err, journal.ErrOwned):

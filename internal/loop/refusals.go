@@ -135,27 +135,27 @@ func (l *ledger) unheardAlone(c *call, in sent) {
 	l.regroup([]*call{c}) // the others go first
 	// What fails before any other passes, or by an error of the API's own, says
 	// nothing of the content.
-	if c.instead || in.passed > c.passed && !ofAPI(in.err) {
+	if c.standIn != asGiven || in.passed > c.passed && !ofAPI(in.err) {
 		c.lone++
 	}
 	if c.lone < loneTries {
 		return
 	}
 	switch {
-	case c.instead && !c.refused:
+	case c.standIn == forProxy:
 		l.restore(c)
 		c.probed = true
-	case !c.instead && !c.probed && !ofAPI(in.err):
+	case c.standIn == asGiven && !c.probed && !ofAPI(in.err):
 		l.emit(notice{text: "others get through and this result does not: a short error is sent in its place",
 			args: []any{"tool", c.name, "call", c.id, "error", in.err.Error()}})
-		l.replace(c, fmt.Sprintf("something between the worker and the API did not let it through (%s)", in.err))
+		l.replace(c, forProxy, fmt.Sprintf("something between the worker and the API did not let it through (%s)", in.err))
 	}
 }
 
 // replace puts a short error in the place of a result. The journal keeps the
 // result, until the API has accepted one of them.
-func (l *ledger) replace(c *call, why string) {
-	c.instead, c.original, c.answer = true, c.answer, refused(c.name, why)
+func (l *ledger) replace(c *call, as standIn, why string) {
+	c.standIn, c.original, c.answer = as, c.answer, refused(c.name, why)
 	c.tries, c.lone, c.passes = 0, 0, l.sending.passes
 	l.regroup([]*call{c})
 }
@@ -163,7 +163,7 @@ func (l *ledger) replace(c *call, why string) {
 // restore takes the short error back.
 func (l *ledger) restore(c *call) {
 	c.answer = c.original
-	c.instead, c.refused, c.tries, c.lone = false, false, 0, 0
+	c.standIn, c.tries, c.lone = asGiven, 0, 0
 }
 
 // condemn replaces a result that the API refuses on its own by a short error,
@@ -171,15 +171,15 @@ func (l *ledger) restore(c *call) {
 // words, and nothing was accepted meanwhile, the result is not the reason.
 func (l *ledger) condemn(c *call, why string) {
 	switch {
-	case !c.instead:
+	case c.standIn == asGiven:
 		passes := l.sending.passes
 		if sameWords(c.why, why) {
 			passes = c.passes // it was held for these words: what was accepted since counts
 		}
-		l.replace(c, why)
-		c.refused, c.why, c.passes = true, why, passes
-	case !c.refused: // a proxy was the reason so far
-		c.refused, c.why, c.passes = true, why, l.sending.passes
+		l.replace(c, forRefusal, why)
+		c.why, c.passes = why, passes
+	case c.standIn == forProxy:
+		c.standIn, c.why, c.passes = forRefusal, why, l.sending.passes
 		l.regroup([]*call{c})
 	case sameWords(c.why, why) && c.passes == l.sending.passes && !strings.Contains(why, c.id):
 		l.holdAll(why)
@@ -200,7 +200,7 @@ func (l *ledger) holdAll(why string) {
 		if c.state != finished {
 			continue
 		}
-		if c.instead && c.refused && sameWords(c.why, why) {
+		if c.standIn == forRefusal && sameWords(c.why, why) {
 			l.restore(c)
 		}
 		if c.group = 0; sameWords(c.why, why) {
