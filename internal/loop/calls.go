@@ -51,12 +51,12 @@ func (l *ledger) assign(c *call) {
 func (l *ledger) begin(c *call) {
 	if c.tool == nil {
 		c.deadline = l.now.Add(unknownDeadline)
-		l.conclude(c, run.Unknown(c.name))
+		l.conclude(c, run.AnswerUnknown(c.name))
 		return
 	}
 	c.state, c.deadline = pending, l.now.Add(c.tool.Deadline)
 	if c.doubted && !c.tool.Idempotent {
-		l.conclude(c, run.Restarted(c.name))
+		l.conclude(c, run.AnswerRestarted(c.name))
 	}
 }
 
@@ -129,7 +129,7 @@ func (l *ledger) recover(entries []journal.Entry) {
 			c.deadline = earlier(later(c.deadline, l.now.Add(resumeGrace)), limit)
 		default:
 			// Its result may have been accepted before it could be written.
-			l.conclude(c, run.Restarted(c.name))
+			l.conclude(c, run.AnswerRestarted(c.name))
 			c.unlooked = true
 		}
 		c.settleSeq = l.wantRead(false)

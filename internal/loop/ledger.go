@@ -201,7 +201,7 @@ func (l *ledger) tendPending(c *call) {
 		l.emit(give{l.runOf(c)})
 	case !l.now.Before(c.deadline) && !l.forgetting(c.id):
 		if c.late.Outcome == "" {
-			c.late = run.Late(c.tool, nil)
+			c.late = run.AnswerLate(c.tool, nil)
 		}
 		l.conclude(c, c.late)
 		l.write(c)

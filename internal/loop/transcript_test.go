@@ -374,18 +374,18 @@ func (p *transcript) returned(id, how string) ran {
 		end.Err = errInterrupted
 	case "back": // before it came to anything
 		unstarted()
-		end.Err, end.MayStand, end.Late = errDrained, false, run.Late(c.tool, errors.New("the reason"))
+		end.Err, end.MayStand, end.Late = errDrained, false, run.AnswerLate(c.tool, errors.New("the reason"))
 	case "owned":
 		unstarted()
 		end.Err, end.MayStand = journal.ErrOwned, false
 	case "late": // its handler goes on
-		end.Answer, end.Err, end.GoesOn = run.Late(c.tool, nil), run.ErrDeadline, true
+		end.Answer, end.Err, end.GoesOn = run.AnswerLate(c.tool, nil), run.ErrDeadline, true
 	case "silent": // the write of its start goes on
 		unstarted()
-		end.Answer, end.Err, end.GoesOn = run.Late(c.tool, nil), run.ErrDeadline, true
+		end.Answer, end.Err, end.GoesOn = run.AnswerLate(c.tool, nil), run.ErrDeadline, true
 	case "unstarted": // its start could not be written
 		unstarted()
-		end.Answer, end.Err = run.Late(c.tool, nil), run.ErrDeadline
+		end.Answer, end.Err = run.AnswerLate(c.tool, nil), run.ErrDeadline
 	case "written": // in the end
 		end.Handled, end.Err = false, run.ErrDeadline
 	case "error":

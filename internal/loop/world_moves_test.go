@@ -207,7 +207,7 @@ func (w *world) endRun(id string, r *worldRun, a run.Answer, err error) {
 	end := r.end
 	end.Answer, end.Err = a, err
 	if err != nil {
-		end.Late = run.Late(r.call.Def, end.Away)
+		end.Late = run.AnswerLate(r.call.Def, end.Away)
 	}
 	w.step(ran{id, end})
 }

@@ -250,7 +250,7 @@ func (w *world) passDeadlines() {
 		}
 		r.told, r.stopped = true, run.ErrDeadline
 		end := r.end
-		end.Answer, end.Err, end.GoesOn = run.Late(r.call.Def, nil), run.ErrDeadline, r.handling || r.starting
+		end.Answer, end.Err, end.GoesOn = run.AnswerLate(r.call.Def, nil), run.ErrDeadline, r.handling || r.starting
 		if !end.GoesOn {
 			delete(w.runs, id)
 		}

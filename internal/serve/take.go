@@ -112,10 +112,9 @@ func (s *Server) run(ctx context.Context, call tools.Call) (run.Report, error) {
 		switch {
 		case errors.Is(err, errCalledOff):
 		case handedOver(err) && errors.As(err, &not):
-			report.Outcome, report.Result, report.Reason = run.Unavailable, unavailable(call.Tool, err).Result, err.Error()
+			report.Take(run.AnswerUnavailable(call.Tool, err))
 		default:
-			report.Outcome, report.Reason = run.UnknownOutcome, err.Error()
-			report.Result = content.Error(fmt.Sprintf("Tool %q was interrupted: its outcome is unknown: %s", call.Tool, err))
+			report.Take(run.AnswerLost(call.Tool, err))
 		}
 	}
 	args := []any{"tool", call.Tool, "call", call.ID, "session", call.Session,
@@ -138,8 +137,8 @@ func handedOver(err error) bool {
 }
 
 func unavailable(tool string, why error) natswire.Reply {
-	return natswire.Reply{Result: content.Error(fmt.Sprintf("Tool %q is unavailable: %s", tool, why)),
-		Outcome: natswire.OutcomeUnavailable, Reason: why.Error()}
+	a := run.AnswerUnavailable(tool, why)
+	return natswire.Reply{Result: a.Result, Outcome: natswire.OutcomeUnavailable, Reason: a.Reason}
 }
 
 // replyOf is what a call that was run came to; err is of the run.

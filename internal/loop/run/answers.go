@@ -64,14 +64,14 @@ func ownReason(o Outcome, why error, format string, args ...any) Answer {
 	return a
 }
 
-// Unknown answers a call of a tool that is not known.
-func Unknown(name string) Answer { return own(UnknownTool, "Unknown tool: %s", name) }
+// AnswerUnknown answers a call of a tool that is not known.
+func AnswerUnknown(name string) Answer { return own(UnknownTool, "Unknown tool: %s", name) }
 
-// Late answers a call at its deadline, whose handler could not be reached where away
+// AnswerLate answers a call at its deadline, whose handler could not be reached where away
 // says why.
-func Late(t *registry.Tool, away error) Answer {
+func AnswerLate(t *registry.Tool, away error) Answer {
 	if away != nil {
-		return unavailable(t.Name, away)
+		return AnswerUnavailable(t.Name, away)
 	}
 	return own(Deadline, "Tool %q did not finish within its deadline of %s", t.Name, t.DeadlineText)
 }
@@ -87,16 +87,19 @@ func unjournalled(t *registry.Tool, why error) Answer {
 // no outcome yet.
 var errSilent = errors.New("it has not answered yet")
 
-// Restarted answers a call that an earlier process has started.
-func Restarted(name string) Answer {
+// AnswerRestarted answers a call that an earlier process has started.
+func AnswerRestarted(name string) Answer {
 	return own(UnknownOutcome, "Tool %q was interrupted by a worker restart: its outcome is unknown", name)
 }
 
-func lost(name string, why error) Answer {
+// AnswerLost answers a call that was stopped, or whose answer was lost, for a reason fit
+// for an agent's eyes.
+func AnswerLost(name string, why error) Answer {
 	return ownReason(UnknownOutcome, why, "Tool %q was interrupted: its outcome is unknown", name)
 }
 
-func unavailable(name string, why error) Answer {
+// AnswerUnavailable answers a call that did not run, for a reason fit for an agent's eyes.
+func AnswerUnavailable(name string, why error) Answer {
 	return ownReason(Unavailable, why, "Tool %q is unavailable", name)
 }
 

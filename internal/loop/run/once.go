@@ -60,7 +60,7 @@ func (o Once) Call(ctx context.Context, call tools.Call) (Report, error) {
 	o.Log = o.Log.With("session", call.Session)
 	var known bool
 	if c.Def, known = o.Lookup(call.Tool); !known {
-		return o.report(c, End{Answer: Unknown(call.Tool)}), nil
+		return o.report(c, End{Answer: AnswerUnknown(call.Tool)}), nil
 	}
 	c.Deadline = c.Received.Add(c.Def.Deadline)
 	if !call.Deadline.IsZero() && call.Deadline.Before(c.Deadline) {
@@ -116,10 +116,10 @@ func (o Once) join(ends <-chan End) {
 
 func (o Once) report(c Call, end End) Report {
 	r := Report{
-		Session: c.Session, ID: c.ID, Tool: c.Tool, Thread: c.Thread, Outcome: end.Outcome, Received: c.Received,
-		Duration: time.Since(c.Received), Ran: end.Ran, Bytes: len(end.Result.Content), Result: end.Result,
-		Cause: end.Cause(), Reason: end.Reason,
+		Session: c.Session, ID: c.ID, Tool: c.Tool, Thread: c.Thread, Received: c.Received,
+		Duration: time.Since(c.Received), Ran: end.Ran,
 	}
+	r.Take(end.Answer)
 	r.Log(o.Log, "call answered")
 	return r
 }

@@ -27,6 +27,11 @@ type Report struct {
 	Reason string
 }
 
+// Take makes an answer that of the report.
+func (r *Report) Take(a Answer) {
+	r.Outcome, r.Result, r.Reason, r.Bytes, r.Cause = a.Outcome, a.Result, a.Reason, len(a.Result.Content), a.Cause()
+}
+
 // Log writes the report to a log, its result at the debug level alone.
 func (r Report) Log(log *slog.Logger, text string) {
 	args := []any{"tool", r.Tool, "call", r.ID, "outcome", string(r.Outcome),

@@ -223,9 +223,9 @@ func (r *Run) ending(err error) End {
 	case r.noStart != nil:
 		end.Late = unjournalled(r.call.Def, r.noStart)
 	case r.phase == waiting:
-		end.Late = Late(r.call.Def, end.Away)
+		end.Late = AnswerLate(r.call.Def, end.Away)
 	default:
-		end.Late = Late(r.call.Def, nil)
+		end.Late = AnswerLate(r.call.Def, nil)
 	}
 	if errors.Is(err, ErrDeadline) {
 		end.Answer = end.Late

@@ -59,7 +59,7 @@ func (r *Run) check() (a Answer, err error) {
 	// A call that has tried already goes on trying: it is how the tool is found to be
 	// back.
 	if err := r.Circuits.Allow(t.Name); err != nil {
-		return unavailable(t.Name, err), nil
+		return AnswerUnavailable(t.Name, err), nil
 	}
 	return a, nil
 }
@@ -135,7 +135,7 @@ func (r *Run) again(err error) (Answer, time.Duration) {
 	case errors.As(err, &away):
 		return r.next(err, away.Passing, 1)
 	case !r.call.Def.Idempotent:
-		return lost(r.call.Def.Name, err), 0
+		return AnswerLost(r.call.Def.Name, err), 0
 	}
 	return r.next(err, false, maxAttempts)
 }
@@ -164,7 +164,7 @@ func (r *Run) next(why error, passing bool, attempts int) (Answer, time.Duration
 		wait = r.Jitter(wait)
 	}
 	if r.attempts >= attempts || !time.Now().Add(wait).Before(r.call.Deadline) {
-		return unavailable(r.call.Def.Name, why), 0
+		return AnswerUnavailable(r.call.Def.Name, why), 0
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
