@@ -163,15 +163,16 @@ func (l *ledger) ran(id string, end run.End) {
 	case errors.Is(end.Err, journal.ErrOwned):
 		c.state = foreign
 		l.emit(notice{text: "call was started by another worker; left to it", args: []any{"tool", c.name, "call", c.id}})
-	case !end.Handled || end.Away != nil:
+	case end.MayRunAgain() || c.resume:
 		if !l.now.Before(c.deadline) {
 			l.conclude(c, end.Late)
 			return
 		}
 		c.state, c.late = pending, end.Late // the next worker makes the next attempt
 		l.unstart(c, end.Started)
+	case !end.GoesOn:
+		l.conclude(c, run.AnswerLost(c.name, end.Err)) // nothing else will answer it
 	}
-	// What was stopped at the end of the grace is never an answer.
 }
 
 // conclude makes an answer stand. No later one will take its place.

@@ -2,6 +2,7 @@ package loop
 
 import (
 	"strings"
+	"time"
 
 	"toolhand/internal/loop/run"
 	"toolhand/internal/upstream"
@@ -128,7 +129,7 @@ func (l *ledger) status(e upstream.Event) {
 	switch e.Type {
 	case upstream.TypeIdle:
 		l.turn.live = true
-		l.setEnded(e.StopReason != upstream.StopRequiresAction)
+		l.setEnded(e.StopReason != upstream.StopRequiresAction, e.ProcessedAt)
 		if !l.turn.ended {
 			return
 		}
@@ -139,7 +140,7 @@ func (l *ledger) status(e upstream.Event) {
 	case upstream.TypeRunning, upstream.TypeRescheduled, upstream.TypeMessage, upstream.TypeUserMessage,
 		upstream.TypeToolUse, upstream.TypeMCPToolUse:
 		l.turn.live = true
-		l.setEnded(false)
+		l.setEnded(false, e.ProcessedAt)
 	}
 	if e.Type == upstream.TypeSessionError {
 		l.turn.failure = e.ErrorType
@@ -157,14 +158,14 @@ func turnEnd(idle upstream.Event, failure string) string {
 	return idle.StopReason
 }
 
-// setEnded notes whether the turn has ended. What only concerned it is forgotten
-// a turn later.
-func (l *ledger) setEnded(is bool) {
+// setEnded notes whether the turn has ended, at a time of the API's (zero: not known).
+// What only concerned it is forgotten a turn later.
+func (l *ledger) setEnded(is bool, at time.Time) {
 	if is && !l.turn.ended {
 		l.turn.since = l.now
 		clear(l.turn.foreign)
 		clear(l.turn.asked)
-		l.forgetHeld()
+		l.forgetHeld(at)
 		if !l.reading.busy {
 			l.done.rotate()
 			l.verdicts.rotate()

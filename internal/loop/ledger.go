@@ -354,7 +354,7 @@ func (l *ledger) finishSession(reason Reason, why string) {
 			r.Cause = cause.Error()
 			l.emit(dropped{r})
 		}
-		if c.inJournal && c.setAside == "" {
+		if (c.inJournal || c.state == running && !c.tool.Idempotent) && c.setAside == "" {
 			l.forgets = append(l.forgets, c.id)
 		}
 		c.state = ended
@@ -381,6 +381,10 @@ func (l *ledger) afterEnd(in Input) {
 		return
 	case ran:
 		id, stands = in.id, in.end.MayStand
+		if c := l.byID[id]; c != nil && c.state == running && in.end.MayRunAgain() && in.end.Started {
+			l.emit(forget{[]string{id}}) // the next worker runs it
+			return
+		}
 	case finishDone:
 		id = in.id
 	default:

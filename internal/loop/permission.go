@@ -1,6 +1,8 @@
 package loop
 
 import (
+	"time"
+
 	"toolhand/internal/loop/run"
 	"toolhand/internal/upstream"
 )
@@ -80,11 +82,13 @@ func (l *ledger) release(c *call) {
 }
 
 // forgetHeld ends the calls that an ended turn left waiting for permission: at
-// the next end of a turn, since what came late may still release them.
-func (l *ledger) forgetHeld() {
+// the next end of a turn, since what came late may still release them. A call that is
+// younger than the end is of another turn: the history may tell of it before the stream
+// tells of the end.
+func (l *ledger) forgetHeld(at time.Time) {
 	for _, c := range l.calls {
 		switch {
-		case c.state != held:
+		case c.state != held || !at.IsZero() && c.processedAt.After(at):
 		case c.stale:
 			l.drop(c, run.Over, errOver)
 		default:

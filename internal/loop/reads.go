@@ -194,7 +194,7 @@ func (l *ledger) historyStatus(in history) {
 			is = false
 		}
 	}
-	l.setEnded(is)
+	l.setEnded(is, time.Time{})
 	if l.turn.failure = failure; is {
 		l.turn.end = end
 	}

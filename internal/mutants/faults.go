@@ -16,7 +16,7 @@ var faults = []fault{
 	{"a call begins in the slot of one that is interrupted with it", "internal/loop/run/run.go",
 		"if r.Gate != nil {", "if false {", []string{"-run", "TestInterruptGetsThroughAThousand", "./internal/loop"}},
 	{"a call that was stopped while its start was written is run", "internal/loop/run/run.go",
-		"	if r.ctx.Err() != nil {\n		return context.Cause(r.ctx)\n	}\n	r.phase", "	r.phase", []string{"-run", "TestStopBetweenTheSteps", "./internal/loop/run"}},
+		"	if r.ctx.Err() != nil {\n		return context.Cause(r.ctx)\n	}\n	r.phase, r.since", "	r.phase, r.since", []string{"-run", "TestStopBetweenTheSteps", "./internal/loop/run"}},
 	{"a start that was written for a call taken back stays", "internal/loop/calls.go",
 		"l.unstart(c, end.Started)", "l.unstart(c, false)", []string{"-run", "TestLedgerSeeds", "./internal/loop"}},
 

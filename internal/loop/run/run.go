@@ -85,6 +85,10 @@ type End struct {
 	GoesOn bool
 }
 
+// MayRunAgain reports whether a run that was stopped left the call to another one: it
+// surely did not run, or may run twice.
+func (e End) MayRunAgain() bool { return e.Outcome == "" && (!e.Handled || e.Away != nil) }
+
 // phase is what a run does.
 type phase uint8
 
@@ -103,7 +107,6 @@ type Run struct {
 	ctx   context.Context // ends at the deadline, or with the cause that the run is stopped for
 	stop  context.CancelCauseFunc
 	free  func()        // of ctx
-	given chan struct{} // closed by HandOver
 	bound chan struct{} // closed when the end of ctx was told
 
 	// Owned by Do.
@@ -115,7 +118,7 @@ type Run struct {
 	phase    phase       // guarded by mu
 	since    time.Time   // guarded by mu; when the handler got it, while it has it
 	slot     *slots.Slot // guarded by mu
-	handOver bool        // guarded by mu; given is closed
+	handOver bool        // guarded by mu; no attempt follows this one
 	end      End         // guarded by mu; what is known so far
 	noStart  error       // guarded by mu; why its start is not written
 }
@@ -125,7 +128,7 @@ type Run struct {
 func (r Runner) Queue(ctx context.Context, c Call, tell func(End)) *Run {
 	stopped, stop := context.WithCancelCause(ctx)
 	bound, free := context.WithDeadlineCause(stopped, c.Deadline, ErrDeadline)
-	a := &Run{Runner: r, call: c, tell: tell, ctx: bound, stop: stop, free: free, given: make(chan struct{}), bound: make(chan struct{})}
+	a := &Run{Runner: r, call: c, tell: tell, ctx: bound, stop: stop, free: free, bound: make(chan struct{})}
 	a.queue()
 	return a
 }
@@ -150,19 +153,17 @@ func (r *Run) Stop(cause error) { r.stop(cause) }
 func (r *Run) HandOver() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !r.handOver {
-		r.handOver = true
-		close(r.given)
+	if r.handOver = true; r.end.Handled && r.phase == waiting {
+		r.stop(tools.ErrLeft)
 	}
 }
 
 // TakeBack ends the run with [tools.ErrLeft] where the handler does not have it, and
 // leaves the next attempt to others where it has.
 func (r *Run) TakeBack() {
-	r.HandOver()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.phase != handling {
+	if r.handOver = true; r.phase != handling {
 		r.stop(tools.ErrLeft)
 	}
 }
@@ -268,7 +269,7 @@ func (r *Run) attempt() (a Answer, wait time.Duration, err error) {
 	}
 	a, err = r.handle()
 	r.handled()
-	if err == nil || r.ctx.Err() != nil {
+	if err == nil || errors.Is(err, context.Cause(r.ctx)) {
 		return a, 0, err
 	}
 	a, wait = r.again(err)
@@ -288,8 +289,6 @@ func (r *Run) pause(wait time.Duration) error {
 	select {
 	case <-timer.C:
 		return nil
-	case <-r.given:
-		return tools.ErrLeft
 	case <-r.ctx.Done():
 		return context.Cause(r.ctx)
 	}
@@ -303,7 +302,9 @@ func (r *Run) start() error {
 		return nil
 	}
 	for {
-		r.starts()
+		if err := r.starts(); err != nil {
+			return err
+		}
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.ctx), journalTimeout)
 		revision, err := r.Journal.Start(ctx, *r.call.Entry)
 		cancel()
@@ -319,11 +320,15 @@ func (r *Run) start() error {
 	}
 }
 
-func (r *Run) starts() {
+func (r *Run) starts() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.ctx.Err() != nil {
+		return context.Cause(r.ctx)
+	}
 	r.phase, r.end.MayStand = starting, true
 	r.noStart = cmp.Or(r.noStart, errSilent)
+	return nil
 }
 
 func (r *Run) started(revision uint64, err error) {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"toolhand/internal/journal"
+	"toolhand/internal/loop/circuit"
 	"toolhand/internal/loop/slots"
 	"toolhand/internal/registry"
 	"toolhand/internal/tools"
@@ -245,4 +246,100 @@ func TestCheckEndsAtTheDeadline(t *testing.T) {
 		t.Fatalf("the place was kept: %v", err)
 	}
 	slot.Release()
+}
+
+// slowLog is a log whose warnings take as long as until does.
+type slowLog struct {
+	slog.Handler
+	until func()
+}
+
+func (s slowLog) Enabled(_ context.Context, l slog.Level) bool { return l == slog.LevelWarn }
+func (s slowLog) Handle(context.Context, slog.Record) error    { s.until(); return nil }
+
+// The deadline passes between the handler's error and what is made of it: there is an
+// answer all the same.
+func TestHandlersErrorAtTheDeadline(t *testing.T) {
+	for range 1000 {
+		r := newRig(nil)
+		r.Circuits = &circuit.Circuits{}
+		for range circuit.Failures - 1 {
+			r.Circuits.Failed("x", errors.New("away"), false)
+		}
+		var run *Run
+		r.Log = slog.New(slowLog{slog.DiscardHandler, func() { <-run.ctx.Done() }})
+		tool := newTool(t, registry.Spec{Idempotent: true, Handler: handlerFunc(func(context.Context, tools.Call) (tools.Result, error) {
+			return tools.Result{}, &tools.UnavailableError{Err: errors.New("away")}
+		})})
+		now := time.Now()
+		run = r.Queue(t.Context(), Call{Def: tool, Received: now, Call: tools.Call{ID: "c", Tool: "x", Session: "s", Input: []byte("{}"), Deadline: now.Add(time.Millisecond)}},
+			func(e End) { r.ends <- e })
+		go run.Do()
+		end := <-r.ends
+		if end.Outcome == "" {
+			t.Fatalf("no answer at the deadline: %+v", end)
+		}
+		if end.GoesOn {
+			<-r.ends
+		}
+	}
+}
+
+// silentAt is a journal that refuses each start at once, and from a time on is silent.
+type silentAt struct{ at time.Time }
+
+func (s *silentAt) Start(ctx context.Context, _ journal.Entry) (uint64, error) {
+	if time.Now().Before(s.at) {
+		return 0, errors.New("disk")
+	}
+	<-ctx.Done()
+	return 0, ctx.Err()
+}
+
+// No try to write a start begins at the deadline: the answer would wait for it.
+func TestNoStartBeginsAtTheDeadline(t *testing.T) {
+	for range 100 {
+		synctest.Test(t, func(t *testing.T) {
+			begun := time.Now()
+			r := newRig(&silentAt{begun.Add(time.Minute)})
+			r.start(t.Context(), newTool(t, registry.Spec{}))
+			end := <-r.ends
+			if d := time.Since(begun); d > time.Minute {
+				t.Fatalf("answered after %s", d)
+			}
+			if end.GoesOn {
+				<-r.ends
+			}
+		})
+	}
+}
+
+// A call that stands in the row for its second attempt is handed over at once.
+func TestHandOverInTheRow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tool := newTool(t, registry.Spec{Handler: handlerFunc(func(context.Context, tools.Call) (tools.Result, error) {
+			return tools.Result{}, &tools.UnavailableError{Err: errors.New("away"), Passing: true}
+		})})
+		drain := make(chan struct{})
+		r := newRig(nil)
+		once := Once{Runner: r.Runner, Lookup: func(string) (*registry.Tool, bool) { return tool, true }, Drain: drain}
+		done := make(chan error, 1)
+		go func() {
+			_, err := once.Call(t.Context(), tools.Call{ID: "c", Tool: "x", Session: "s", Input: []byte("{}")})
+			done <- err
+		}()
+		synctest.Wait()
+		slot, err := r.Slots.Acquire(t.Context(), "other", "y", slots.Limit{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer slot.Release()
+		time.Sleep(time.Second)
+		close(drain)
+		begun := time.Now()
+		var over *HandedOverError
+		if err := <-done; !errors.As(err, &over) || time.Since(begun) > 0 {
+			t.Errorf("after %s: %v", time.Since(begun), err)
+		}
+	})
 }

@@ -131,13 +131,24 @@ func (r *Run) again(err error) (Answer, time.Duration) {
 	var away *tools.UnavailableError
 	switch {
 	case errors.As(err, &away) && r.call.Resume:
-		return Answer{}, maxPassingWait // its result may be there, and can't be seen for now
+		return r.later() // its result may be there, and can't be seen for now
 	case errors.As(err, &away):
 		return r.next(err, away.Passing, 1)
 	case !r.call.Def.Idempotent:
 		return AnswerLost(r.call.Def.Name, err), 0
 	}
 	return r.next(err, false, maxAttempts)
+}
+
+// later is the wait before the result of a call is asked for again that an earlier
+// process started.
+func (r *Run) later() (Answer, time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.handOver {
+		r.stop(tools.ErrLeft)
+	}
+	return Answer{}, maxPassingWait
 }
 
 // next is the wait before the next attempt of a call that surely did not run, or may
@@ -168,6 +179,8 @@ func (r *Run) next(why error, passing bool, attempts int) (Answer, time.Duration
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.end.Away = why
+	if r.end.Away = why; r.handOver {
+		r.stop(tools.ErrLeft)
+	}
 	return Answer{}, max(wait, 1)
 }
