@@ -496,3 +496,31 @@ func FuzzAnnounced(f *testing.F) {
 		}
 	})
 }
+
+// A service whose tools change all the time keeps those of no other from being read.
+func TestNoisyServiceStarvesNoOther(t *testing.T) {
+	// By number of tools, the rounds until what was saved is used up.
+	for noisy, saved := range map[int]int{120: 150, 1000: 8} {
+		f := newFinder(t, Discover{All: true}, nil)
+		schema := fmt.Sprintf(`{"type":"object","enum":[%s{}]}`, strings.Repeat("{},", 49))
+		taken := -1
+		for round := range saved + 50 {
+			var list []Announcement
+			for k := range noisy {
+				list = append(list, says("noisy", fmt.Sprintf("a%04d", k), metaSchema, schema, metaDescription, fmt.Sprint("round ", round)))
+			}
+			if round >= saved {
+				list = append(list, says("quiet", "z", metaSchema, schema))
+			}
+			f.Announce(Round{Announcements: list})
+			if _, ok := f.Set().Lookup("z"); ok {
+				taken = round - saved
+				break
+			}
+		}
+		if taken < 0 {
+			t.Errorf("beside %d tools that change, a quiet service's tool is not taken", noisy)
+		}
+		t.Logf("beside %d: taken after %d rounds", noisy, taken)
+	}
+}

@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -48,6 +49,9 @@ type book struct {
 	saved int
 	// late says that something of the last round was not read for that.
 	late bool
+	// waits are the names of which something was not read yet, and since which round:
+	// those that wait longest are read first.
+	waits map[string]int
 	// readings are of the announcements of the last rounds, so that each is read
 	// once as long as somebody repeats it.
 	readings map[digest]*reading
@@ -147,7 +151,9 @@ func (b *book) take(h discoveryRound, base *Set) bool {
 func (b *book) claims(list []Announcement) discoveryRound {
 	h := discoveryRound{claims: map[string][]*claim{}, later: map[string]bool{}}
 	list = slices.Clone(list[:min(len(list), maxAnnouncements)])
-	slices.SortStableFunc(list, Announcement.compare)
+	slices.SortStableFunc(list, func(x, y Announcement) int {
+		return cmp.Or(cmp.Compare(b.since(x.Metadata[metaTool]), b.since(y.Metadata[metaTool])), x.compare(y))
+	})
 	for _, a := range list {
 		name := a.Metadata[metaTool]
 		if !b.opts.Discover.All && !slices.Contains(b.opts.Discover.Names, name) {
@@ -180,7 +186,21 @@ func (b *book) claims(list []Announcement) discoveryRound {
 			c.by = append(c.by, by)
 		}
 	}
+	slices.Sort(h.names)
+	waits := make(map[string]int, len(h.later))
+	for name := range h.later {
+		waits[name] = b.since(name)
+	}
+	b.waits = waits
 	return h
+}
+
+// since is the round since which something of a name waits to be read.
+func (b *book) since(name string) int {
+	if round, waits := b.waits[name]; waits {
+		return round
+	}
+	return b.round
 }
 
 // read makes the tool of an announcement, or gives what it came to before.
