@@ -59,7 +59,10 @@ func (m *manifest) handlerKind(top *node) (string, *node) {
 
 // handler makes the tool's handler, if all that was read before is well.
 func (m *manifest) handler(kind string, n *node, t *Tool) {
-	common := tools.Common{Name: t.Name, Dir: m.dir, MaxResultBytes: t.MaxResultBytes, Log: m.opts.Log, LookupEnv: m.opts.LookupEnv}
+	common := tools.Common{
+		Name: t.Name, Dir: m.dir, MaxResultBytes: t.MaxResultBytes, Idempotent: t.Idempotent,
+		Log: m.opts.Log, LookupEnv: m.opts.LookupEnv,
+	}
 	var err error
 	switch kind {
 	case "exec":
@@ -82,7 +85,7 @@ func (m *manifest) handler(kind string, n *node, t *Tool) {
 			return
 		}
 		if cfg.Queue {
-			t.Handler, err = queue.NewHandler(cfg, common, t.Idempotent, m.opts.Queue)
+			t.Handler, err = queue.NewHandler(cfg, common, m.opts.Queue)
 		} else {
 			t.Handler, err = m.opts.make.nats(cfg, common, m.opts.NATS)
 		}

@@ -143,7 +143,7 @@ func consumersLost(t *testing.T, idempotent, restarted bool) {
 // resume waits for the result of a job that an earlier process has put into the queue.
 func (r *queueRig) resume(id string, idempotent bool) chan outcome {
 	r.t.Helper()
-	h, err := queue.NewHandler(toolnats.Config{}, tools.Common{Name: "job"}, idempotent, r.queue)
+	h, err := queue.NewHandler(toolnats.Config{}, tools.Common{Name: "job", Idempotent: idempotent}, r.queue)
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -70,7 +70,7 @@ type outcome struct {
 // put makes a call of a tool a job, and waits for its result beside the test.
 func (r *queueRig) put(ctx context.Context, tool, id string, idempotent bool, deadline time.Duration) chan outcome {
 	r.t.Helper()
-	h, err := queue.NewHandler(toolnats.Config{}, tools.Common{Name: tool}, idempotent, r.queue)
+	h, err := queue.NewHandler(toolnats.Config{}, tools.Common{Name: tool, Idempotent: idempotent}, r.queue)
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -93,6 +93,8 @@ type Common struct {
 	// MaxResultBytes bounds the text of a result, in bytes, its marker
 	// included. Zero means 262144.
 	MaxResultBytes int
+	// Idempotent reports whether a call may be run again.
+	Idempotent bool
 	// Log receives what happens around calls, never their content above the
 	// debug level. Nil discards.
 	Log *slog.Logger

@@ -55,7 +55,7 @@ func TestQueueTakerConnectsAgain(t *testing.T) {
 		_, err := w.Serve(drain, context.WithoutCancel(t.Context()))
 		over <- err
 	}()
-	handler, err := queue.NewHandler(toolnats.Config{}, tools.Common{Name: "slow"}, false, q)
+	handler, err := queue.NewHandler(toolnats.Config{}, tools.Common{Name: "slow"}, q)
 	if err != nil {
 		t.Fatal(err)
 	}

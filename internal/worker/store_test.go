@@ -43,7 +43,7 @@ func TestEmbeddedStoreHasRoom(t *testing.T) {
 			}
 			w.queue = w.newQueue()
 			t.Cleanup(w.queue.Close)
-			handler, err := queue.NewHandler(toolnats.Config{}, tools.Common{Name: "slow"}, false, w.queue)
+			handler, err := queue.NewHandler(toolnats.Config{}, tools.Common{Name: "slow"}, w.queue)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -115,7 +115,7 @@ func TestQueueInASmallAccount(t *testing.T) {
 	call := func(bytes int64) error {
 		q := queue.New(queue.Options{Conn: func() (*nats.Conn, error) { return nc, nil }, MaxBytes: bytes})
 		defer q.Close()
-		h, err := queue.NewHandler(toolnats.Config{}, tools.Common{Name: "job"}, true, q)
+		h, err := queue.NewHandler(toolnats.Config{}, tools.Common{Name: "job", Idempotent: true}, q)
 		if err != nil {
 			t.Fatal(err)
 		}

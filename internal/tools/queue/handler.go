@@ -38,7 +38,7 @@ type handler struct {
 // NewHandler makes the handler of a tool whose calls are jobs in queue. The
 // subject of cfg is checked, and not used: the jobs have their own. A queue that
 // is nil makes the tool unavailable.
-func NewHandler(cfg toolnats.Config, common tools.Common, idempotent bool, queue *Queue) (tools.Handler, error) {
+func NewHandler(cfg toolnats.Config, common tools.Common, queue *Queue) (tools.Handler, error) {
 	if cfg.Subject != "" {
 		if err := toolnats.CheckSubject(cfg.Subject); err != nil {
 			return nil, fmt.Errorf("subject: %w", err)
@@ -48,7 +48,7 @@ func NewHandler(cfg toolnats.Config, common tools.Common, idempotent bool, queue
 		queue = New(Options{})
 	}
 	return &handler{
-		queue: queue, name: common.Name, idempotent: idempotent, max: common.MaxResultBytes, log: common.Logger(),
+		queue: queue, name: common.Name, idempotent: common.Idempotent, max: common.MaxResultBytes, log: common.Logger(),
 	}, nil
 }
 

@@ -73,7 +73,7 @@ func (r *queueRig) handler(idempotent bool, with ...func(*queue.Options)) tools.
 	q := queue.New(opts)
 	q.LookEvery(100 * time.Millisecond)
 	r.t.Cleanup(q.Close)
-	h, err := queue.NewHandler(toolnats.Config{}, tools.Common{Name: "job"}, idempotent, q)
+	h, err := queue.NewHandler(toolnats.Config{}, tools.Common{Name: "job", Idempotent: idempotent}, q)
 	if err != nil {
 		r.t.Fatal(err)
 	}
