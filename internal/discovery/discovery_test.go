@@ -83,7 +83,7 @@ func (r *rig) service(nc *nats.Conn, name string, tools ...map[string]string) {
 func (r *rig) registry() *registry.Registry {
 	r.t.Helper()
 	reg, err := registry.Open(registry.Options{Dir: r.t.TempDir(), Discover: registry.Discover{All: true},
-		NATS: func() (*nats.Conn, error) { return r.nc, nil }})
+		Dependencies: registry.Dependencies{NATS: func() (*nats.Conn, error) { return r.nc, nil }}})
 	if err != nil {
 		r.t.Fatal(err)
 	}

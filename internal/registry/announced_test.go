@@ -12,8 +12,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/nats-io/nats.go"
-
 	"toolhand/internal/tools"
 	toolnats "toolhand/internal/tools/nats"
 )
@@ -44,13 +42,12 @@ type finder struct {
 func newFinder(t *testing.T, d Discover, files map[string]string) *finder {
 	t.Helper()
 	f := &finder{t: t, dir: write(t, files)}
-	make := recorded()
-	make.nats = func(cfg toolnats.Config, common tools.Common, conn func() (*nats.Conn, error)) (tools.Handler, error) {
+	counted := kindWith("nats", func(cfg toolnats.Config, common tools.Common, d Dependencies) (tools.Handler, error) {
 		f.made++
-		return toolnats.New(cfg, common, conn)
-	}
+		return toolnats.New(cfg, common, d.NATS)
+	}, func(d Dependencies) Dependencies { return d })
 	var err error
-	f.Registry, err = Open(Options{Dir: f.dir, Discover: d, Log: slog.New(slog.NewTextHandler(&f.log, nil)), make: make})
+	f.Registry, err = Open(Options{Dir: f.dir, Discover: d, Log: slog.New(slog.NewTextHandler(&f.log, nil)), format: recorded().with(counted)})
 	if err != nil {
 		t.Fatal(err)
 	}

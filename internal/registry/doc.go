@@ -12,8 +12,10 @@
 // strict reading, the schema and the places of its errors come from that one
 // tree, so numbers keep their digits and keys their order.
 //
-// What a manifest may say stands in one place, manifest.schema.json: keys, types,
-// bounds, defaults. Editors use it ([ManifestSchema]), and so does Load: the readers
+// What a manifest may say stands in one schema: keys, types, bounds, defaults. It is put
+// together of manifest.schema.json and a part of each kind of handler, which stands in the
+// handler's package, beside the struct that its keys are read into; kinds.go has a line
+// for each kind. Editors use the schema ([ManifestSchema]), and so does Load: the readers
 // know no key that it lacks and take their bounds from it, and nothing is taken that
 // it refuses. Go adds what a schema can't say, and most of the words; a test writes
 // many values at every key and lets both judge.

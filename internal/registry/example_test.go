@@ -30,7 +30,7 @@ func ExampleLoad() {
 		}
 	}
 	write("5s")
-	set, err := registry.Load(registry.Options{Dir: dir, Processes: procs})
+	set, err := registry.Load(registry.Options{Dir: dir, Dependencies: registry.Dependencies{Processes: procs}})
 	if err != nil {
 		panic(err)
 	}
@@ -38,7 +38,7 @@ func ExampleLoad() {
 	fmt.Println(tool.Name, tool.Kind, tool.Deadline, ok)
 
 	write("soon")
-	_, err = registry.Load(registry.Options{Dir: dir, Processes: procs})
+	_, err = registry.Load(registry.Options{Dir: dir, Dependencies: registry.Dependencies{Processes: procs}})
 	fmt.Println(filepath.Base(fmt.Sprint(err)))
 	// Output:
 	// date exec 5s true

@@ -30,7 +30,7 @@ func openExamples(t *testing.T, dir string) *Set {
 			t.Error(err)
 		}
 	})
-	set, err := Load(Options{Dir: dir, Processes: procs})
+	set, err := Load(Options{Dir: dir, Dependencies: Dependencies{Processes: procs}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -58,7 +58,7 @@ func FuzzManifest(f *testing.F) {
 	f.Add([]byte("a: &a [*a]\n? b\n: !!str 5\n<<: {}\n--- x\n"))
 	dir := f.TempDir()
 	f.Fuzz(func(t *testing.T, data []byte) {
-		opts := Options{make: recorded()}
+		opts := Options{format: recorded()}
 		opts.applyDefaults()
 		m := &manifest{problems: &problems{file: "a.yaml"}, opts: &opts, dir: dir, file: filepath.Join(dir, "a.yaml"), real: dir}
 		tool := m.read(data)

@@ -106,7 +106,7 @@ func groupOptions(t *testing.T, dir string) (Options, *logged) {
 			t.Error(err)
 		}
 	})
-	return Options{Dir: dir, Servers: servers, Wait: 5 * time.Second, Log: lines, make: recorded()}, log
+	return Options{Dir: dir, Dependencies: Dependencies{Servers: servers}, Wait: 5 * time.Second, Log: lines, format: recorded()}, log
 }
 
 func groupOf(name, url, rest string) string {

@@ -7,178 +7,94 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/nats-io/nats.go"
-
 	"toolhand/internal/tools"
-	toolexec "toolhand/internal/tools/exec"
-	toolhttp "toolhand/internal/tools/http"
 	toolmcp "toolhand/internal/tools/mcp"
 	toolnats "toolhand/internal/tools/nats"
-	"toolhand/internal/tools/proctree"
-	"toolhand/internal/tools/queue"
 )
 
-// constructors make the handlers; a test may put its own here.
-type constructors struct {
-	exec func(toolexec.Config, tools.Common, *proctree.Processes) (tools.Handler, error)
-	http func(toolhttp.Config, tools.Common) (tools.Handler, error)
-	nats func(toolnats.Config, tools.Common, func() (*nats.Conn, error)) (tools.Handler, error)
-
-	mcp      func(toolmcp.Config, tools.Common, *toolmcp.Servers) (tools.Handler, error)
-	mcpGroup func(toolmcp.Config, tools.Common, *toolmcp.Servers) (*toolmcp.Group, error)
-}
-
-// handlerKind finds the one kind of handler, and its mapping. The kind is empty
+// findKind finds the one kind of handler, and its mapping. The kind is empty
 // if there is not exactly one.
-func (m *manifest) handlerKind(top *node) (string, *node) {
+func (m *manifest) findKind(top *node) (string, *node) {
+	known, first := m.opts.format.keysAt("handler"), m.opts.format.kinds[0]
+	one := "expected exactly one of " + listed(known, "or")
 	n := top.get("handler")
 	if n == nil {
-		m.at(top, "the key handler is missing: expected exactly one of exec, http, nats or mcp in it")
+		m.at(top, "the key handler is missing: %s in it", one)
 		return "", nil
 	}
-	if !m.mapping(n, "handler", `{ exec: { command: ["./run.sh"] } }`) {
+	if !m.mapping(n, "handler", "{ "+first.name+": "+first.example+" }") {
 		return "", nil
 	}
 	m.known(n, "handler")
 	var kinds []string
 	for _, k := range n.keys {
-		if slices.Contains(keysAt("handler"), k.text) && !slices.Contains(kinds, k.text) {
+		if slices.Contains(known, k.text) && !slices.Contains(kinds, k.text) {
 			kinds = append(kinds, k.text)
 		}
 	}
 	switch len(kinds) {
 	case 0:
-		m.at(n, "handler: expected exactly one of exec, http, nats or mcp, found none")
+		m.at(n, "handler: %s, found none", one)
 		return "", nil
 	case 1:
 		return kinds[0], n.get(kinds[0])
 	}
-	m.at(n, "handler: expected exactly one of exec, http, nats or mcp, found %s", strings.Join(kinds, " and "))
+	m.at(n, "handler: %s, found %s", one, strings.Join(kinds, " and "))
 	return "", nil
 }
 
-// handler makes the tool's handler, if all that was read before is well.
-func (m *manifest) handler(kind string, n *node, t *Tool) {
+// handler makes the tool's handler, or the group of many tools, if all that was read
+// before is well.
+func (m *manifest) handler(name string, n *node, t *Tool) {
+	i := slices.IndexFunc(m.opts.format.kinds, func(k handlerKind) bool { return k.name == name })
+	if i < 0 {
+		return
+	}
+	kind := m.opts.format.kinds[i]
+	before := len(m.list)
+	cfg := kind.config()
+	if m.mapping(n, "handler."+name, kind.example) {
+		m.fields(n, "handler."+name, cfg)
+		m.special(n, cfg)
+	}
+	if len(m.list) > before || t.Name == "" {
+		return
+	}
 	common := tools.Common{
 		Name: t.Name, Dir: m.dir, MaxResultBytes: t.MaxResultBytes, Idempotent: t.Idempotent,
 		Log: m.opts.Log, LookupEnv: m.opts.LookupEnv,
 	}
 	var err error
-	switch kind {
-	case "exec":
-		cfg, ok := m.execConfig(n)
-		if !ok || t.Name == "" {
-			return
-		}
-		t.Handler, err = m.opts.make.exec(cfg, common, m.opts.Processes)
-	case "http":
-		cfg, ok := m.httpConfig(n)
-		if !ok || t.Name == "" {
-			return
-		}
-		t.Handler, err = m.opts.make.http(cfg, common)
-	case "mcp":
-		err = m.mcpHandler(n, t, common)
-	case "nats":
-		cfg, ok := m.natsConfig(n)
-		if !ok || t.Name == "" {
-			return
-		}
-		if cfg.Queue {
-			t.Handler, err = queue.NewHandler(cfg, common, m.opts.Queue)
-		} else {
-			t.Handler, err = m.opts.make.nats(cfg, common, m.opts.NATS)
-		}
-	default:
-		return
+	if c, ok := cfg.(*toolmcp.Config); ok && c.Group() {
+		m.group = &group{template: *t, cfg: *c, line: n.get("tools").line, column: n.get("tools").column}
+		m.group.source, err = m.opts.format.group(*c, common, m.opts.Servers)
+	} else {
+		t.Handler, err = kind.make(cfg, common, m.opts.Dependencies)
 	}
-	if err != nil {
-		// A constructor may tell several things at once.
-		var many interface{ Unwrap() []error }
-		if errors.As(err, &many) {
-			for _, one := range many.Unwrap() {
-				m.at(n, "handler.%s: %s", kind, one)
-			}
-			return
+	// A constructor may tell several things at once.
+	var many interface{ Unwrap() []error }
+	switch {
+	case errors.As(err, &many):
+		for _, one := range many.Unwrap() {
+			m.at(n, "handler.%s: %s", name, one)
 		}
-		m.at(n, "handler.%s: %s", kind, err)
+	case err != nil:
+		m.at(n, "handler.%s: %s", name, err)
 	}
 }
 
-func (m *manifest) execConfig(n *node) (cfg toolexec.Config, ok bool) {
-	before := len(m.list)
-	if !m.mapping(n, "handler.exec", `{ command: ["./run.sh"] }`) {
-		return cfg, false
-	}
-	m.known(n, "handler.exec")
-	cfg.Command = m.texts(n, "command", "handler.exec.command")
-	switch command := n.get("command"); {
-	case command == nil:
-		m.at(n, "handler.exec: the key command is missing: expected the program and its arguments, such as [\"./run.sh\"]")
-	case command.kind == kindArray && len(command.items) == 0, len(cfg.Command) > 0 && cfg.Command[0] == "":
-		m.at(command, "handler.exec.command: expected the program and its arguments, such as [\"./run.sh\"], found no program")
-	}
-	cfg.Dir = m.optional(n, "dir", "handler.exec.dir")
-	cfg.Env = m.pairs(n, "env", "handler.exec.env")
-	cfg.PassEnv = m.texts(n, "pass_env", "handler.exec.pass_env")
-	cfg.User = m.optional(n, "user", "handler.exec.user")
-	return cfg, len(m.list) == before
-}
-
-func (m *manifest) httpConfig(n *node) (cfg toolhttp.Config, ok bool) {
-	before := len(m.list)
-	if !m.mapping(n, "handler.http", "{ url: \"https://tools.internal/run\" }") {
-		return cfg, false
-	}
-	m.known(n, "handler.http")
-	if cfg.URL = m.optional(n, "url", "handler.http.url"); n.get("url") == nil {
-		m.at(n, "handler.http: the key url is missing: expected where calls are posted, such as https://tools.internal/run")
-	}
-	cfg.Headers = m.pairs(n, "headers", "handler.http.headers")
-	cfg.HeaderEnv = m.pairs(n, "header_env", "handler.http.header_env")
-	return cfg, len(m.list) == before
-}
-
-// optional reads a string that may be left out.
-func (m *manifest) optional(n *node, key, where string) string {
-	item := n.get(key)
-	if item == nil {
-		return ""
-	}
-	text, _ := m.text(item, where)
-	return text
-}
-
-func (m *manifest) texts(n *node, key, where string) []string {
-	list := n.get(key)
-	if list == nil {
-		return nil
-	}
-	if list.kind != kindArray {
-		m.at(list, "%s: expected a list of strings, found %s", where, list.describe())
-		return nil
-	}
-	var out []string
-	for i, item := range list.items {
-		if text, ok := m.text(item, fmt.Sprintf("%s[%d]", where, i)); ok {
-			out = append(out, text)
+// special tells what keys of one handler mean for each other, where that is more than
+// their types.
+func (m *manifest) special(n *node, cfg any) {
+	switch c := cfg.(type) {
+	case *toolmcp.Config:
+		m.mcpServer(n, c)
+		m.mcpTools(n, c)
+	case *toolnats.Config:
+		if subject := n.get("subject"); subject != nil && c.Queue {
+			m.warnings = append(m.warnings, fmt.Sprintf("%s:%d:%d: handler.nats.subject has no effect where queue is true: jobs are on toolhand.jobs.NAME", m.problems.file, subject.line, subject.column))
 		}
 	}
-	return out
-}
-
-func (m *manifest) pairs(n *node, key, where string) map[string]string {
-	table := n.get(key)
-	if table == nil || !m.mapping(table, where, "{ KEY: value }") {
-		return nil
-	}
-	out := make(map[string]string, len(table.keys))
-	for i, k := range table.keys {
-		if text, ok := m.text(table.items[i], where+"."+shorten(k.text)); ok {
-			out[k.text] = text
-		}
-	}
-	return out
 }
 
 // schema reads input_schema or input_schema_file, and compiles it.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -13,7 +14,6 @@ import (
 	"toolhand/internal/tools"
 	toolexec "toolhand/internal/tools/exec"
 	toolhttp "toolhand/internal/tools/http"
-	"toolhand/internal/tools/proctree"
 )
 
 func TestMain(m *testing.M) {
@@ -36,19 +36,29 @@ func (e *echo) Call(_ context.Context, call tools.Call) (tools.Result, error) {
 	return tools.Result{Content: text}, err
 }
 
-// recorded makes constructors that take anything but a command called broken.
-func recorded() constructors {
-	return constructors{
-		exec: func(cfg toolexec.Config, common tools.Common, _ *proctree.Processes) (tools.Handler, error) {
+// with is the format with other constructors for kinds that it has.
+func (f *format) with(kinds ...handlerKind) *format {
+	other := *f
+	other.kinds = slices.Clone(f.kinds)
+	for _, k := range kinds {
+		other.kinds[slices.IndexFunc(f.kinds, func(old handlerKind) bool { return old.name == k.name })] = k
+	}
+	return &other
+}
+
+// recorded has constructors that take anything but a command called broken.
+func recorded() *format {
+	return standard().with(
+		kindOf("exec", func(cfg toolexec.Config, common tools.Common) (tools.Handler, error) {
 			if cfg.Command[0] == "./broken" {
 				return nil, errors.New("the program ./broken is not there")
 			}
 			return &echo{exec: cfg, common: common}, nil
-		},
-		http: func(cfg toolhttp.Config, common tools.Common) (tools.Handler, error) {
+		}),
+		kindOf("http", func(cfg toolhttp.Config, common tools.Common) (tools.Handler, error) {
 			return &echo{http: cfg, common: common}, nil
-		},
-	}
+		}),
+	)
 }
 
 // write puts files into a new folder.

@@ -44,7 +44,7 @@ func (m *manifest) read(data []byte) *Tool {
 	m.limits(top, t)
 	m.retry(top, t)
 	m.rate(top, t)
-	kind, spec := m.handlerKind(top)
+	kind, spec := m.findKind(top)
 	if isGroup(kind, spec) {
 		m.groupOnly(top)
 	} else {
@@ -64,7 +64,7 @@ func (m *manifest) read(data []byte) *Tool {
 
 // known tells of keys that do not belong into the mapping at where.
 func (m *manifest) known(n *node, where string) {
-	keys := keysAt(where)
+	keys := m.opts.format.keysAt(where)
 	if where != "" {
 		where += ": "
 	}
@@ -122,13 +122,10 @@ func (m *manifest) limits(top *node, t *Tool) {
 	if n := top.get("deadline"); n != nil {
 		t.Deadline, t.DeadlineText = m.duration(n, "deadline")
 	}
-	t.Concurrency = m.count(top, "concurrency", 0)
-	t.MaxResultBytes = m.count(top, "max_result_bytes", DefaultMaxResultBytes)
+	t.Concurrency = m.count(top.get("concurrency"), "concurrency", 0)
+	t.MaxResultBytes = m.count(top.get("max_result_bytes"), "max_result_bytes", DefaultMaxResultBytes)
 	if n := top.get("idempotent"); n != nil {
-		if n.kind != kindBool {
-			m.at(n, "idempotent: expected true or false, found %s", n.describe())
-		}
-		t.Idempotent = n.text == "true"
+		t.Idempotent = m.boolean(n, "idempotent")
 	}
 }
 
@@ -140,11 +137,8 @@ func (m *manifest) retry(top *node, t *Tool) {
 	if !m.mapping(n, "retry", "{ attempts: 3, backoff: 500ms }") {
 		return
 	}
-	m.known(n, "retry")
-	t.Retry.Attempts = m.count(n, "retry.attempts", 1)
-	if backoff := n.get("backoff"); backoff != nil {
-		t.Retry.Backoff, _ = m.duration(backoff, "retry.backoff")
-	}
+	t.Retry.Attempts = 1
+	m.fields(n, "retry", &t.Retry)
 }
 
 func (m *manifest) rate(top *node, t *Tool) {
@@ -158,75 +152,12 @@ func (m *manifest) rate(top *node, t *Tool) {
 		return
 	}
 	calls, err := strconv.ParseFloat(parts[1], 64)
-	if part := partAt("rate"); err != nil || calls <= 0 || part.Validate(n.text) != nil {
+	if part := m.opts.format.partAt("rate"); err != nil || calls <= 0 || part.Validate(n.text) != nil {
 		m.at(n, "rate: expected %s, found %s", part.Title, quoteShort(n.text))
 		return
 	}
 	per := map[string]time.Duration{"s": time.Second, "m": time.Minute, "h": time.Hour}
 	t.Rate = Rate{Calls: calls, Per: per[parts[2]]}
-}
-
-func (m *manifest) text(n *node, key string) (string, bool) {
-	if n.kind != kindString {
-		hint := ""
-		if n.kind == kindNumber || n.kind == kindBool {
-			hint = fmt.Sprintf(": write %q", n.text)
-		}
-		m.at(n, "%s: expected a string, found %s%s", key, n.describe(), hint)
-		return "", false
-	}
-	if strings.ContainsRune(n.text, 0) {
-		m.at(n, "%s: expected text without the NUL character", key)
-		return "", false
-	}
-	return n.text, true
-}
-
-func (m *manifest) mapping(n *node, key, example string) bool {
-	if n.kind != kindObject {
-		m.at(n, "%s: expected a mapping such as %s, found %s", key, example, n.describe())
-		return false
-	}
-	return true
-}
-
-// duration reads a positive duration, and gives its spelling too.
-func (m *manifest) duration(n *node, key string) (time.Duration, string) {
-	switch n.kind {
-	case kindNumber:
-		m.at(n, "%s: expected a duration with its unit such as 120s, found the number %s: write %ss", key, shorten(n.text), shorten(n.text))
-		return 0, ""
-	case kindString:
-	default:
-		m.at(n, "%s: expected a duration such as 120s or 2m, found %s", key, n.describe())
-		return 0, ""
-	}
-	d, err := time.ParseDuration(n.text)
-	if err != nil {
-		m.at(n, "%s: expected a duration such as 120s or 2m, found %s", key, n.describe())
-		return 0, ""
-	}
-	if d <= 0 {
-		m.at(n, "%s: expected a duration above zero such as 120s, found %s", key, n.describe())
-		return 0, ""
-	}
-	return d, n.text
-}
-
-// count reads a whole number within the schema's bounds; where ends with its key.
-func (m *manifest) count(top *node, where string, fallback int) int {
-	n := top.get(where[strings.LastIndexByte(where, '.')+1:])
-	if n == nil {
-		return fallback
-	}
-	least, most := bounds(where)
-	if n.kind == kindNumber {
-		if i, err := strconv.Atoi(n.text); err == nil && i >= least && i <= most {
-			return i
-		}
-	}
-	m.at(n, "%s: expected a whole number from %d to %d, found %s", where, least, most, n.describe())
-	return fallback
 }
 
 // nearest gives the key that a wrong one was probably meant to be, or nothing.

@@ -39,7 +39,7 @@ func TestBrokenManifests(t *testing.T) {
 				t.Fatal("no file want")
 			}
 			got := ""
-			if _, err := Load(Options{Dir: dir, make: recorded()}); err != nil {
+			if _, err := Load(Options{Dir: dir, format: recorded()}); err != nil {
 				var all *Errors
 				if !errors.As(err, &all) || len(all.Problems) == 0 {
 					t.Fatalf("not *Errors: %v", err)
@@ -76,7 +76,7 @@ func TestOddManifestBytes(t *testing.T) {
 		"alias bomb":        {"name: a\ninput_schema:\n  a: &a [x,x,x,x,x,x,x,x,x,x]\n  b: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a,*a]\n  c: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b,*b]\n  d: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c,*c]\n  e: &e [*d,*d,*d,*d,*d,*d,*d,*d,*d,*d]\n  f: &f [*e,*e,*e,*e,*e,*e,*e,*e,*e,*e]\n", "aliases replaced, found more"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := Load(Options{Dir: write(t, map[string]string{"a.yaml": tc.text}), make: recorded()})
+			_, err := Load(Options{Dir: write(t, map[string]string{"a.yaml": tc.text}), format: recorded()})
 			if err == nil || !strings.Contains(err.Error(), tc.want) {
 				t.Errorf("got %v\nwant %s", err, tc.want)
 			}
@@ -98,7 +98,7 @@ func TestUnreadableManifest(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := Load(Options{Dir: dir, make: recorded()}); err == nil || !strings.Contains(err.Error(), want) {
+	if _, err := Load(Options{Dir: dir, format: recorded()}); err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("got %v\nwant %s", err, want)
 	}
 }

@@ -9,44 +9,70 @@ import (
 	"sync"
 
 	"github.com/santhosh-tekuri/jsonschema/v5"
+
+	"toolhand/internal/tools"
+	toolmcp "toolhand/internal/tools/mcp"
 )
 
 // manifestText is the one place where a manifest's keys, types, bounds and
-// defaults stand. A title says what is expected of a value, for our messages; a
-// description what the key is for.
+// defaults stand, but for those of the kinds of handlers, which are inserted at KINDS.
+// A title says what is expected of a value, for our messages; a description what the
+// key is for.
 //
 //go:embed manifest.schema.json
-var manifestText []byte
+var manifestText string
 
 // ManifestSchema is the JSON Schema of a manifest (draft 2020-12), for editors.
 // Load takes nothing that it refuses. The slice is the caller's own.
-func ManifestSchema() []byte { return bytes.Clone(manifestText) }
+func ManifestSchema() []byte {
+	var text bytes.Buffer
+	_ = json.Indent(&text, standard().text, "", "  ") // it is parsed already
+	return text.Bytes()
+}
 
-// manifestSchema is manifestText, compiled, and as it is written: only that has
-// its keys in their order.
-var manifestSchema = sync.OnceValue(func() (both struct {
-	schema
-	tree *node
-}) {
+// A format is how manifests are written: the kinds of handlers that there are, and the
+// schema with their keys. It is immutable.
+type format struct {
+	kinds []handlerKind
+	// group makes the group of a manifest of many tools.
+	group func(toolmcp.Config, tools.Common, *toolmcp.Servers) (*toolmcp.Group, error)
+	// text is the schema as it is written, its tree that as nodes: only they have its keys
+	// in their order.
+	text   []byte
+	tree   *node
+	schema schema
+}
+
+// standard is the format of the worker's manifests.
+var standard = sync.OnceValue(func() *format { return formatOf(kinds()) })
+
+// formatOf is the format with these kinds of handlers.
+func formatOf(kinds []handlerKind) *format {
+	var names, parts []string
+	for _, k := range kinds {
+		names, parts = append(names, k.name), append(parts, `"`+k.name+`": `+k.schema)
+	}
+	text := strings.NewReplacer(`"KINDS": {}`, strings.Join(parts, ","), "KINDS", listed(names, "and")).Replace(manifestText)
 	ps := &problems{file: "manifest.schema.json"}
-	both.tree = parseJSON(ps, manifestText)
-	both.byLocation = make(map[string]*jsonschema.Schema)
+	f := &format{kinds: kinds, group: toolmcp.NewGroup, text: []byte(text)}
+	f.tree = parseJSON(ps, f.text)
+	f.schema.byLocation = make(map[string]*jsonschema.Schema)
 	c := jsonschema.NewCompiler()
 	c.Draft, c.ExtractAnnotations = jsonschema.Draft2020, true
 	c.LoadURL = schemaHome{}.load
-	compiled, err := compileBounded(c, both.tree.get("$id").text, manifestText)
+	compiled, err := compileBounded(c, f.tree.get("$id").text, f.text)
 	if err != nil || len(ps.list) > 0 {
 		panic(errors.Join(err, &Errors{ps.list})) // it is part of the program, and a test compiles it
 	}
-	both.compiled = compiled
-	adopt(&both.schema, nil)
-	return both
-})
+	f.schema.compiled = compiled
+	adopt(&f.schema, nil)
+	return f
+}
 
 // partAt is the part of the schema for a key of a manifest, such as
 // handler.exec.command, which must be one of the schema's; "" is the top.
-func partAt(where string) *jsonschema.Schema {
-	part := manifestSchema().compiled
+func (f *format) partAt(where string) *jsonschema.Schema {
+	part := f.schema.compiled
 	for name := range strings.SplitSeq(where, ".") {
 		if name != "" {
 			part = part.Properties[name]
@@ -59,8 +85,8 @@ func partAt(where string) *jsonschema.Schema {
 }
 
 // keysAt has the keys of a mapping of a manifest, in the order of the schema.
-func keysAt(where string) []string {
-	n := manifestSchema().tree
+func (f *format) keysAt(where string) []string {
+	n := f.tree
 	for name := range strings.SplitSeq(where, ".") {
 		if name != "" {
 			n = n.get("properties").get(name)
@@ -73,22 +99,16 @@ func keysAt(where string) []string {
 	return keys
 }
 
-// bounds are those of a whole number.
-func bounds(where string) (least, most int) {
-	part := partAt(where)
-	return int(part.Minimum.Num().Int64()), int(part.Maximum.Num().Int64())
-}
-
 // conform tells of what the schema refuses. It has the last word: the readers
 // say most of it before, in better words.
 func (m *manifest) conform(top *node) {
-	s := manifestSchema()
+	s := &m.opts.format.schema
 	value := top.value()
 	var invalid *jsonschema.ValidationError
 	if err := s.compiled.Validate(value); err == nil || !errors.As(err, &invalid) {
 		return
 	}
-	e := explainer{schema: &s.schema, root: value}
+	e := explainer{schema: s, root: value}
 	found, _ := e.explain(invalid)
 	for _, v := range found {
 		m.at(top.at(v.pointer), "%s%s", whereOf(top, v.pointer), v.text())

@@ -13,7 +13,6 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v5"
 
 	"toolhand/internal/tools"
-	toolexec "toolhand/internal/tools/exec"
 	toolhttp "toolhand/internal/tools/http"
 	toolmcp "toolhand/internal/tools/mcp"
 )
@@ -100,13 +99,16 @@ var beyondManifest = []struct {
 	}},
 }
 
+// noServer is mcp without servers.
+func noServer() handlerKind {
+	return kindOf("mcp", func(toolmcp.Config, tools.Common) (tools.Handler, error) { return &echo{}, nil })
+}
+
 // judged has what the program and the schema say of a manifest.
 func judged(t *testing.T, doc []byte, dir string) (program, library error) {
 	t.Helper()
-	opts := Options{make: recorded(), LookupEnv: func(string) (string, bool) { return "x", true }}
-	opts.make.http = toolhttp.New
-	opts.make.mcp = func(toolmcp.Config, tools.Common, *toolmcp.Servers) (tools.Handler, error) { return &echo{}, nil }
-	opts.make.mcpGroup = func(toolmcp.Config, tools.Common, *toolmcp.Servers) (*toolmcp.Group, error) { return nil, nil }
+	opts := Options{format: recorded().with(kindOf("http", toolhttp.New), noServer()), LookupEnv: func(string) (string, bool) { return "x", true }}
+	opts.format.group = func(toolmcp.Config, tools.Common, *toolmcp.Servers) (*toolmcp.Group, error) { return nil, nil }
 	opts.applyDefaults()
 	m := &manifest{problems: &problems{file: "a.yaml"}, opts: &opts, dir: dir, file: filepath.Join(dir, "a.yaml"), real: dir}
 	if tool := m.read(doc); tool == nil && m.group == nil && len(m.list) == 0 {
@@ -120,7 +122,7 @@ func judged(t *testing.T, doc []byte, dir string) (program, library error) {
 	if n == nil {
 		t.Fatalf("%s: %v", doc, ps.list)
 	}
-	return program, manifestSchema().compiled.Validate(n.value())
+	return program, standard().schema.compiled.Validate(n.value())
 }
 
 // mutated is the document with the value at the key, which may be a new one; a nil
@@ -146,10 +148,10 @@ func mutated(doc any, key string, value any) any {
 // manifestKeys are all keys of the schema.
 func manifestKeys(where string) []string {
 	var all []string
-	for _, name := range keysAt(where) {
+	for _, name := range standard().keysAt(where) {
 		key := strings.TrimPrefix(where+"."+name, ".")
 		all = append(all, key)
-		if part := partAt(key); key != "input_schema" && len(part.Properties) > 0 {
+		if part := standard().partAt(key); key != "input_schema" && len(part.Properties) > 0 {
 			all = append(all, manifestKeys(key)...)
 		}
 	}
@@ -199,7 +201,7 @@ func TestManifestSchemaAgrees(t *testing.T) {
 				judge(key, value, mutated(base, key, json.RawMessage(value)))
 			}
 			judge(key, "", mutated(base, key, nil))
-			if part := partAt(key); len(part.Properties) > 0 && key != "input_schema" {
+			if part := standard().partAt(key); len(part.Properties) > 0 && key != "input_schema" {
 				judge(key, "", mutated(base, key+".zzz", 1))
 			}
 		}
@@ -223,7 +225,7 @@ func TestManifestSchemaAgrees(t *testing.T) {
 
 // TestManifestDefaults: the schema tells the defaults that a manifest gets.
 func TestManifestDefaults(t *testing.T) {
-	opts := Options{make: recorded()}
+	opts := Options{format: recorded()}
 	opts.applyDefaults()
 	m := &manifest{problems: &problems{file: "a.yaml"}, opts: &opts}
 	tool := m.read([]byte(manifestOf("a")))
@@ -240,7 +242,7 @@ func TestManifestDefaults(t *testing.T) {
 	if d, err := time.ParseDuration(tool.DeadlineText); err != nil || d != tool.Deadline {
 		t.Errorf("deadline %v, %s", tool.Deadline, tool.DeadlineText)
 	}
-	if got := partAt("description").MaxLength; got != MaxDescription {
+	if got := standard().partAt("description").MaxLength; got != MaxDescription {
 		t.Errorf("the schema's longest description is %d, MaxDescription %d", got, MaxDescription)
 	}
 	for _, key := range manifestKeys("") {
@@ -254,7 +256,7 @@ func TestManifestDefaults(t *testing.T) {
 func partOf(t *testing.T, key string) *jsonschema.Schema {
 	t.Helper()
 	at := strings.LastIndexByte(key, '.')
-	part := partAt(key[:max(at, 0)]).Properties[key[at+1:]]
+	part := standard().partAt(key[:max(at, 0)]).Properties[key[at+1:]]
 	if part == nil {
 		t.Fatalf("no key %s", key)
 	}
@@ -263,13 +265,19 @@ func partOf(t *testing.T, key string) *jsonschema.Schema {
 
 // TestManifestKeysOfConfigs: what a handler is made with can be written down.
 func TestManifestKeysOfConfigs(t *testing.T) {
-	for kind, config := range map[string]any{"exec": toolexec.Config{}, "http": toolhttp.Config{}} {
+	for _, kind := range kinds() {
 		var fields []string
-		for f := range reflect.TypeOf(config).Fields() {
-			fields = append(fields, f.Tag.Get("yaml"))
+		for f := range reflect.TypeOf(kind.config()).Elem().Fields() {
+			if key := f.Tag.Get("yaml"); key != "-" {
+				fields = append(fields, key)
+			}
 		}
-		if keys := keysAt("handler." + kind); !slices.Equal(keys, fields) {
-			t.Errorf("handler.%s has the keys %v, its config %v", kind, keys, fields)
+		keys := standard().keysAt("handler." + kind.name)
+		if kind.name == "mcp" { // [manifest.mcpTools] reads these
+			keys = slices.DeleteFunc(keys, func(key string) bool { return key == "tools" || key == "prefix" })
+		}
+		if !slices.Equal(keys, fields) {
+			t.Errorf("handler.%s has the keys %v, its config %v", kind.name, keys, fields)
 		}
 	}
 }
@@ -285,8 +293,7 @@ func TestSchemaHasTheLastWord(t *testing.T) {
 		"handler: { mcp: { command: [x], url: '', tool: run_tests } }\nrate: 1/s\n": "",
 	} {
 		program, _ := judged(t, mustJSON(t, head+text), t.TempDir())
-		opts := Options{make: recorded()}
-		opts.make.mcp = func(toolmcp.Config, tools.Common, *toolmcp.Servers) (tools.Handler, error) { return &echo{}, nil }
+		opts := Options{format: recorded().with(noServer())}
 		opts.applyDefaults()
 		m := &manifest{problems: &problems{file: "a.yaml"}, opts: &opts}
 		tool := m.read([]byte(head + text))

@@ -1,58 +1,13 @@
 package registry
 
 import (
-	"errors"
 	"slices"
 
-	"toolhand/internal/tools"
 	toolmcp "toolhand/internal/tools/mcp"
 )
 
-// mcpHandler makes the handler of one tool, or the group of many.
-func (m *manifest) mcpHandler(n *node, t *Tool, common tools.Common) (err error) {
-	cfg, ok := m.mcpConfig(n)
-	if !ok || t.Name == "" {
-		return nil
-	}
-	if !cfg.Group() {
-		t.Handler, err = m.opts.make.mcp(cfg, common, m.opts.Servers)
-		return err
-	}
-	m.group = &group{template: *t, cfg: cfg, line: n.get("tools").line, column: n.get("tools").column}
-	m.group.source, err = m.opts.make.mcpGroup(cfg, common, m.opts.Servers)
-	return err
-}
-
-// noServers stands in for the owner of MCP servers where there is none.
-func noServers(servers *toolmcp.Servers) error {
-	if servers == nil {
-		return errors.New("there are no MCP servers here")
-	}
-	return nil
-}
-
-func makeMCP(cfg toolmcp.Config, common tools.Common, servers *toolmcp.Servers) (tools.Handler, error) {
-	if err := noServers(servers); err != nil {
-		return nil, err
-	}
-	return toolmcp.New(cfg, common, servers)
-}
-
-func makeMCPGroup(cfg toolmcp.Config, common tools.Common, servers *toolmcp.Servers) (*toolmcp.Group, error) {
-	if err := noServers(servers); err != nil {
-		return nil, err
-	}
-	return toolmcp.NewGroup(cfg, common, servers)
-}
-
-func (m *manifest) mcpConfig(n *node) (cfg toolmcp.Config, ok bool) {
-	before := len(m.list)
-	if !m.mapping(n, "handler.mcp", `{ command: ["some-mcp-server"] }`) {
-		return cfg, false
-	}
-	m.known(n, "handler.mcp")
-	cfg.Command = m.texts(n, "command", "handler.mcp.command")
-	cfg.URL = m.optional(n, "url", "handler.mcp.url")
+// mcpServer tells of a server that is described twice, or not at all.
+func (m *manifest) mcpServer(n *node, cfg *toolmcp.Config) {
 	command, url := n.get("command"), n.get("url")
 	switch {
 	case command == nil && url == nil:
@@ -64,23 +19,13 @@ func (m *manifest) mcpConfig(n *node) (cfg toolmcp.Config, ok bool) {
 	case command == nil && url.kind == kindString && cfg.URL == "":
 		m.at(url, "handler.mcp.url: expected http://HOST/… or https://HOST/…, found nothing")
 	}
-	cfg.Dir = m.optional(n, "dir", "handler.mcp.dir")
-	cfg.Env = m.pairs(n, "env", "handler.mcp.env")
-	cfg.PassEnv = m.texts(n, "pass_env", "handler.mcp.pass_env")
-	cfg.User = m.optional(n, "user", "handler.mcp.user")
-	cfg.Headers = m.pairs(n, "headers", "handler.mcp.headers")
-	cfg.HeaderEnv = m.pairs(n, "header_env", "handler.mcp.header_env")
-	m.mcpTools(n, &cfg)
-	return cfg, len(m.list) == before
 }
 
 // mcpTools reads which of the server's tools are meant.
 func (m *manifest) mcpTools(n *node, cfg *toolmcp.Config) {
 	one, many, prefix := n.get("tool"), n.get("tools"), n.get("prefix")
-	if one != nil {
-		if cfg.Tool, _ = m.text(one, "handler.mcp.tool"); cfg.Tool == "" && one.kind == kindString {
-			m.at(one, "handler.mcp.tool: expected the server's own name of the tool, found nothing")
-		}
+	if one != nil && one.kind == kindString && cfg.Tool == "" {
+		m.at(one, "handler.mcp.tool: expected the server's own name of the tool, found nothing")
 	}
 	switch {
 	case many == nil && prefix != nil:
@@ -92,7 +37,7 @@ func (m *manifest) mcpTools(n *node, cfg *toolmcp.Config) {
 		m.at(many, "handler.mcp: expected tool or tools, found both")
 	}
 	if prefix != nil {
-		part := partAt("handler.mcp.prefix")
+		part := m.opts.format.partAt("handler.mcp.prefix")
 		if cfg.Prefix, _ = m.text(prefix, "handler.mcp.prefix"); part.Validate(cfg.Prefix) != nil {
 			m.at(prefix, "handler.mcp.prefix: expected %s, found %s", part.Title, prefix.describe())
 		}
@@ -105,7 +50,7 @@ func (m *manifest) mcpTools(n *node, cfg *toolmcp.Config) {
 		m.at(many, "handler.mcp.tools: expected \"*\" or a list of the server's own names, found %s", many.describe())
 		return
 	}
-	cfg.Names = m.texts(n, "tools", "handler.mcp.tools")
+	cfg.Names = m.texts(many, "handler.mcp.tools")
 	for i, name := range cfg.Names {
 		if err := checkName(cfg.Prefix + name); err != nil {
 			m.at(many, "handler.mcp.tools: the name %s with its prefix: %s", quoteShort(name), err)

@@ -23,7 +23,7 @@ func TestNATSManifests(t *testing.T) {
 		"no connection to NATS": nil,
 		"set nats.url":          func() (*nats.Conn, error) { asked++; return nil, errors.New("set nats.url") },
 	} {
-		set, err := Load(Options{Dir: dir, NATS: conn})
+		set, err := Load(Options{Dir: dir, Dependencies: Dependencies{NATS: conn}})
 		if err != nil {
 			t.Fatal(err)
 		}

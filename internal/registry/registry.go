@@ -14,32 +14,14 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"golang.org/x/sync/semaphore"
-
-	toolexec "toolhand/internal/tools/exec"
-	toolhttp "toolhand/internal/tools/http"
-	toolmcp "toolhand/internal/tools/mcp"
-	toolnats "toolhand/internal/tools/nats"
-	"toolhand/internal/tools/proctree"
-	"toolhand/internal/tools/queue"
 )
 
 // Options say where the manifests are, and what their handlers are made with.
 type Options struct {
 	// Dir is tools.d.
 	Dir string
-	// Processes owns the trees of exec tools.
-	Processes *proctree.Processes
-	// NATS gives the connection that nats tools are asked on, anew for each
-	// call; see [toolhand/internal/tools/nats.New]. Nil, or an error of it: their manifests load,
-	// and their calls are unavailable.
-	NATS func() (*nats.Conn, error)
-	// Queue is where the calls of nats tools with queue: true are jobs. Nil: they
-	// are unavailable.
-	Queue *queue.Queue
-	// Servers owns the MCP servers. Nil: a manifest of one is an error.
-	Servers *toolmcp.Servers
+	Dependencies
 	// Wait is how long Load and Open wait for the MCP servers of groups to list
 	// their tools, and Reload, up to 3 s, for those that never have. Zero: they are
 	// not asked, and Load takes their manifests as they are.
@@ -53,7 +35,8 @@ type Options struct {
 	// os.LookupEnv.
 	LookupEnv func(string) (string, bool)
 
-	make constructors
+	// format says how manifests are written. Nil: as the worker's are.
+	format *format
 }
 
 func (o *Options) applyDefaults() {
@@ -63,17 +46,8 @@ func (o *Options) applyDefaults() {
 	if o.LookupEnv == nil {
 		o.LookupEnv = os.LookupEnv
 	}
-	if o.make.exec == nil {
-		o.make.exec = toolexec.New
-	}
-	if o.make.http == nil {
-		o.make.http = toolhttp.New
-	}
-	if o.make.nats == nil {
-		o.make.nats = toolnats.New
-	}
-	if o.make.mcp == nil {
-		o.make.mcp, o.make.mcpGroup = makeMCP, makeMCPGroup
+	if o.format == nil {
+		o.format = standard()
 	}
 }
 

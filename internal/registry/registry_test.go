@@ -37,7 +37,7 @@ handler: { http: { url: "https://h/x", headers: { X-Team: ci }, header_env: { Au
 `,
 		".hidden.yaml": "nonsense", "notes.txt": "x", "c.yaml~": "x", "sub/d.yaml": "nonsense",
 	})
-	set, err := Load(Options{Dir: dir, make: recorded()})
+	set, err := Load(Options{Dir: dir, format: recorded()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,12 +69,12 @@ handler: { http: { url: "https://h/x", headers: { X-Team: ci }, header_env: { Au
 
 func TestLoadAcrossFiles(t *testing.T) {
 	dir := write(t, map[string]string{"a.yaml": manifestOf("same"), "same.yaml": manifestOf("same")})
-	_, err := Load(Options{Dir: dir, make: recorded()})
+	_, err := Load(Options{Dir: dir, format: recorded()})
 	if want := filepath.Join(dir, "same.yaml") + `:1:7: the name "same" is taken by ` + filepath.Join(dir, "a.yaml"); err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("duplicate name: %v", err)
 	}
 	os.Remove(filepath.Join(dir, "same.yaml"))
-	set, err := Load(Options{Dir: dir, make: recorded()})
+	set, err := Load(Options{Dir: dir, format: recorded()})
 	if err != nil || len(set.Warnings()) != 1 || !strings.Contains(set.Warnings()[0], `the tool is called "same", so its file is expected to be same.yaml`) {
 		t.Errorf("a file of another name: %v %v", set.Warnings(), err)
 	}
@@ -83,7 +83,7 @@ func TestLoadAcrossFiles(t *testing.T) {
 		name := "t" + strconv.Itoa(i)
 		many[name+".yaml"] = "name: " + name + "\ndescription: d\ninput_schema: {type: object}\nhandler: {exec: {command: [x]}}\n"
 	}
-	if _, err := Load(Options{Dir: write(t, many), make: recorded()}); err == nil || !strings.Contains(err.Error(), "expected at most 256 tools, which is what an agent may have, found 257") {
+	if _, err := Load(Options{Dir: write(t, many), format: recorded()}); err == nil || !strings.Contains(err.Error(), "expected at most 256 tools, which is what an agent may have, found 257") {
 		t.Errorf("257 tools: %v", err)
 	}
 }
@@ -94,7 +94,7 @@ func TestLoadFolders(t *testing.T) {
 		{"", "set tools.dir"},
 		{write(t, map[string]string{"a.yaml/b.yaml": ""}), "a.yaml: expected a regular file, found a directory"},
 	} {
-		_, err := Load(Options{Dir: tc.dir, make: recorded()})
+		_, err := Load(Options{Dir: tc.dir, format: recorded()})
 		var all *Errors
 		if !errors.As(err, &all) || !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("Load(%q): %v, want %q", tc.dir, err, tc.want)
@@ -112,13 +112,13 @@ func TestLoadFileLinks(t *testing.T) {
 	if err := os.Symlink(filepath.Join("..data", "real.yaml"), filepath.Join(dir, "linked.yaml")); err != nil {
 		t.Fatal(err)
 	}
-	if set, err := Load(Options{Dir: dir, make: recorded()}); err != nil || len(set.Tools()) != 1 {
+	if set, err := Load(Options{Dir: dir, format: recorded()}); err != nil || len(set.Tools()) != 1 {
 		t.Errorf("a link within the folder: %v", err)
 	}
 	if err := os.Symlink(filepath.Join(outside, "secret.yaml"), filepath.Join(dir, "secret.yaml")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Load(Options{Dir: dir, make: recorded()}); err == nil || !strings.Contains(err.Error(), "secret.yaml: path escapes from parent") {
+	if _, err := Load(Options{Dir: dir, format: recorded()}); err == nil || !strings.Contains(err.Error(), "secret.yaml: path escapes from parent") {
 		t.Errorf("a link out of the folder: %v", err)
 	}
 }
@@ -126,7 +126,7 @@ func TestLoadFileLinks(t *testing.T) {
 func TestReloadKeepsTheOldSet(t *testing.T) {
 	dir := write(t, map[string]string{"a.yaml": manifestOf("a")})
 	var log bytes.Buffer
-	r, err := Open(Options{Dir: dir, make: recorded(), Log: slog.New(slog.NewTextHandler(&log, nil))})
+	r, err := Open(Options{Dir: dir, format: recorded(), Log: slog.New(slog.NewTextHandler(&log, nil))})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -166,7 +166,7 @@ func TestReloadKeepsTheOldSet(t *testing.T) {
 // broken ones: every set seen is whole.
 func TestReloadWhileCallsLookUp(t *testing.T) {
 	dir := write(t, map[string]string{"a.yaml": manifestOf("a"), "b.yaml": manifestOf("b")})
-	r, err := Open(Options{Dir: dir, make: recorded()})
+	r, err := Open(Options{Dir: dir, format: recorded()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -206,7 +206,7 @@ func TestReloadWhileCallsLookUp(t *testing.T) {
 
 func TestExport(t *testing.T) {
 	dir := write(t, map[string]string{"b.yaml": manifestOf("b"), "a.yaml": "name: a\ndescription: <a> & b\ninput_schema: {type: object, z: 1, a: 2}\nhandler: {exec: {command: [x]}}\n"})
-	set, err := Load(Options{Dir: dir, make: recorded()})
+	set, err := Load(Options{Dir: dir, format: recorded()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -47,7 +47,7 @@ type Tool struct {
 	Idempotent bool
 	// MaxResultBytes bounds the text of a result, in bytes.
 	MaxResultBytes int
-	// Kind is the handler's key in the manifest: exec, http, nats or mcp.
+	// Kind is the handler's key in the manifest, such as exec.
 	Kind string
 	// File is the path of the manifest, empty for a tool made by NewTool.
 	File string
@@ -72,10 +72,10 @@ type Tool struct {
 // or may be run twice. Its zero value leaves it to whoever runs the call.
 type Retry struct {
 	// Attempts counts the first one too; 0: not said.
-	Attempts int
+	Attempts int `yaml:"attempts"`
 	// Backoff is the wait before the second attempt; it doubles with each. 0: not
 	// said.
-	Backoff time.Duration
+	Backoff time.Duration `yaml:"backoff"`
 }
 
 // Rate is a manifest's rate. Its zero value is no bound.
@@ -204,14 +204,14 @@ func (t *Tool) applyDefaults() {
 }
 
 func checkName(name string) error {
-	if part := partAt("name"); part.Validate(name) != nil {
+	if part := standard().partAt("name"); part.Validate(name) != nil {
 		return fmt.Errorf("expected %s, found %s (%d characters)", part.Title, quoteShort(name), utf8.RuneCountInString(name))
 	}
 	return nil
 }
 
 func checkDescription(text string) error {
-	part := partAt("description")
+	part := standard().partAt("description")
 	if n := utf8.RuneCountInString(text); n > part.MaxLength {
 		return fmt.Errorf("expected at most %d characters, found %d", part.MaxLength, n)
 	}

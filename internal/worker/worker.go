@@ -176,8 +176,8 @@ func (w *Worker) newQueue() *queue.Queue {
 
 // openTools loads the tools.
 func (w *Worker) openTools(wait time.Duration) (err error) {
-	w.loads = registry.Options{Dir: w.cfg.Tools.Dir, Processes: w.procs, Servers: w.servers, Wait: wait, NATS: w.conn, Queue: w.queue,
-		Log: w.log, LookupEnv: w.opts.LookupEnv}
+	w.loads = registry.Options{Dir: w.cfg.Tools.Dir, Wait: wait, Log: w.log, LookupEnv: w.opts.LookupEnv,
+		Dependencies: registry.Dependencies{Processes: w.procs, NATS: w.conn, Queue: w.queue, Servers: w.servers}}
 	if w.opts.Purpose != Fleet { // its tools are offered, and not taken from others
 		w.loads.Discover = discoverOf(w.cfg)
 	}

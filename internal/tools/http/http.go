@@ -3,6 +3,7 @@ package http
 import (
 	"bytes"
 	"context"
+	_ "embed"
 	"errors"
 	"fmt"
 	"io"
@@ -20,13 +21,19 @@ import (
 // Config is a manifest's handler.http.
 type Config struct {
 	// URL receives the POST.
-	URL string `yaml:"url"`
+	URL string `yaml:"url" required:"where calls are posted, such as https://tools.internal/run"`
 	// Headers are sent with every call.
 	Headers map[string]string `yaml:"headers"`
 	// HeaderEnv maps a header to the variable of the worker's environment that
 	// holds its value.
 	HeaderEnv map[string]string `yaml:"header_env"`
 }
+
+//go:embed schema.json
+var schema string
+
+// Manifest is what manifests may say of a Config; see [tools.Config].
+func (Config) Manifest() (string, string) { return schema, `{ url: "https://tools.internal/run" }` }
 
 // An httpHandler posts each call to one URL. All its fields are immutable after
 // NewHTTP.

@@ -2,6 +2,7 @@ package mcp
 
 import (
 	"crypto/sha256"
+	_ "embed"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -23,24 +24,31 @@ import (
 type Config struct {
 	// Command is the program of a server that speaks over its standard streams,
 	// and its arguments; Dir, Env, PassEnv and User are as in [toolhand/internal/tools/exec.Config].
-	Command []string
-	Dir     string
-	Env     map[string]string
-	PassEnv []string
-	User    string
+	Command []string          `yaml:"command"`
+	Dir     string            `yaml:"dir"`
+	Env     map[string]string `yaml:"env"`
+	PassEnv []string          `yaml:"pass_env"`
+	User    string            `yaml:"user"`
 	// URL is that of a server that speaks streamable HTTP; Headers and HeaderEnv
 	// are as in [toolhand/internal/tools/http.Config].
-	URL       string
-	Headers   map[string]string
-	HeaderEnv map[string]string
+	URL       string            `yaml:"url"`
+	Headers   map[string]string `yaml:"headers"`
+	HeaderEnv map[string]string `yaml:"header_env"`
 	// Tool is the server's own name of the tool. Empty means [Common.Name].
-	Tool string
+	Tool string `yaml:"tool"`
 	// Names are the server's own names of a group's tools; All asks for all that
-	// it has. Prefix stands before them in the names that the agent sees.
-	Names  []string
-	All    bool
-	Prefix string
+	// it has. Prefix stands before them in the names that the agent sees. These depend on
+	// each other, and are read together: the key tools is a list or "*".
+	Names  []string `yaml:"-"`
+	All    bool     `yaml:"-"`
+	Prefix string   `yaml:"-"`
 }
+
+//go:embed schema.json
+var schema string
+
+// Manifest is what manifests may say of a Config; see [tools.Config].
+func (Config) Manifest() (string, string) { return schema, `{ command: ["some-mcp-server"] }` }
 
 // Group reports whether this asks for a group of tools.
 func (c Config) Group() bool { return c.All || len(c.Names) > 0 }
@@ -63,6 +71,18 @@ type endpoint struct {
 	// url, host and header are those of a server at a URL.
 	url, host string
 	header    http.Header
+}
+
+// serverOf finds the server that a config describes; nothing is started.
+func serverOf(cfg Config, common tools.Common, servers *Servers) (*server, error) {
+	if servers == nil {
+		return nil, errors.New("there are no MCP servers here")
+	}
+	e, err := endpointOf(cfg, common)
+	if err != nil {
+		return nil, err
+	}
+	return servers.server(e), nil
 }
 
 // endpointOf checks all of a config that can be checked without the server.

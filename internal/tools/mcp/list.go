@@ -58,13 +58,13 @@ type Group struct {
 }
 
 // NewGroup makes the group of a config that asks for one. It checks what
-// NewMCP does.
+// [New] does.
 func NewGroup(cfg Config, common tools.Common, servers *Servers) (*Group, error) {
-	e, err := endpointOf(cfg, common)
+	s, err := serverOf(cfg, common, servers)
 	if err != nil {
 		return nil, err
 	}
-	g := &Group{server: servers.server(e), common: common}
+	g := &Group{server: s, common: common}
 	if !cfg.All {
 		g.names = cfg.Names
 	}

@@ -31,11 +31,11 @@ type handler struct {
 // returns soon after its context ends, when the server has been told so: what the
 // server then still does is its own affair, for it is shared with other calls.
 func New(cfg Config, common tools.Common, servers *Servers) (tools.Handler, error) {
-	e, err := endpointOf(cfg, common)
+	s, err := serverOf(cfg, common, servers)
 	if err != nil {
 		return nil, err
 	}
-	return &handler{server: servers.server(e), tool: cmp.Or(cfg.Tool, common.Name), max: common.MaxResultBytes, log: common.Logger()}, nil
+	return &handler{server: s, tool: cmp.Or(cfg.Tool, common.Name), max: common.MaxResultBytes, log: common.Logger()}, nil
 }
 
 // Call makes one request of the server, which is started first where it must be.

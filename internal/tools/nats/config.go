@@ -1,6 +1,7 @@
 package nats
 
 import (
+	_ "embed"
 	"errors"
 	"fmt"
 	"strings"
@@ -18,6 +19,12 @@ type Config struct {
 	// Queue says that calls are jobs in the queue, for [toolhand/internal/tools/queue.NewHandler].
 	Queue bool `yaml:"queue"`
 }
+
+//go:embed schema.json
+var schema string
+
+// Manifest is what manifests may say of a Config; see [tools.Config].
+func (Config) Manifest() (string, string) { return schema, `{ subject: toolhand.tool.NAME }, or {}` }
 
 const (
 	// maxSubject is in bytes: a server takes 4096 for subject, reply and sizes
