@@ -8,9 +8,9 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"net/url"
 	"os/exec"
 	"slices"
+	"strings"
 	"syscall"
 
 	"toolhand/internal/tools"
@@ -68,9 +68,10 @@ type endpoint struct {
 	dir  string
 	env  []string
 	user *syscall.Credential
-	// url, host and header are those of a server at a URL.
-	url, host string
-	header    http.Header
+	// url, query, host and header are those of a server at a URL; url has no query,
+	// as there may be a secret in it.
+	url, query, host string
+	header           http.Header
 }
 
 // serverOf finds the server that a config describes; nothing is started.
@@ -143,18 +144,10 @@ func urlEndpoint(cfg Config, common tools.Common) (*endpoint, error) {
 			return nil, fmt.Errorf("headers: %s is set by the worker itself", name)
 		}
 	}
-	e := &endpoint{url: t.URL, host: t.Host, header: t.Header, name: withoutQuery(t.URL)}
-	e.key = keyOf(e.url, e.host, e.header)
+	e := &endpoint{host: t.Host, header: t.Header, key: keyOf(t.URL, t.Host, t.Header)}
+	e.url, e.query, _ = strings.Cut(t.URL, "?")
+	e.name = e.url
 	return e, nil
-}
-
-// withoutQuery is what of a URL may be shown.
-func withoutQuery(raw string) string {
-	u, err := url.Parse(raw)
-	if err != nil {
-		return "the url"
-	}
-	return u.Scheme + "://" + u.Host + u.EscapedPath()
 }
 
 // keyOf hashes what tells one server from another; maps have their keys in order.

@@ -16,4 +16,4 @@ func (s *Servers) SetFresh(values int, window time.Duration) {
 }
 
 // Result is how a server's answer becomes a result.
-func Result(answer string, max int) tools.Result { return mcpResult([]byte(answer), max) }
+func Result(answer string, max int) tools.Result { return resultOf([]byte(answer), max) }

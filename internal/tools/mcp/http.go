@@ -2,6 +2,7 @@ package mcp
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -10,34 +11,35 @@ import (
 	"net/http/httptrace"
 	"strings"
 	"sync/atomic"
-	toolhttp "toolhand/internal/tools/http"
 
+	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
+
+	toolhttp "toolhand/internal/tools/http"
 )
 
 // resumes is how often the SDK asks for the rest of a stream of events that broke
 // off. It asks with GET and repeats no call.
 const resumes = 2
 
-// A courier carries the SDK's requests to a server at a URL. It adds the
-// manifest's headers, tells the flight of each call what becomes of it, and
-// bounds the answers. Its fields but the pointers are immutable.
-type courier struct {
-	at        *endpoint
-	transport *http.Transport
-	version   atomic.Pointer[string] // of the protocol, once it is agreed upon
-	id        atomic.Pointer[string] // of the session, which opens it to whoever has it
-	trouble   atomic.Pointer[error]  // why the last request has no answer in MCP; nil: it has one
+// An httpTransport is the SDK's connection to a server at a URL, and carries the
+// requests that it makes. It adds the query and the headers of the manifest, notes
+// how far each request of ours has come, and bounds the answers.
+type httpTransport struct {
+	mcp.Connection
+	endpoint *endpoint
+	base     *http.Transport
+	version  *atomic.Pointer[string] // of the protocol; nil before it is agreed upon
 }
 
-// streamable makes the SDK's way to a server at a URL. No redirect is followed,
+// newHTTPTransport makes a connection, without a request. No redirect is followed,
 // as in the http handler.
-func streamable(e *endpoint) (*courier, mcp.Transport) {
-	c := &courier{at: e, transport: toolhttp.NewTransport()}
-	return c, &mcp.StreamableClientTransport{
+func newHTTPTransport(e *endpoint, version *atomic.Pointer[string]) (*httpTransport, error) {
+	t := &httpTransport{endpoint: e, base: toolhttp.NewTransport(), version: version}
+	sdk := &mcp.StreamableClientTransport{
 		Endpoint: e.url,
 		HTTPClient: &http.Client{
-			Transport:     c,
+			Transport:     t,
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 		MaxRetries: resumes,
@@ -46,101 +48,90 @@ func streamable(e *endpoint) (*courier, mcp.Transport) {
 		DisableStandaloneSSE: true,
 		MaxEventSize:         maxFrame,
 	}
+	var err error
+	t.Connection, err = sdk.Connect(context.Background())
+	return t, err
+}
+
+// Read reads the next message.
+func (t *httpTransport) Read(ctx context.Context) (jsonrpc.Message, error) {
+	msg, err := t.Connection.Read(ctx)
+	return msg, t.withoutSession(err)
+}
+
+// Write posts a message. It returns when the answer begins.
+func (t *httpTransport) Write(ctx context.Context, msg jsonrpc.Message) error {
+	return t.withoutSession(t.Connection.Write(ctx, msg))
+}
+
+// Close tells the server that the session is over, for at most 5 s.
+func (t *httpTransport) Close() error {
+	defer t.base.CloseIdleConnections()
+	return t.Connection.Close()
+}
+
+// withoutSession is an error without the session's id, which the SDK likes to name,
+// and which opens the session to whoever has it.
+func (t *httpTransport) withoutSession(err error) error {
+	id := t.SessionID()
+	if err == nil || id == "" || !strings.Contains(err.Error(), id) {
+		return err
+	}
+	return errors.New(strings.ReplaceAll(err.Error(), id, "…"))
 }
 
 // RoundTrip sends one request, once.
-func (c *courier) RoundTrip(req *http.Request) (*http.Response, error) {
-	f := flightOf(req.Context())
-	ctx := req.Context()
-	if f != nil {
-		if f.state.Load() == withdrawn {
-			return nil, errors.New("the call was withdrawn")
-		}
-		ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaders: func() { f.depart() }})
+func (t *httpTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+	ctx, ours := req.Context(), requestOf(req.Context())
+	if ours != nil {
+		ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaders: func() { ours.depart() }})
 	}
-	r := req.Clone(ctx)
+	out := req.Clone(ctx)
 	// Without it the transport can't send the body again.
-	r.GetBody = nil
-	for name, values := range c.at.header {
-		r.Header[name] = values
+	out.GetBody = nil
+	// The SDK does not know it, and so can't name it in an error.
+	out.URL.RawQuery = t.endpoint.query
+	for name, values := range t.endpoint.header {
+		out.Header[name] = values
 	}
-	if c.at.host != "" {
-		r.Host = c.at.host
+	if t.endpoint.host != "" {
+		out.Host = t.endpoint.host
 	}
-	if v := c.version.Load(); v != nil && r.Header.Get("Mcp-Protocol-Version") == "" {
-		r.Header.Set("Mcp-Protocol-Version", *v)
+	if v := t.version.Load(); v != nil && out.Header.Get("Mcp-Protocol-Version") == "" {
+		out.Header.Set("Mcp-Protocol-Version", *v)
 	}
-	id := r.Header.Get("Mcp-Session-Id")
-	if id != "" {
-		c.id.Store(&id)
-	}
-	resp, err := c.transport.RoundTrip(r)
+	resp, err := t.base.RoundTrip(out)
 	if err != nil {
-		c.trouble.Store(&err)
 		return nil, err
 	}
 	kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
-	c.answered(resp.StatusCode, kind)
 	// What GET is answered with tells of the rest of a stream: the call itself has
 	// been taken before, and may have run.
-	if f != nil && r.Method == http.MethodPost {
-		f.noSession.Store(resp.StatusCode == http.StatusNotFound && id != "")
-		f.status.Store(int32(resp.StatusCode))
+	if ours != nil && out.Method == http.MethodPost {
+		ours.status = resp.StatusCode
+		ours.forgotten = resp.StatusCode == http.StatusNotFound && out.Header.Get("Mcp-Session-Id") != ""
+		if resp.StatusCode == http.StatusOK && kind != "text/event-stream" && kind != "application/json" {
+			resp.Body.Close()
+			return nil, fmt.Errorf("it answers with %s, which is no MCP: is the path of the url right?", cmp.Or(kind, "no content type"))
+		}
 	}
 	if kind != "text/event-stream" {
-		resp.Body = &limited{ReadCloser: resp.Body, left: maxFrame}
+		resp.Body = &limitedBody{ReadCloser: resp.Body, left: maxFrame}
 	}
 	return resp, nil
 }
 
-// answered takes note of what is wrong with an answer by its head alone.
-func (c *courier) answered(status int, kind string) {
-	var err error
-	switch {
-	case status < 200 || status > 299:
-		err = errors.New(refused(status))
-	case status == http.StatusOK && kind != "text/event-stream" && kind != "application/json":
-		err = fmt.Errorf("it answers with %s, which is no MCP: is the path of the url right?", cmp.Or(kind, "no content type"))
-	default:
-		c.trouble.Store(nil)
-		return
-	}
-	c.trouble.Store(&err)
-}
-
-// withoutID is an error without the session's id, which the SDK likes to name.
-func (c *courier) withoutID(err error) error {
-	id := c.id.Load()
-	if id == nil || !strings.Contains(err.Error(), *id) {
-		return err
-	}
-	text := strings.ReplaceAll(err.Error(), " (session ID: "+*id+")", "")
-	return errors.New(strings.ReplaceAll(text, *id, "…"))
-}
-
-// A limited body fails where it is longer than it may be.
-type limited struct {
+// A limitedBody fails where it is longer than it may be.
+type limitedBody struct {
 	io.ReadCloser
 	left int
 }
 
 // Read reads what is left.
-func (l *limited) Read(p []byte) (int, error) {
-	if l.left < 0 {
-		return 0, fmt.Errorf("the answer has more than %d bytes", maxFrame)
-	}
-	n, err := l.ReadCloser.Read(p[:min(len(p), l.left+1)])
+func (l *limitedBody) Read(p []byte) (int, error) {
+	n, err := l.ReadCloser.Read(p)
 	if l.left -= n; l.left < 0 {
 		return 0, fmt.Errorf("the answer has more than %d bytes", maxFrame)
 	}
 	return n, err
-}
-
-// refused is the text of an answer whose status is not 2xx.
-func refused(status int) string {
-	text := fmt.Sprintf("HTTP %d %s", status, http.StatusText(status))
-	if status >= 300 && status < 400 {
-		text += " (redirects are not followed)"
-	}
-	return text
 }

@@ -10,9 +10,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
-	"github.com/modelcontextprotocol/go-sdk/mcp"
-
 	"toolhand/internal/tools"
 )
 
@@ -76,7 +73,7 @@ func NewGroup(cfg Config, common tools.Common, servers *Servers) (*Group, error)
 // nothing is known yet.
 func (g *Group) Known() (list []ServerTool, missing []string, err error) {
 	g.server.mu.Lock()
-	all, known, why := g.server.tools, g.server.known, g.server.why
+	all, known, why := g.server.tools, g.server.known, g.server.lastErr
 	g.server.mu.Unlock()
 	if !known {
 		return nil, nil, cmp.Or(why, errors.New("its MCP server has not listed its tools yet"))
@@ -112,7 +109,7 @@ func (g *Group) Handler(tool string) tools.Handler {
 // listAgain has the tools listed anew where somebody follows them.
 func (s *server) listAgain() {
 	select {
-	case s.again <- struct{}{}:
+	case s.relist <- struct{}{}:
 	default:
 	}
 }
@@ -127,7 +124,7 @@ func (s *server) followTools(ctx context.Context) {
 	lists := 0          // in it
 	for ctx.Err() == nil {
 		bounded, cancel := context.WithTimeout(ctx, listBound)
-		p, err := s.listed(bounded)
+		c, err := s.list(bounded)
 		cancel()
 		if err != nil {
 			select {
@@ -138,15 +135,15 @@ func (s *server) followTools(ctx context.Context) {
 		}
 		wait.reset()
 		var later <-chan time.Time
-		if wait := s.waits(); wait > 0 {
+		if wait := s.held(); wait > 0 {
 			later = time.After(wait)
-		} else if s.at.path == "" {
+		} else if s.endpoint.path == "" {
 			later = time.After(listEvery)
 		}
 		select {
 		case <-ctx.Done():
-		case <-p.wire.over:
-		case <-s.again:
+		case <-c.ctx.Done():
+		case <-s.relist:
 			if time.Since(since) > listWindow {
 				since, lists = time.Now(), 0
 			}
@@ -160,7 +157,7 @@ func (s *server) followTools(ctx context.Context) {
 			case <-time.After(pause):
 			}
 			select {
-			case <-s.again:
+			case <-s.relist:
 			default:
 			}
 		case <-later:
@@ -168,20 +165,10 @@ func (s *server) followTools(ctx context.Context) {
 	}
 }
 
-// list asks for all tools.
-func (s *server) list(ctx context.Context) ([]ServerTool, error) {
-	if _, err := s.listed(ctx); err != nil {
-		return nil, err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.tools, nil
-}
-
-// listed asks for all tools and takes note of them. It returns the connection that
+// list asks for all tools and takes note of them. It returns the connection that
 // they came by.
-func (s *server) listed(ctx context.Context) (*peer, error) {
-	p, err := s.acquire(ctx)
+func (s *server) list(ctx context.Context) (*client, error) {
+	c, err := s.acquire(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -190,57 +177,64 @@ func (s *server) listed(ctx context.Context) (*peer, error) {
 	cursor, size := "", 0
 	for page := 0; page == 0 || cursor != ""; page++ {
 		if page == maxPages || len(all) > maxListed || size > maxFrame {
-			return nil, s.unlisted(fmt.Errorf("the server lists more than %d tools, or %d pages or %d bytes of them", maxListed, maxPages, maxFrame))
+			return nil, s.listFailed(fmt.Errorf("the server lists more than %d tools, or %d pages or %d bytes of them", maxListed, maxPages, maxFrame))
 		}
 		var some []ServerTool
-		if some, cursor, err = s.page(ctx, p, cursor); err != nil {
-			return nil, s.unlisted(fmt.Errorf("its tools can't be listed: %w", err))
+		if some, cursor, err = s.page(ctx, c, cursor); err != nil {
+			return nil, s.listFailed(fmt.Errorf("its tools can't be listed: %w", err))
 		}
 		for _, t := range some {
 			size += len(t.Name) + len(t.Description) + len(t.InputSchema)
 		}
 		all = append(all, some...)
 	}
-	s.take(all)
-	return p, nil
+	s.setTools(all)
+	return c, nil
 }
 
-// take takes note of a list. Where too much of it is new in this window, what was
+// listed is what was listed last.
+func (s *server) listed() []ServerTool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.tools
+}
+
+// setTools takes note of a list. Where too much of it is new in this window, what was
 // listed before stays, and the tools are listed again when the window is over.
-func (s *server) take(all []ServerTool) {
+func (s *server) setTools(all []ServerTool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.known && slices.EqualFunc(s.tools, all, ServerTool.equal) {
-		s.held = false
+		s.changeHeld = false
 		return
 	}
-	if time.Since(s.since) >= s.all.freshWindow {
-		s.since, s.fresh = time.Now(), 0
+	if time.Since(s.windowBegin) >= s.owner.freshWindow {
+		s.windowBegin, s.windowValues = time.Now(), 0
 	}
-	n := changed(s.tools, all, s.all.freshValues)
-	if n > 0 && s.fresh > 0 && s.fresh+n > s.all.freshValues {
-		if !s.held {
-			s.log.Warn("the tools of an MCP server change too much: a change of them waits", "again_in", time.Until(s.since.Add(s.all.freshWindow)).Round(time.Millisecond).String())
+	n := changed(s.tools, all, s.owner.freshValues)
+	if n > 0 && s.windowValues > 0 && s.windowValues+n > s.owner.freshValues {
+		if !s.changeHeld {
+			s.log.Warn("the tools of an MCP server change too much: a change of them waits", "again_in", time.Until(s.windowBegin.Add(s.owner.freshWindow)).Round(time.Millisecond).String())
 		}
-		s.held = true
+		s.changeHeld = true
 		return
 	}
-	s.fresh += n
-	s.tools, s.known, s.held = all, true, false
+	s.windowValues += n
+	s.tools, s.known, s.changeHeld = all, true, false
 	select {
-	case s.all.changed <- struct{}{}:
+	case s.owner.changed <- struct{}{}:
 	default:
 	}
 }
 
-// waits is how long a change of the tools has to wait; 0: none does.
-func (s *server) waits() time.Duration {
+// held is how long a change of the tools has to wait; 0: none does.
+func (s *server) held() time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.held {
+	if !s.changeHeld {
 		return 0
 	}
-	return max(time.Until(s.since.Add(s.all.freshWindow)), time.Millisecond)
+	return max(time.Until(s.windowBegin.Add(s.owner.freshWindow)), time.Millisecond)
 }
 
 func (t ServerTool) equal(other ServerTool) bool {
@@ -273,30 +267,29 @@ func (t ServerTool) values() int {
 	return 1 + bytes.Count(t.InputSchema, []byte("{")) + bytes.Count(t.InputSchema, []byte("[")) + bytes.Count(t.InputSchema, []byte(","))
 }
 
-// unlisted takes note of why the tools of a server that is there are not known.
-func (s *server) unlisted(err error) error {
+// listFailed takes note of why the tools of a server that is there are not known.
+func (s *server) listFailed(err error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.why = err
+	s.lastErr = err
 	return err
 }
 
 // page asks for one page of the tools.
-func (s *server) page(ctx context.Context, p *peer, cursor string) (list []ServerTool, next string, err error) {
-	f := &flight{}
-	answer, err := p.ask(ctx, f, func(ctx context.Context) error {
-		_, err := p.session.ListTools(ctx, &mcp.ListToolsParams{Cursor: cursor})
-		return err
-	})
-	defer p.wire.drop("", f)
+func (s *server) page(ctx context.Context, c *client, cursor string) (list []ServerTool, next string, err error) {
+	params := map[string]any{}
+	if cursor != "" {
+		params["cursor"] = cursor
+	}
+	answer, err := c.ask(ctx, &request{method: "tools/list", params: params})
 	if err != nil {
-		s.doubt(p, f)
-		if ctx.Err() != nil {
-			err = context.Cause(ctx)
+		var failed *requestError
+		if errors.As(err, &failed) {
+			c.suspect(failed)
 		}
 		return nil, "", err
 	}
-	var said struct {
+	var page struct {
 		Tools []struct {
 			Name        string          `json:"name"`
 			Title       string          `json:"title"`
@@ -305,11 +298,11 @@ func (s *server) page(ctx context.Context, p *peer, cursor string) (list []Serve
 		} `json:"tools"`
 		NextCursor string `json:"nextCursor"`
 	}
-	if err := json.Unmarshal(answer, &said); err != nil {
-		return nil, "", &jsonrpc.Error{Code: jsonrpc.CodeParseError, Message: err.Error()}
+	if err := json.Unmarshal(answer, &page); err != nil {
+		return nil, "", err
 	}
-	for _, t := range said.Tools {
+	for _, t := range page.Tools {
 		list = append(list, ServerTool{Name: t.Name, Description: cmp.Or(t.Description, t.Title), InputSchema: t.InputSchema})
 	}
-	return list, said.NextCursor, nil
+	return list, page.NextCursor, nil
 }

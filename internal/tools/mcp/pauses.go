@@ -1,8 +1,6 @@
 package mcp
 
 import (
-	"errors"
-	"net/url"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -15,8 +13,8 @@ const steady = 10 * time.Second
 // pauses are those between the starts of a server that fails: 100 ms at first,
 // each up to twice the one before, 15 s at most, without end.
 type pauses struct {
-	b *backoff.ExponentialBackOff
-	n int // failures in a row
+	b        *backoff.ExponentialBackOff
+	failures int // in a row
 }
 
 func (p *pauses) reset() {
@@ -26,24 +24,14 @@ func (p *pauses) reset() {
 		backoff.WithMaxInterval(10*time.Second),
 		backoff.WithMaxElapsedTime(0),
 	)
-	p.n = 0
+	p.failures = 0
 }
 
 func (p *pauses) next() time.Duration {
-	p.n++
+	p.failures++
 	return p.b.NextBackOff()
 }
 
 // few reports whether the failures are so few that a moment may mend them: the
 // server has ended, and is on its way back.
-func (p *pauses) few() bool { return p.n <= 3 }
-
-// withoutURL is the cause of an error of net/http, without the URL that stands
-// in its text with its query.
-func withoutURL(err error) error {
-	var u *url.Error
-	if errors.As(err, &u) {
-		return u.Err
-	}
-	return err
-}
+func (p *pauses) few() bool { return p.failures <= 3 }

@@ -17,30 +17,30 @@ import (
 	"toolhand/internal/tools/content"
 )
 
-// mcpBlock is a block of content as an MCP server sends it.
-type mcpBlock struct {
-	Type        string       `json:"type"`
-	Text        string       `json:"text"`
-	Data        string       `json:"data"` // base64
-	MIMEType    string       `json:"mimeType"`
-	URI         string       `json:"uri"`
-	Name        string       `json:"name"`
-	Title       string       `json:"title"`
-	Description string       `json:"description"`
-	Resource    *mcpResource `json:"resource"`
+// A block is a block of content as an MCP server sends it.
+type block struct {
+	Type        string    `json:"type"`
+	Text        string    `json:"text"`
+	Data        string    `json:"data"` // base64
+	MIMEType    string    `json:"mimeType"`
+	URI         string    `json:"uri"`
+	Name        string    `json:"name"`
+	Title       string    `json:"title"`
+	Description string    `json:"description"`
+	Resource    *resource `json:"resource"`
 }
 
-type mcpResource struct {
+type resource struct {
 	URI      string  `json:"uri"`
 	MIMEType string  `json:"mimeType"`
 	Text     *string `json:"text"`
 	Blob     string  `json:"blob"` // base64
 }
 
-// mcpResult makes the result of a server's answer to tools/call: its content in
+// resultOf makes the result of a server's answer to tools/call: its content in
 // the API's own form, or, where there is none, its structured content as JSON.
 // max bounds the text as for [content.NewCollector].
-func mcpResult(answer json.RawMessage, max int) tools.Result {
+func resultOf(answer json.RawMessage, max int) tools.Result {
 	answer = content.Valid(answer)
 	var said struct {
 		Content    []json.RawMessage `json:"content"`
@@ -53,11 +53,11 @@ func mcpResult(answer json.RawMessage, max int) tools.Result {
 	var blocks []any
 	media := 0 // what is not text, and so is never cut
 	for _, raw := range said.Content {
-		block := apiBlock(raw)
-		if block["type"] != "text" {
+		converted := apiBlock(raw)
+		if converted["type"] != "text" {
 			media += len(raw)
 		}
-		blocks = append(blocks, block)
+		blocks = append(blocks, converted)
 	}
 	if text := bytes.TrimSpace(said.Structured); len(blocks) == 0 && len(text) > 0 && string(text) != "null" {
 		blocks = append(blocks, content.TextBlock(text))
@@ -74,7 +74,7 @@ func mcpResult(answer json.RawMessage, max int) tools.Result {
 // apiBlock is a server's block in the API's form. What the API has no form for
 // becomes a text that says what it was.
 func apiBlock(raw json.RawMessage) map[string]any {
-	var b mcpBlock
+	var b block
 	if err := json.Unmarshal(raw, &b); err != nil {
 		return note("a block of content that can't be read: %s", err)
 	}
@@ -129,11 +129,11 @@ func mediaBlock(what, uri, kind, data string) map[string]any {
 	case form == "":
 		return note("%s of type %s, %d bytes: it can't be shown here", what, cmp.Or(kind, "unknown"), len(decoded))
 	}
-	block := map[string]any{"type": form, "source": map[string]any{"type": "base64", "media_type": media, "data": base64.StdEncoding.EncodeToString(decoded)}}
+	converted := map[string]any{"type": form, "source": map[string]any{"type": "base64", "media_type": media, "data": base64.StdEncoding.EncodeToString(decoded)}}
 	if form == "document" && uri != "" {
-		block["title"] = uri
+		converted["title"] = uri
 	}
-	return block
+	return converted
 }
 
 // isImage reports whether the API takes images of this type.
@@ -145,7 +145,7 @@ func isImage(media string) bool {
 	return false
 }
 
-func linkBlock(b mcpBlock) map[string]any {
+func linkBlock(b block) map[string]any {
 	text := "link to " + b.URI
 	for _, more := range []string{cmp.Or(b.Title, b.Name), b.MIMEType, b.Description} {
 		if more != "" {
@@ -157,7 +157,7 @@ func linkBlock(b mcpBlock) map[string]any {
 
 // resourceBlock is a resource that came whole. A text is a text block, so that
 // max_result_bytes bounds it.
-func resourceBlock(r mcpResource) map[string]any {
+func resourceBlock(r resource) map[string]any {
 	if r.Text != nil {
 		return content.TextBlock(content.Valid([]byte("[resource " + r.URI + "]\n" + *r.Text)))
 	}

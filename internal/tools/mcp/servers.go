@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
+
 	"toolhand/internal/tools"
 	"toolhand/internal/tools/proctree"
 )
@@ -32,22 +32,24 @@ type Servers struct {
 	procs   *proctree.Processes
 	log     *slog.Logger
 	ctx     context.Context // ends with Close
-	cancel  context.CancelFunc
-	wg      sync.WaitGroup
+	cancel  context.CancelCauseFunc
+	running goroutines
 	started atomic.Uint64
 	changed chan struct{}
 	start   time.Duration // startBound, but in tests
 	write   time.Duration // writeBound, but in tests
 
-	freshValues int           // but in tests
-	freshWindow time.Duration // but in tests
+	freshValues int           // freshValues, but in tests
+	freshWindow time.Duration // freshWindow, but in tests
 
-	mu     sync.Mutex
-	byKey  map[string]*server // guarded by mu
-	closed bool               // guarded by mu
+	mu    sync.Mutex
+	byKey map[string]*server // guarded by mu
 }
 
-var errServersClosed = errors.New("the worker is stopping")
+var (
+	errServersClosed = errors.New("the worker is stopping")
+	errUnneeded      = errors.New("no tool needs the server any more")
+)
 
 // NewServers makes the owner of all MCP servers of this process. procs owns the
 // trees of those that are programs; it is closed after Servers. log receives what
@@ -57,17 +59,14 @@ func NewServers(procs *proctree.Processes, log *slog.Logger) *Servers {
 		log = slog.New(slog.DiscardHandler)
 	}
 	s := &Servers{procs: procs, log: log, changed: make(chan struct{}, 1), start: startBound, write: writeBound, freshValues: freshValues, freshWindow: freshWindow, byKey: map[string]*server{}}
-	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	return s
 }
 
 // Close stops all servers, and returns when nothing of them runs any more.
 func (s *Servers) Close() error {
-	s.mu.Lock()
-	s.closed = true
-	s.mu.Unlock()
-	s.cancel()
-	s.wg.Wait()
+	s.cancel(errServersClosed)
+	s.running.close()
 	return nil
 }
 
@@ -75,15 +74,29 @@ func (s *Servers) Close() error {
 // listed for the first time, or offers other tools than before.
 func (s *Servers) Changed() <-chan struct{} { return s.changed }
 
-// run starts a goroutine that Close waits for; it reports whether it did.
-func (s *Servers) run(f func()) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return false
+// goroutines are those that their owner waits for before it ends.
+type goroutines struct {
+	mu     sync.Mutex
+	closed bool           // guarded by mu
+	all    sync.WaitGroup // added to under mu
+}
+
+// run starts one. It reports whether it did.
+func (g *goroutines) run(f func()) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.closed {
+		g.all.Go(f)
 	}
-	s.wg.Go(f)
-	return true
+	return !g.closed
+}
+
+// close waits for all. None is started any more.
+func (g *goroutines) close() {
+	g.mu.Lock()
+	g.closed = true
+	g.mu.Unlock()
+	g.all.Wait()
 }
 
 // server finds the server of an endpoint, or makes it. Servers are never
@@ -126,74 +139,73 @@ func (s *Servers) Keep(handlers []tools.Handler, groups []*Group) {
 
 // A server is one MCP server, connected or not.
 type server struct {
-	all *Servers
-	at  *endpoint
-	log *slog.Logger
-	// again is readable when its tools should be listed again.
-	again chan struct{}
+	owner    *Servers
+	endpoint *endpoint
+	log      *slog.Logger
+	// relist is readable when its tools should be listed again.
+	relist chan struct{}
 
 	mu        sync.Mutex
 	kept      bool               // guarded by mu
 	unlist    context.CancelFunc // guarded by mu; not nil while its tools are followed
 	calls     int                // guarded by mu; what needs it now
 	idle      *time.Timer        // guarded by mu; stops it when nothing has needed it for a while
-	peer      *peer              // guarded by mu; nil: not connected
-	dialling  *dialling          // guarded by mu; nil: nobody connects
+	client    *client            // guarded by mu; nil: not connected
+	attempt   *attempt           // guarded by mu; nil: nobody connects
 	pauses    pauses             // guarded by mu
 	notBefore time.Time          // guarded by mu; of the next start
-	why       error              // guarded by mu; the last failure
-	modern    bool               // guarded by mu; it refused the handshake of older versions
+	lastErr   error              // guarded by mu; the last failure
 	tools     []ServerTool       // guarded by mu; as they were listed last
 	known     bool               // guarded by mu; they were listed
-	since     time.Time          // guarded by mu; the begin of the window of fresh
-	fresh     int                // guarded by mu; values of new schemas in it
-	held      bool               // guarded by mu; a change of tools waits for its end
+
+	windowBegin  time.Time // guarded by mu; see freshWindow
+	windowValues int       // guarded by mu; values of new schemas in the window
+	changeHeld   bool      // guarded by mu; a change of tools waits for its end
 }
 
-// A dialling is one attempt to connect, for all who wait for it.
-type dialling struct {
+// An attempt is one to connect, for all who wait for it.
+type attempt struct {
 	done chan struct{}
-	peer *peer
-	err  error
+	err  error // read it after done
 }
 
-func newServer(all *Servers, e *endpoint) *server {
-	s := &server{all: all, at: e, log: all.log.With("server", e.name), again: make(chan struct{}, 1)}
+func newServer(owner *Servers, e *endpoint) *server {
+	s := &server{owner: owner, endpoint: e, log: owner.log.With("server", e.name), relist: make(chan struct{}, 1)}
 	s.pauses.reset()
 	return s
 }
 
 // acquire connects where it must, and returns a connection that is kept until
 // release. Its error is an *UnavailableError.
-func (s *server) acquire(ctx context.Context) (*peer, error) {
+func (s *server) acquire(ctx context.Context) (*client, error) {
 	for {
 		s.mu.Lock()
-		if p := s.peer; p != nil && !p.ended() {
+		if c := s.client; c != nil && c.ctx.Err() == nil {
 			s.need()
 			s.mu.Unlock()
-			return p, nil
+			return c, nil
 		}
-		d := s.dialling
-		if d == nil {
+		a := s.attempt
+		if a == nil {
 			if err := s.mayDial(); err != nil {
 				s.mu.Unlock()
 				return nil, err
 			}
-			d = &dialling{done: make(chan struct{})}
-			if !s.all.run(func() { s.connection(d) }) {
+			a = &attempt{done: make(chan struct{})}
+			if !s.owner.running.run(func() { s.connection(a) }) {
 				s.mu.Unlock()
 				return nil, &tools.UnavailableError{Err: errServersClosed}
 			}
-			s.dialling = d
+			s.attempt = a
 		}
 		s.mu.Unlock()
 		select {
-		case <-d.done:
+		case <-a.done:
 		case <-ctx.Done():
 			return nil, &tools.UnavailableError{Err: context.Cause(ctx)}
 		}
-		if d.err != nil {
-			return nil, s.unavailable(d.err)
+		if a.err != nil {
+			return nil, s.unavailable(a.err)
 		}
 	}
 }
@@ -201,7 +213,7 @@ func (s *server) acquire(ctx context.Context) (*peer, error) {
 // mayDial says why not, while the pause after a failure lasts. mu is held.
 func (s *server) mayDial() error {
 	if wait := time.Until(s.notBefore); wait > 0 {
-		return &tools.UnavailableError{Passing: s.pauses.few(), Err: fmt.Errorf("%w; it is tried again in %v", s.why, wait.Round(10*time.Millisecond))}
+		return &tools.UnavailableError{Passing: s.pauses.few(), Err: fmt.Errorf("%w; it is tried again in %v", s.lastErr, wait.Round(10*time.Millisecond))}
 	}
 	return nil
 }
@@ -231,7 +243,7 @@ func (s *server) release() {
 // maybeIdle has the connection ended after a while, if nobody keeps or needs it.
 // mu is held.
 func (s *server) maybeIdle() {
-	if s.kept || s.calls > 0 || s.peer == nil {
+	if s.kept || s.calls > 0 || s.client == nil {
 		return
 	}
 	if s.idle != nil {
@@ -240,9 +252,9 @@ func (s *server) maybeIdle() {
 	s.idle = time.AfterFunc(linger, func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if !s.kept && s.calls == 0 && s.peer != nil {
+		if !s.kept && s.calls == 0 && s.client != nil {
 			s.log.Debug("an MCP server is stopped that no tool needs any more")
-			s.peer.end(errClosed)
+			s.client.end(errUnneeded)
 		}
 	})
 }
@@ -260,8 +272,8 @@ func (s *server) keep(kept, listed bool) {
 	case listed && s.unlist != nil:
 		s.listAgain()
 	case listed:
-		ctx, cancel := context.WithCancel(s.all.ctx)
-		if s.all.run(func() { s.followTools(ctx) }) {
+		ctx, cancel := context.WithCancel(s.owner.ctx)
+		if s.owner.running.run(func() { s.followTools(ctx) }) {
 			s.unlist = cancel
 		} else {
 			cancel()
@@ -274,72 +286,49 @@ func (s *server) keep(kept, listed bool) {
 
 // connection is one connection from its making to its end, in a goroutine of its
 // own.
-func (s *server) connection(d *dialling) {
+func (s *server) connection(a *attempt) {
+	c, err := s.dial()
 	s.mu.Lock()
-	modern := s.modern
-	s.mu.Unlock()
-	p, err := s.dial(modern)
-	if err != nil && !modern && refusedHandshake(err) {
-		if p, err = s.dial(true); err == nil {
-			modern = true
-		}
-	}
-	s.mu.Lock()
-	s.dialling = nil
+	s.attempt = nil
 	if err != nil {
 		s.failed(err)
-		if s.all.ctx.Err() == nil { // else it is we who have stopped it
-			s.log.Warn("an MCP server can't be used", "error", s.why, "again_in", time.Until(s.notBefore).Round(time.Millisecond).String())
+		if s.owner.ctx.Err() == nil { // else it is we who have stopped it
+			s.log.Warn("an MCP server can't be used", "error", err, "again_in", time.Until(s.notBefore).Round(time.Millisecond).String())
 		}
-		d.err = s.why
+		a.err = err
 	} else {
-		s.peer, s.modern, d.peer = p, modern, p
+		s.client = c
 		s.maybeIdle()
-		s.log.Debug("an MCP server is ready", "took", time.Since(p.begun).Round(time.Millisecond).String())
+		s.log.Debug("an MCP server is ready", "took", time.Since(c.begun).Round(time.Millisecond).String())
 	}
-	close(d.done)
+	close(a.done)
 	s.mu.Unlock()
 	if err == nil {
-		s.watch(p)
+		s.watch(c)
 	}
 }
 
 // watch waits for the end of a connection, and for its remains to be gone.
-func (s *server) watch(p *peer) {
+func (s *server) watch(c *client) {
 	up := time.Now()
-	select {
-	case <-p.wire.over:
-	case <-s.all.ctx.Done():
-		p.end(errServersClosed)
-		<-p.wire.over
-	}
+	<-c.ctx.Done()
 	s.mu.Lock()
-	s.peer = nil
-	meant := errors.Is(p.reason(), errClosed) || s.all.ctx.Err() != nil
-	if !meant {
-		if p.answered.Load() || time.Since(up) > steady {
+	if s.client == c {
+		s.client = nil
+	}
+	if reason := c.reason(); !errors.Is(reason, errUnneeded) && s.owner.ctx.Err() == nil {
+		if c.answered.Load() || time.Since(up) > steady {
 			s.pauses.reset()
 		}
-		s.failed(p.reason())
-		s.log.Warn("the connection to an MCP server ended", "error", p.reason())
-		// They may hold what was in a call, or a secret of the server's.
-		s.log.Debug("the last words of an MCP server that ended", "stderr", p.lastWords())
+		s.failed(reason)
+		s.log.Warn("the connection to an MCP server ended", "error", reason)
 	}
 	s.mu.Unlock()
-	p.gone()
+	<-c.gone
 }
 
 // failed sets when the server may be started again. mu is held.
 func (s *server) failed(err error) {
-	s.why = plainMCP(err)
+	s.lastErr = err
 	s.notBefore = time.Now().Add(s.pauses.next())
-}
-
-// plainMCP is an error without the words of the SDK that are of no use to a
-// reader, and without a URL.
-func plainMCP(err error) error {
-	if errors.Is(err, io.EOF) {
-		return errors.New("the connection to the server ended")
-	}
-	return withoutURL(err)
 }

@@ -13,11 +13,12 @@ import (
 	"os/exec"
 	"sync"
 	"time"
+
+	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
+
 	"toolhand/internal/tools/content"
 	toolexec "toolhand/internal/tools/exec"
 	"toolhand/internal/tools/proctree"
-
-	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
 )
 
 const (
@@ -36,164 +37,149 @@ const (
 	exitGrace = 500 * time.Millisecond
 )
 
-// stdio is the connection to a server that is a program: a message a line. Its
-// methods keep to the terms of mcp.Connection. A write is queued, and done by one
-// goroutine: so nobody but that goroutine ever waits for a server that does not
-// read, and no message is cut off in its middle by a call that is cancelled.
-type stdio struct {
+// A stdioTransport is the connection to a server that is a program: a message a line.
+// A write is queued, and done by one goroutine: so nobody but that goroutine ever
+// waits for a server that does not read, and no message is cut off in its middle by a
+// call that is cancelled.
+type stdioTransport struct {
 	proc   *proctree.Process
-	in     *os.File // the server's standard input
-	out    *os.File // its output
-	errs   *os.File // and its errors
-	frames chan frame
+	stdin  *os.File
+	stdout *os.File
+	stderr *os.File
+	queue  chan line
 	unread time.Duration // how long the server may leave its input unread
 	log    *slog.Logger
 
-	ctx    context.Context // ends when the connection is over
-	cancel context.CancelCauseFunc
-	gone   chan struct{} // closed when nothing of the server runs any more
+	ctx  context.Context // the client's
+	end  context.CancelCauseFunc
+	gone chan struct{} // closed when nothing of the server runs any more
 
 	lines *bufio.Reader     // owned by Read
 	rest  []jsonrpc.Message // of a batch; owned by Read
 	eof   chan struct{}     // closed by Read at the end of the output
 	stray int               // lines in a row; owned by Read
-
-	said  sync.Mutex
-	words content.Ending // guarded by said: the end of what the server wrote to stderr
 }
 
-type frame struct {
-	data   []byte
-	flight *flight // nil: nobody's
+// A line is a message to be written.
+type line struct {
+	data    []byte
+	request *request // nil: it is none of ours
 }
 
-// startStdio starts the program of e. ctx bounds the start alone.
-func startStdio(ctx context.Context, all *Servers, e *endpoint, log *slog.Logger) (*stdio, error) {
-	mark := all.procs.ServerMark(all.started.Add(1))
-	c := &stdio{log: log, unread: all.write, frames: make(chan frame, 64), gone: make(chan struct{}), eof: make(chan struct{}), words: content.Ending{Max: maxLogLine}}
-	cmd := e.command(mark)
-	theirs, err := c.pipes(cmd)
+// startStdio starts the program of c's server. ctx bounds the start alone.
+func startStdio(ctx context.Context, c *client) (*stdioTransport, error) {
+	owner, log := c.server.owner, c.server.log
+	mark := owner.procs.ServerMark(owner.started.Add(1))
+	t := &stdioTransport{log: log, unread: owner.write, queue: make(chan line, 64), ctx: c.ctx, end: c.end, gone: make(chan struct{}), eof: make(chan struct{})}
+	cmd := c.server.endpoint.command(mark)
+	theirs, err := t.pipes(cmd)
 	if err == nil {
-		c.proc, err = all.procs.Start(ctx, cmd, []string{mark}, log)
+		t.proc, err = owner.procs.Start(ctx, cmd, []string{mark}, log)
 	}
 	for _, f := range theirs {
 		f.Close()
 	}
 	if err != nil {
-		for _, f := range []*os.File{c.in, c.out, c.errs} {
+		for _, f := range []*os.File{t.stdin, t.stdout, t.stderr} {
 			if f != nil {
 				f.Close()
 			}
 		}
 		return nil, err
 	}
-	c.ctx, c.cancel = context.WithCancelCause(context.Background())
-	c.lines = bufio.NewReaderSize(c.out, 64<<10)
-	go c.supervise()
-	return c, nil
+	t.lines = bufio.NewReaderSize(t.stdout, 64<<10)
+	go t.supervise()
+	return t, nil
 }
 
 // pipes are the standard streams of cmd. They are files, and not os/exec's own
 // goroutines, so that they have deadlines.
-func (c *stdio) pipes(cmd *exec.Cmd) (theirs []*os.File, err error) {
-	inTheirs, in, err := os.Pipe()
+func (t *stdioTransport) pipes(cmd *exec.Cmd) (theirs []*os.File, err error) {
+	in, ours, err := os.Pipe()
 	if err != nil {
 		return nil, err
 	}
-	theirs, c.in, cmd.Stdin = append(theirs, inTheirs), in, inTheirs
-	out, outTheirs, err := os.Pipe()
+	theirs, t.stdin, cmd.Stdin = append(theirs, in), ours, in
+	ours, out, err := os.Pipe()
 	if err != nil {
 		return theirs, err
 	}
-	theirs, c.out, cmd.Stdout = append(theirs, outTheirs), out, outTheirs
-	errs, errsTheirs, err := os.Pipe()
+	theirs, t.stdout, cmd.Stdout = append(theirs, out), ours, out
+	ours, errs, err := os.Pipe()
 	if err != nil {
 		return theirs, err
 	}
-	theirs, c.errs, cmd.Stderr = append(theirs, errsTheirs), errs, errsTheirs
+	theirs, t.stderr, cmd.Stderr = append(theirs, errs), ours, errs
 	return theirs, nil
 }
 
 // supervise waits for the end of the program or of the connection, whichever is
 // first, and stops what is left of the other. It launches and joins the other
 // goroutines of the connection.
-func (c *stdio) supervise() {
-	defer close(c.gone)
+func (t *stdioTransport) supervise() {
+	defer close(t.gone)
 	var beside sync.WaitGroup
-	beside.Go(c.write)
-	beside.Go(c.listen)
-	if c.proc.Wait(c.ctx) {
+	beside.Go(t.writeQueue)
+	beside.Go(t.logStderr)
+	if t.proc.Wait(t.ctx) {
 		select {
-		case <-c.eof: // what it wrote last is read first
-		case <-c.ctx.Done():
+		case <-t.eof: // what it wrote last is read first
+		case <-t.ctx.Done():
 		case <-time.After(toolexec.DrainDelay):
 		}
-		c.fail(fmt.Errorf("the server ended: %s", c.proc.Cmd.ProcessState))
+		t.end(fmt.Errorf("the server ended: %s", t.proc.Cmd.ProcessState))
 	}
-	c.in.Close()
+	_ = t.stdout.SetReadDeadline(time.Unix(1, 0)) // it stays open until the program has ended
+	t.stdin.Close()
 	select {
-	case <-c.proc.Done:
+	case <-t.proc.Done:
 	case <-time.After(exitGrace):
 	}
-	c.proc.End()
-	c.out.Close()
+	t.proc.End()
+	t.stdout.Close()
 	// A process that is beyond our reach may hold this open.
-	_ = c.errs.SetReadDeadline(time.Now().Add(toolexec.DrainDelay))
+	_ = t.stderr.SetReadDeadline(time.Now().Add(toolexec.DrainDelay))
 	beside.Wait()
-	c.errs.Close()
+	t.stderr.Close()
 }
 
-// fail ends the connection for a reason, of which the first counts.
-func (c *stdio) fail(err error) {
-	c.cancel(err)
-	_ = c.out.SetReadDeadline(time.Unix(1, 0))
-	_ = c.in.SetWriteDeadline(time.Unix(1, 0))
-}
-
-var errClosed = errors.New("the connection was closed")
-
-// Close ends the connection, and soon afterwards the program.
-func (c *stdio) Close() error {
-	c.fail(errClosed)
+// Close ends the connection and the program.
+func (t *stdioTransport) Close() error {
+	t.end(errUnneeded)
+	<-t.gone
 	return nil
 }
 
-// SessionID is empty: one program has one session.
-func (c *stdio) SessionID() string { return "" }
-
 // Write queues a message.
-func (c *stdio) Write(ctx context.Context, msg jsonrpc.Message) error {
+func (t *stdioTransport) Write(ctx context.Context, msg jsonrpc.Message) error {
 	data, err := jsonrpc.EncodeMessage(msg)
 	if err != nil {
 		return err
 	}
 	select {
-	case c.frames <- frame{data: append(data, '\n'), flight: flightOf(ctx)}:
+	case t.queue <- line{data: append(data, '\n'), request: requestOf(ctx)}:
 		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)
-	case <-c.ctx.Done():
-		return context.Cause(c.ctx)
+	case <-t.ctx.Done():
+		return context.Cause(t.ctx)
 	}
 }
 
-// write writes what is queued until the connection is over.
-func (c *stdio) write() {
+// writeQueue writes what is queued until the connection is over.
+func (t *stdioTransport) writeQueue() {
 	for {
 		select {
-		case f := <-c.frames:
-			if f.flight != nil && !f.flight.depart() {
+		case l := <-t.queue:
+			if l.request != nil && !l.request.depart() {
 				continue
 			}
-			_ = c.in.SetWriteDeadline(time.Now().Add(c.unread))
-			if c.ctx.Err() != nil {
+			_ = t.stdin.SetWriteDeadline(time.Now().Add(t.unread))
+			if _, err := t.stdin.Write(l.data); err != nil {
+				t.broken(err)
 				return
 			}
-			if _, err := c.in.Write(f.data); err != nil {
-				c.broken(err)
-				return
-			}
-		case <-c.ctx.Done():
+		case <-t.ctx.Done():
 			return
 		}
 	}
@@ -201,67 +187,67 @@ func (c *stdio) write() {
 
 // broken ends the connection after a failed write. The end of the program, where
 // that is the reason, tells more: it gets a moment to be noticed.
-func (c *stdio) broken(err error) {
+func (t *stdioTransport) broken(err error) {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		err = fmt.Errorf("the server left its input unread for %v", c.unread)
+		err = fmt.Errorf("the server left its input unread for %v", t.unread)
 	} else {
 		select {
-		case <-c.ctx.Done():
+		case <-t.ctx.Done():
 		case <-time.After(toolexec.DrainDelay):
 		}
 	}
-	c.fail(err)
+	t.end(err)
 }
 
 // Read reads the next message. Lines that are none are skipped.
-func (c *stdio) Read(context.Context) (jsonrpc.Message, error) {
+func (t *stdioTransport) Read(context.Context) (jsonrpc.Message, error) {
 	for {
-		if len(c.rest) > 0 {
-			msg := c.rest[0]
-			c.rest = c.rest[1:]
+		if len(t.rest) > 0 {
+			msg := t.rest[0]
+			t.rest = t.rest[1:]
 			return msg, nil
 		}
-		line, err := c.line()
+		line, err := t.readLine()
 		if err != nil {
-			return nil, c.ended(err)
+			return nil, t.endOf(err)
 		}
 		if line = bytes.TrimSpace(line); len(line) == 0 {
 			continue
 		}
-		if c.rest, err = decodeFrame(line); err == nil {
-			c.stray = 0
+		if t.rest, err = decodeFrame(line); err == nil {
+			t.stray = 0
 			continue
 		}
-		if c.stray++; c.stray > maxStray {
-			c.fail(fmt.Errorf("the server wrote %d lines that are no messages", maxStray))
+		if t.stray++; t.stray > maxStray {
+			return nil, t.endOf(fmt.Errorf("the server wrote %d lines that are no messages", maxStray))
 		}
-		if c.stray == 1 {
-			c.log.Warn("an MCP server writes to its standard output what is no message: it is skipped")
+		if t.stray == 1 {
+			t.log.Warn("an MCP server writes to its standard output what is no message: it is skipped")
 		}
-		c.log.Debug("no message", "line", string(content.CutAfter(content.Valid(line), maxLogLine)))
+		t.log.Debug("no message", "line", string(content.CutAfter(content.Valid(line), maxLogLine)))
 	}
 }
 
-// ended is the reason why there is nothing to read any more.
-func (c *stdio) ended(err error) error {
-	if c.ctx.Err() == nil && errors.Is(err, io.EOF) {
+// endOf is the reason why there is nothing to read any more.
+func (t *stdioTransport) endOf(err error) error {
+	if t.ctx.Err() == nil && errors.Is(err, io.EOF) {
 		// The program's end, where it comes with this, tells more.
-		close(c.eof)
+		close(t.eof)
 		select {
-		case <-c.ctx.Done():
+		case <-t.ctx.Done():
 		case <-time.After(toolexec.DrainDelay):
 			err = errors.New("the server closed its standard output")
 		}
 	}
-	c.fail(err)
-	return context.Cause(c.ctx)
+	t.end(err)
+	return context.Cause(t.ctx)
 }
 
-// line is the next line, of at most maxFrame bytes.
-func (c *stdio) line() ([]byte, error) {
+// readLine reads the next line, of at most maxFrame bytes.
+func (t *stdioTransport) readLine() ([]byte, error) {
 	var line []byte
 	for {
-		piece, err := c.lines.ReadSlice('\n')
+		piece, err := t.lines.ReadSlice('\n')
 		if len(line)+len(piece) > maxFrame {
 			return nil, fmt.Errorf("the server wrote a message of more than %d bytes", maxFrame)
 		}
@@ -295,28 +281,18 @@ func decodeFrame(line []byte) ([]jsonrpc.Message, error) {
 	return all, nil
 }
 
-// listen takes the server's words for people to the log, a bounded part of each
-// line, and keeps the last of them.
-func (c *stdio) listen() {
-	lines := bufio.NewReaderSize(c.errs, maxLogLine)
+// logStderr takes what the server writes for people to the log, a bounded part of
+// each line. It may hold what was in a call, or a secret of the server's.
+func (t *stdioTransport) logStderr() {
+	lines := bufio.NewReaderSize(t.stderr, maxLogLine)
 	for whole := true; ; {
 		line, more, err := lines.ReadLine()
 		if err != nil {
 			return
 		}
 		if whole {
-			c.log.Debug("the MCP server wrote to stderr", "stderr", string(content.Valid(line)))
+			t.log.Debug("the MCP server wrote to stderr", "stderr", string(content.Valid(line)))
 		}
 		whole = !more
-		c.said.Lock()
-		c.words.Write(append(line[:len(line):len(line)], '\n'))
-		c.said.Unlock()
 	}
-}
-
-// lastWords is the end of what the server wrote to stderr.
-func (c *stdio) lastWords() string {
-	c.said.Lock()
-	defer c.said.Unlock()
-	return string(content.Valid(bytes.TrimSpace(c.words.Last())))
 }

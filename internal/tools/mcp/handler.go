@@ -8,17 +8,15 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
-	"github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"toolhand/internal/tools"
 	"toolhand/internal/tools/content"
 )
 
-// An mcpHandler calls one tool of an MCP server. Its fields are immutable.
+// A handler calls one tool of an MCP server. Its fields are immutable.
 type handler struct {
 	server *server
 	tool   string // the server's own name of it
@@ -44,70 +42,62 @@ func (h *handler) Call(ctx context.Context, call tools.Call) (tools.Result, erro
 	if ctx.Err() != nil {
 		return tools.Result{}, &tools.UnavailableError{Err: context.Cause(ctx)}
 	}
-	p, err := h.server.acquire(ctx)
+	c, err := h.server.acquire(ctx)
 	if err != nil {
 		return tools.Result{}, err
 	}
 	defer h.server.release()
-	p.calls.Add(1)
-	defer p.calls.Add(-1)
-	log := h.log.With("session", call.Session, "call", call.ID, "tool", call.Tool)
-	f := &flight{progress: func(params json.RawMessage) {
-		log.Debug("progress of a call", "progress", string(content.CutAfter(content.Valid(params), maxLogLine)))
-	}}
-	token := strconv.FormatUint(h.server.all.started.Add(1), 10)
-	p.wire.follow(token, f)
-	defer p.wire.drop(token, f)
-	answer, err := p.ask(ctx, f, func(ctx context.Context) error {
-		_, err := p.session.CallTool(ctx, h.params(call, token))
-		return err
-	})
-	if err == nil {
-		return mcpResult(answer, h.max), nil
+	c.calls.Add(1)
+	defer c.calls.Add(-1)
+	answer, err := c.ask(ctx, h.request(call))
+	var refusal *jsonrpc.Error
+	var failed *requestError
+	switch {
+	case errors.As(err, &failed):
+		return h.failure(ctx, c, failed)
+	case errors.As(err, &refusal):
+		return content.Error(bound(refusalText(refusal), h.max)), nil
 	}
-	return h.failure(ctx, p, f, err)
+	return resultOf(answer, h.max), nil
 }
 
-func (h *handler) params(call tools.Call, token string) *mcp.CallToolParams {
-	meta := mcp.Meta{}
+func (h *handler) request(call tools.Call) *request {
+	log := h.log.With("session", call.Session, "call", call.ID, "tool", call.Tool)
+	meta, input := map[string]any{}, json.RawMessage("{}")
 	// The span of ctx, where there is one, is told here as traceparent.
 	tools.Describe(call, func(name, value string) { meta[name] = value })
-	params := &mcp.CallToolParams{Meta: meta, Name: h.tool, Arguments: json.RawMessage("{}")}
 	if len(call.Input) > 0 {
-		params.Arguments = call.Input
+		input = call.Input
 	}
-	params.SetProgressToken(token)
-	return params
+	return &request{
+		method: "tools/call", params: map[string]any{"name": h.tool, "arguments": input}, meta: meta,
+		progress: func(params json.RawMessage) {
+			log.Debug("progress of a call", "progress", string(content.CutAfter(content.Valid(params), maxLogLine)))
+		},
+	}
 }
 
-// failure is what a call without a result ends with.
-func (h *handler) failure(ctx context.Context, p *peer, f *flight, err error) (tools.Result, error) {
-	var said *jsonrpc.Error
-	var status *statusError
-	h.server.doubt(p, f)
+// failure is what a call ends with that has no answer in JSON-RPC.
+func (h *handler) failure(ctx context.Context, c *client, failed *requestError) (tools.Result, error) {
+	c.suspect(failed)
 	switch {
-	case f.withdraw():
-		if ctx.Err() != nil {
-			return tools.Result{}, &tools.UnavailableError{Err: context.Cause(ctx)}
-		}
-		return tools.Result{}, &tools.UnavailableError{Err: err, Passing: true}
-	case f.noSession.Load():
+	case !failed.sent:
+		return tools.Result{}, &tools.UnavailableError{Err: failed.err, Passing: ctx.Err() == nil}
+	case failed.forgotten:
 		// By the protocol such a request is not run.
 		return tools.Result{}, &tools.UnavailableError{Err: errForgotten, Passing: true}
-	case f.answer.Load() != nil && errors.As(err, &said):
-		return content.Error(bound(refusal(said), h.max)), nil
 	case ctx.Err() != nil:
-		h.server.all.run(func() { p.probe(h.server.all.ctx) })
-		return tools.Result{}, &tools.LostError{Err: context.Cause(ctx)}
-	case errors.As(err, &status):
-		return content.Error(bound(status.Error(), h.max)), nil
+		c.beside.run(c.probe)
+		return tools.Result{}, &tools.LostError{Err: failed.err}
+	case failed.status != 0:
+		return content.Error(bound(failed.Error(), h.max)), nil
 	}
-	return tools.Result{}, &tools.LostError{Err: err}
+	return tools.Result{}, &tools.LostError{Err: failed.err}
 }
 
-// refusal is the text of an error in JSON-RPC: the server has read the request,
+// refusalText is the text of an error in JSON-RPC: the server has read the request,
 // and says no.
-func refusal(e *jsonrpc.Error) string {
+func refusalText(e *jsonrpc.Error) string {
 	text := fmt.Sprintf("The MCP server refused the call: %s (code %d)", e.Message, e.Code)
 	if len(e.Data) > 0 && string(e.Data) != "null" {
 		text += "\n" + string(e.Data)
@@ -127,10 +117,10 @@ func bound(text string, max int) string {
 
 // Live reports whether the server is there and has the tool.
 func (h *handler) Live(ctx context.Context) error {
-	list, err := h.server.list(ctx)
-	if err != nil {
+	if _, err := h.server.list(ctx); err != nil {
 		return err
 	}
+	list := h.server.listed()
 	if !slices.ContainsFunc(list, func(t ServerTool) bool { return t.Name == h.tool }) {
 		return fmt.Errorf("the server has no tool %q; it has: %s", h.tool, toolNames(list))
 	}

@@ -1,0 +1,357 @@
+package mcp
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+	"github.com/tidwall/gjson"
+
+	"toolhand/internal/tools/content"
+)
+
+const (
+	// sessionVersion is the version of the protocol that a connection begins with: the
+	// last one that has a handshake and sessions. statelessVersion, the one after it,
+	// is used with servers that refuse the handshake.
+	sessionVersion   = "2025-11-25"
+	statelessVersion = "2026-07-28"
+	// pingBound is what a server gets to answer a ping after a call of it has hung.
+	pingBound = 10 * time.Second
+	// cancelBound is how long it may take to tell a server that a request is cancelled.
+	cancelBound = 2 * time.Second
+	// maxAnswering bounds the requests of a server's own that wait for our answer.
+	maxAnswering = 64
+)
+
+// A transport carries the messages of one connection. It asks [requestOf] whose a
+// message is, and keeps the request's state.
+type transport interface {
+	// Read returns the next message. One goroutine calls it.
+	Read(ctx context.Context) (jsonrpc.Message, error)
+	// Write sends a message. Any number of goroutines call it.
+	Write(ctx context.Context, msg jsonrpc.Message) error
+	// Close ends the connection, and returns when nothing of it is left.
+	Close() error
+}
+
+// A client speaks MCP with one server over one connection, from the handshake to
+// the end of ctx.
+type client struct {
+	server    *server
+	begun     time.Time
+	transport transport
+	ctx       context.Context // ends with the connection; its cause is the reason
+	end       context.CancelCauseFunc
+	gone      chan struct{}          // closed when nothing of the connection is left
+	version   atomic.Pointer[string] // of the protocol; nil before it is agreed upon
+	meta      map[string]any         // of every request; immutable after the handshake
+	answered  atomic.Bool            // some request after the handshake
+	calls     atomic.Int64           // that are open
+	beside    goroutines             // that serve waits for before it closes the transport
+	answering chan struct{}          // holds one for each request of the server's that waits
+
+	mu   sync.Mutex
+	last int64                   // guarded by mu; the id of the last request
+	open map[jsonrpc.ID]*request // guarded by mu; those without a response
+}
+
+// dial connects, and does the handshake. A connection that is refused leaves
+// nothing behind.
+func (s *server) dial() (*client, error) {
+	c := &client{
+		server: s, begun: time.Now(), gone: make(chan struct{}),
+		answering: make(chan struct{}, maxAnswering), open: map[jsonrpc.ID]*request{},
+	}
+	c.ctx, c.end = context.WithCancelCause(s.owner.ctx)
+	ctx, cancel := context.WithTimeoutCause(c.ctx, s.owner.start, fmt.Errorf("the server was not ready within %v", s.owner.start))
+	defer cancel()
+	var err error
+	if s.endpoint.path == "" {
+		c.transport, err = newHTTPTransport(s.endpoint, &c.version)
+	} else {
+		c.transport, err = startStdio(ctx, c)
+	}
+	if err != nil {
+		c.end(err)
+		return nil, err
+	}
+	go c.serve()
+	if err := c.handshake(ctx); err != nil {
+		c.end(err)
+		<-c.gone
+		return nil, err
+	}
+	return c, nil
+}
+
+// serve reads what the server sends until the connection is over, and closes it.
+func (c *client) serve() {
+	defer close(c.gone)
+	for c.ctx.Err() == nil {
+		msg, err := c.transport.Read(c.ctx)
+		if err == nil {
+			err = c.receive(msg)
+		}
+		if err != nil {
+			c.end(err)
+		}
+	}
+	c.beside.close()
+	_ = c.transport.Close() // the reason of the end is known
+}
+
+// reason is why the connection ended.
+func (c *client) reason() error { return plain(context.Cause(c.ctx)) }
+
+// handshake agrees on a version of the protocol. Nothing is offered to the server:
+// no roots, no sampling, no elicitation.
+func (c *client) handshake(ctx context.Context) error {
+	self, capabilities := map[string]any{"name": "toolhand", "version": "1"}, map[string]any{}
+	answer, err := c.ask(ctx, &request{method: "initialize", params: map[string]any{
+		"protocolVersion": sessionVersion, "clientInfo": self, "capabilities": capabilities,
+	}})
+	if refusesHandshake(err) {
+		c.meta = map[string]any{
+			mcp.MetaKeyProtocolVersion: statelessVersion, mcp.MetaKeyClientInfo: self, mcp.MetaKeyClientCapabilities: capabilities,
+		}
+		if c.discover(ctx) {
+			return nil
+		}
+	}
+	var failed *requestError
+	switch {
+	case errors.As(err, &failed):
+		return err
+	case err != nil:
+		return fmt.Errorf("the server refuses the handshake: %w", err)
+	}
+	version := gjson.GetBytes(answer, "protocolVersion").String()
+	if !slices.Contains(mcp.SupportedProtocolVersions(), version) {
+		return fmt.Errorf("the server speaks version %.20q of the protocol, which is not supported", version)
+	}
+	c.version.Store(&version)
+	return plain(c.notify(ctx, "notifications/initialized", map[string]any{}))
+}
+
+// refusesHandshake reports whether the server itself said no, in JSON-RPC.
+func refusesHandshake(err error) bool {
+	var refusal *jsonrpc.Error
+	return errors.As(err, &refusal) && (refusal.Code == mcp.CodeUnsupportedProtocolVersion ||
+		refusal.Code <= jsonrpc.CodeInvalidRequest && refusal.Code >= jsonrpc.CodeInternalError)
+}
+
+// discover reports whether the server speaks the version without a handshake.
+func (c *client) discover(ctx context.Context) bool {
+	answer, err := c.ask(ctx, &request{method: "server/discover", params: map[string]any{}})
+	if err != nil {
+		return false
+	}
+	for _, version := range gjson.GetBytes(answer, "supportedVersions").Array() {
+		if version.String() == statelessVersion {
+			c.version.Store(new(statelessVersion))
+			return true
+		}
+	}
+	return false
+}
+
+// ask sends a request, once, and returns the result as the server wrote it. The
+// error is a *jsonrpc.Error where the server refused the request in JSON-RPC, else
+// a *requestError.
+func (c *client) ask(ctx context.Context, r *request) (json.RawMessage, error) {
+	// Its end stops the reading of what is left of an answer over HTTP.
+	writing, cancel := context.WithCancel(context.WithValue(ctx, requestKey{}, r))
+	defer cancel()
+	id := c.register(r)
+	err := c.write(writing, id, r.method, r.params)
+	if err == nil {
+		select {
+		case <-r.done:
+		case <-ctx.Done():
+		case <-c.ctx.Done():
+		}
+	} else if r.status != 0 && !r.refused() && ctx.Err() == nil {
+		c.end(err) // what answers there is no MCP server
+	}
+	c.mu.Lock()
+	delete(c.open, id)
+	response := r.response
+	c.mu.Unlock()
+	if response != nil {
+		var refusal *jsonrpc.Error
+		refused := errors.As(response.Error, &refusal)
+		if response.Error == nil || refused {
+			c.answered.Store(c.version.Load() != nil)
+		}
+		switch {
+		case response.Error == nil:
+			return response.Result, nil
+		case refused:
+			return nil, refusal
+		}
+		err = response.Error // the transport's own: there will be no answer
+	}
+	failed := c.failure(ctx, r, err)
+	if failed.sent && ctx.Err() != nil && r.method != "initialize" {
+		c.cancelled(id, ctx.Err())
+	}
+	return nil, failed
+}
+
+// register gives a request its id, by which its response and its progress are known.
+func (c *client) register(r *request) jsonrpc.ID {
+	r.done = make(chan struct{})
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.last++
+	id, err := jsonrpc.MakeID(float64(c.last))
+	if err != nil {
+		panic(err) // a number is an id
+	}
+	c.open[id] = r
+	meta := map[string]any{}
+	maps.Copy(meta, c.meta)
+	maps.Copy(meta, r.meta)
+	if r.progress != nil {
+		meta["progressToken"] = c.last
+	}
+	if len(meta) > 0 {
+		r.params["_meta"] = meta
+	}
+	return id
+}
+
+// failure is why a request has no answer.
+func (c *client) failure(ctx context.Context, r *request, err error) *requestError {
+	failed := &requestError{sent: !r.withdraw(), forgotten: r.forgotten}
+	switch {
+	case ctx.Err() != nil:
+		failed.err = context.Cause(ctx)
+	case r.refused():
+		failed.err, failed.status = statusError(r.status, err), r.status
+	case c.ctx.Err() != nil:
+		failed.err = c.reason()
+	default:
+		failed.err = plain(err)
+	}
+	return failed
+}
+
+// notify sends a notification.
+func (c *client) notify(ctx context.Context, method string, params map[string]any) error {
+	return c.write(ctx, jsonrpc.ID{}, method, params)
+}
+
+func (c *client) write(ctx context.Context, id jsonrpc.ID, method string, params map[string]any) error {
+	var encoded bytes.Buffer
+	enc := json.NewEncoder(&encoded)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(params); err != nil {
+		return err
+	}
+	return c.transport.Write(ctx, &jsonrpc.Request{ID: id, Method: method, Params: encoded.Bytes()})
+}
+
+// cancelled tells the server that nobody waits for an answer any more, also when the
+// connection is ended.
+func (c *client) cancelled(id jsonrpc.ID, why error) {
+	c.beside.run(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(c.ctx), cancelBound)
+		defer cancel()
+		// The call has ended: what it came to does not depend on this.
+		_ = c.notify(ctx, "notifications/cancelled", map[string]any{"requestId": id.Raw(), "reason": why.Error()})
+	})
+}
+
+// receive takes a message of the server's. Its error ends the connection.
+func (c *client) receive(msg jsonrpc.Message) error {
+	switch m := msg.(type) {
+	case *jsonrpc.Response:
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if r := c.open[m.ID]; r != nil {
+			delete(c.open, m.ID)
+			r.response = m
+			close(r.done)
+		}
+	case *jsonrpc.Request:
+		if m.IsCall() {
+			return c.answer(m)
+		}
+		c.notified(m)
+	}
+	return nil
+}
+
+// answer answers a request of the server's: we do nothing for it but say that we are
+// there.
+func (c *client) answer(m *jsonrpc.Request) error {
+	select {
+	case c.answering <- struct{}{}:
+	default:
+		return fmt.Errorf("the server has more than %d requests of its own open", maxAnswering)
+	}
+	response := &jsonrpc.Response{ID: m.ID, Result: json.RawMessage("{}")}
+	if m.Method != "ping" {
+		response = &jsonrpc.Response{ID: m.ID, Error: &jsonrpc.Error{Code: jsonrpc.CodeMethodNotFound, Message: "this client offers nothing"}}
+	}
+	c.beside.run(func() {
+		_ = c.transport.Write(c.ctx, response) // a server that can't be reached is noticed by its calls
+		<-c.answering
+	})
+	return nil
+}
+
+// notified takes a notification of the server's.
+func (c *client) notified(m *jsonrpc.Request) {
+	switch m.Method {
+	case "notifications/progress":
+		id, err := jsonrpc.MakeID(gjson.GetBytes(m.Params, "progressToken").Value())
+		if err != nil {
+			return
+		}
+		c.mu.Lock()
+		r := c.open[id]
+		c.mu.Unlock()
+		if r != nil && r.progress != nil {
+			r.progress(m.Params)
+		}
+	case "notifications/tools/list_changed":
+		c.server.listAgain()
+	case "notifications/message":
+		c.server.log.Debug("the MCP server says", "message", string(content.CutAfter(content.Valid(m.Params), maxLogLine)))
+	}
+}
+
+// suspect looks at the connection after a request that has failed: the server may
+// have forgotten our session. By the protocol it answers 404 then; there are servers
+// that answer 400.
+func (c *client) suspect(failed *requestError) {
+	if failed.forgotten {
+		c.end(errForgotten)
+	} else if failed.refusesSession() {
+		c.beside.run(c.probe)
+	}
+}
+
+// probe looks whether the server still answers, after a call has hung or was
+// refused: one that does not is of no use to the next call either.
+func (c *client) probe() {
+	ctx, cancel := context.WithTimeoutCause(c.ctx, pingBound, fmt.Errorf("no answer within %v", pingBound))
+	defer cancel()
+	var failed *requestError
+	_, err := c.ask(ctx, &request{method: "ping", params: map[string]any{}})
+	if errors.As(err, &failed) && (ctx.Err() != nil || failed.refusesSession()) && c.calls.Load() == 0 {
+		c.end(fmt.Errorf("the server did not answer a ping: %w", failed.err))
+	}
+}
