@@ -33,8 +33,8 @@ const (
 	maxAnswering = 64
 )
 
-// A transport carries the messages of one connection. It asks [requestOf] whose a
-// message is, and keeps the request's state.
+// A transport carries the messages of one connection. It finds the request that a
+// message belongs to with [requestOf], and keeps its state.
 type transport interface {
 	// Read returns the next message. One goroutine calls it.
 	Read(ctx context.Context) (jsonrpc.Message, error)
@@ -56,13 +56,13 @@ type client struct {
 	version   atomic.Pointer[string] // of the protocol; nil before it is agreed upon
 	meta      map[string]any         // of every request; immutable after the handshake
 	answered  atomic.Bool            // some request after the handshake
-	calls     atomic.Int64           // that are open
+	calls     atomic.Int64           // of tools, that are open
 	beside    goroutines             // that serve waits for before it closes the transport
 	answering chan struct{}          // holds one for each request of the server's that waits
 
 	mu   sync.Mutex
 	last int64                   // guarded by mu; the id of the last request
-	open map[jsonrpc.ID]*request // guarded by mu; those without a response
+	open map[jsonrpc.ID]*request // guarded by mu; requests without a response
 }
 
 // dial connects, and does the handshake. A connection that is refused leaves
@@ -235,7 +235,7 @@ func (c *client) register(r *request) jsonrpc.ID {
 func (c *client) failure(ctx context.Context, r *request, err error) *requestError {
 	failed := &requestError{sent: !r.withdraw(), forgotten: r.forgotten}
 	switch {
-	case ctx.Err() != nil:
+	case ctx.Err() != nil && c.ctx.Err() == nil: // else it may have ended with the connection
 		failed.err = context.Cause(ctx)
 	case r.refused():
 		failed.err, failed.status = statusError(r.status, err), r.status
@@ -293,17 +293,19 @@ func (c *client) receive(msg jsonrpc.Message) error {
 	return nil
 }
 
-// answer answers a request of the server's: we do nothing for it but say that we are
-// there.
+// answer answers a request of the server's: a ping, and nothing else, since the
+// handshake offers nothing else.
 func (c *client) answer(m *jsonrpc.Request) error {
 	select {
 	case c.answering <- struct{}{}:
 	default:
 		return fmt.Errorf("the server has more than %d requests of its own open", maxAnswering)
 	}
-	response := &jsonrpc.Response{ID: m.ID, Result: json.RawMessage("{}")}
-	if m.Method != "ping" {
-		response = &jsonrpc.Response{ID: m.ID, Error: &jsonrpc.Error{Code: jsonrpc.CodeMethodNotFound, Message: "this client offers nothing"}}
+	response := &jsonrpc.Response{ID: m.ID}
+	if m.Method == "ping" {
+		response.Result = json.RawMessage("{}")
+	} else {
+		response.Error = &jsonrpc.Error{Code: jsonrpc.CodeMethodNotFound, Message: "the client has no such method"}
 	}
 	c.beside.run(func() {
 		_ = c.transport.Write(c.ctx, response) // a server that can't be reached is noticed by its calls

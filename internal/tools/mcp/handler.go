@@ -80,19 +80,23 @@ func (h *handler) request(call tools.Call) *request {
 // failure is what a call ends with that has no answer in JSON-RPC.
 func (h *handler) failure(ctx context.Context, c *client, failed *requestError) (tools.Result, error) {
 	c.suspect(failed)
+	why := failed.err
+	if ctx.Err() != nil {
+		why = context.Cause(ctx)
+	}
 	switch {
 	case !failed.sent:
-		return tools.Result{}, &tools.UnavailableError{Err: failed.err, Passing: ctx.Err() == nil}
+		return tools.Result{}, &tools.UnavailableError{Err: why, Passing: ctx.Err() == nil}
 	case failed.forgotten:
 		// By the protocol such a request is not run.
 		return tools.Result{}, &tools.UnavailableError{Err: errForgotten, Passing: true}
 	case ctx.Err() != nil:
 		c.beside.run(c.probe)
-		return tools.Result{}, &tools.LostError{Err: failed.err}
+		return tools.Result{}, &tools.LostError{Err: why}
 	case failed.status != 0:
 		return content.Error(bound(failed.Error(), h.max)), nil
 	}
-	return tools.Result{}, &tools.LostError{Err: failed.err}
+	return tools.Result{}, &tools.LostError{Err: why}
 }
 
 // refusalText is the text of an error in JSON-RPC: the server has read the request,

@@ -54,6 +54,35 @@ func TestMCPOverHTTPResumes(t *testing.T) {
 	}
 }
 
+// A stream that can't be asked for again breaks the connection; its error names the
+// server, and neither the query of its url nor the session.
+func TestMCPOverHTTPHidesQuery(t *testing.T) {
+	d, _ := newDoor(t)
+	var queries atomic.Int32
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.RawQuery == "key=hidden" {
+			queries.Add(1)
+		}
+		if r.Method == http.MethodGet {
+			panic(http.ErrAbortHandler)
+		}
+		d.ServeHTTP(w, r)
+	}))
+	t.Cleanup(web.Close)
+	d.with(func(w http.ResponseWriter, r *http.Request) bool {
+		w.Header().Set("Content-Type", "text/event-stream")
+		fmt.Fprint(w, "id: 1_0\nretry: 1\ndata:\n\n")
+		return true
+	})
+	h := newMCP(t, newServers(t, handlertest.Processes(t)), toolmcp.Config{URL: web.URL + "/mcp?key=hidden"}, tools.Common{Name: "mcp_tool"})
+	_, err := callFor(t, h, 20*time.Second, `{}`)
+	mustLose(t, err, web.URL+"/mcp")
+	handlertest.NoneOf(t, err.Error(), "hidden", d.seen[0].Get("Mcp-Session-Id"))
+	if n := queries.Load(); n < 4 {
+		t.Errorf("%d requests had the query, want the handshake, the call and each GET", n)
+	}
+}
+
 // A server that has forgotten the session, as after a restart, gets a new one,
 // however it says so: with JSON-RPC in its 404 as most do, or by a 400.
 func TestMCPOverHTTPForgets(t *testing.T) {

@@ -42,24 +42,24 @@ type resource struct {
 // max bounds the text as for [content.NewCollector].
 func resultOf(answer json.RawMessage, max int) tools.Result {
 	answer = content.Valid(answer)
-	var said struct {
+	var result struct {
 		Content    []json.RawMessage `json:"content"`
 		Structured json.RawMessage   `json:"structuredContent"`
 		IsError    bool              `json:"isError"`
 	}
-	if err := json.Unmarshal(answer, &said); err != nil {
+	if err := json.Unmarshal(answer, &result); err != nil {
 		return content.Error(fmt.Sprintf("The MCP server answered with what is no result of a tool: %s", err))
 	}
 	var blocks []any
 	media := 0 // what is not text, and so is never cut
-	for _, raw := range said.Content {
+	for _, raw := range result.Content {
 		converted := apiBlock(raw)
 		if converted["type"] != "text" {
 			media += len(raw)
 		}
 		blocks = append(blocks, converted)
 	}
-	if text := bytes.TrimSpace(said.Structured); len(blocks) == 0 && len(text) > 0 && string(text) != "null" {
+	if text := bytes.TrimSpace(result.Structured); len(blocks) == 0 && len(text) > 0 && string(text) != "null" {
 		blocks = append(blocks, content.TextBlock(text))
 	}
 	if len(blocks) == 0 {
@@ -68,7 +68,7 @@ func resultOf(answer json.RawMessage, max int) tools.Result {
 	if media > content.MaxStructured {
 		return content.Error(fmt.Sprintf("The MCP server answered with images and documents of %d bytes, and at most %d can be taken: have it answer with less, or with links to them", media, content.MaxStructured))
 	}
-	return tools.Result{Content: content.Bounded(gjson.ParseBytes(content.Encode(blocks)), cmp.Or(max, content.DefaultMax)), IsError: said.IsError}
+	return tools.Result{Content: content.Bounded(gjson.ParseBytes(content.Encode(blocks)), cmp.Or(max, content.DefaultMax)), IsError: result.IsError}
 }
 
 // apiBlock is a server's block in the API's form. What the API has no form for

@@ -36,11 +36,11 @@ type Servers struct {
 	running goroutines
 	started atomic.Uint64
 	changed chan struct{}
-	start   time.Duration // startBound, but in tests
-	write   time.Duration // writeBound, but in tests
+	start   time.Duration // startBound, except in tests
+	write   time.Duration // writeBound, except in tests
 
-	freshValues int           // freshValues, but in tests
-	freshWindow time.Duration // freshWindow, but in tests
+	freshValues int           // freshValues, except in tests
+	freshWindow time.Duration // freshWindow, except in tests
 
 	mu    sync.Mutex
 	byKey map[string]*server // guarded by mu
@@ -106,7 +106,8 @@ func (s *Servers) server(e *endpoint) *server {
 	defer s.mu.Unlock()
 	found := s.byKey[e.key]
 	if found == nil {
-		found = newServer(s, e)
+		found = &server{owner: s, endpoint: e, log: s.log.With("server", e.name), relist: make(chan struct{}, 1)}
+		found.pauses.reset()
 		s.byKey[e.key] = found
 	}
 	return found
@@ -169,19 +170,16 @@ type attempt struct {
 	err  error // read it after done
 }
 
-func newServer(owner *Servers, e *endpoint) *server {
-	s := &server{owner: owner, endpoint: e, log: owner.log.With("server", e.name), relist: make(chan struct{}, 1)}
-	s.pauses.reset()
-	return s
-}
-
 // acquire connects where it must, and returns a connection that is kept until
 // release. Its error is an *UnavailableError.
 func (s *server) acquire(ctx context.Context) (*client, error) {
 	for {
 		s.mu.Lock()
 		if c := s.client; c != nil && c.ctx.Err() == nil {
-			s.need()
+			s.calls++
+			if s.idle != nil {
+				s.idle.Stop()
+			}
 			s.mu.Unlock()
 			return c, nil
 		}
@@ -222,14 +220,6 @@ func (s *server) unavailable(err error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return &tools.UnavailableError{Passing: s.pauses.few(), Err: err}
-}
-
-// need notes that somebody needs the connection. mu is held.
-func (s *server) need() {
-	s.calls++
-	if s.idle != nil {
-		s.idle.Stop()
-	}
 }
 
 // release ends what acquire began.
