@@ -17,8 +17,8 @@ const purgers = 8
 // another owner has written since stays. One that is not there is no error. An
 // error: each of them may or may not be there, and Forget may be called again.
 //
-// Nothing is left of a dropped entry, no marker either. Several that are all that
-// their session has go in one request, where [Options.Sole] is set.
+// Nothing is left of a dropped entry, no marker either. Several that are older than all
+// else of their session go in one request, where [Options.Sole] is set.
 func (j *Journal) Forget(ctx context.Context, session string, calls ...string) error {
 	ctx, cancel := j.bound(ctx)
 	defer cancel()
@@ -29,8 +29,8 @@ func (j *Journal) Forget(ctx context.Context, session string, calls ...string) e
 	slices.Sort(keys)
 	keys = slices.Compact(keys)
 	if j.opts.Sole && len(keys) > 1 {
-		if highest, ok := j.writes.whole(token(session), keys); ok {
-			return j.purge(ctx, token(session)+".*", highest, keys...)
+		if upTo, ok := j.writes.together(token(session), keys); ok {
+			return j.purge(ctx, token(session)+".*", upTo, keys...)
 		}
 	}
 	if len(keys) == 1 {

@@ -10,12 +10,19 @@ import (
 // nothing that was written since.
 type lastWrites struct {
 	mu sync.Mutex
-	// revisions is guarded by mu; by session and key. 0: the outcome of the last write
-	// is not known, or not yet.
-	revisions map[string]map[string]uint64
+	// writes is guarded by mu; by session and key.
+	writes map[string]map[string]lastWrite
+	// highest is guarded by mu: what is written from now on gets a higher revision.
+	highest uint64
 	// before is guarded by mu: sessions that may have entries which are not in
-	// revisions. It means nothing where others write too.
+	// writes. It means nothing where others write too.
 	before map[string]bool
+}
+
+// lastWrite is what is known of the last write of a key.
+type lastWrite struct {
+	revision uint64 // 0: its outcome is not known, or not yet
+	lowest   uint64 // no revision of the key that may stand is below
 }
 
 func sessionOf(k string) string {
@@ -23,7 +30,7 @@ func sessionOf(k string) string {
 	return session
 }
 
-// set keeps the revision of a key.
+// set keeps the revision of a key; 0: it is being written.
 func (w *lastWrites) set(k string, revision uint64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -33,13 +40,20 @@ func (w *lastWrites) set(k string, revision uint64) {
 // setLocked is called under mu.
 func (w *lastWrites) setLocked(k string, revision uint64) {
 	session := sessionOf(k)
-	if w.revisions[session] == nil {
-		if w.revisions == nil {
-			w.revisions = map[string]map[string]uint64{}
+	if w.writes[session] == nil {
+		if w.writes == nil {
+			w.writes = map[string]map[string]lastWrite{}
 		}
-		w.revisions[session] = map[string]uint64{}
+		w.writes[session] = map[string]lastWrite{}
 	}
-	w.revisions[session][k] = revision
+	now := lastWrite{revision, revision}
+	if w.highest = max(w.highest, revision); revision == 0 {
+		now.lowest = w.highest + 1
+		if old, stands := w.writes[session][k]; stands {
+			now.lowest = old.lowest
+		}
+	}
+	w.writes[session][k] = now
 }
 
 // recovered keeps the entries of a whole session, as they were read. What was
@@ -49,7 +63,7 @@ func (w *lastWrites) recovered(session string, found []Entry) {
 	defer w.mu.Unlock()
 	for _, e := range found {
 		k := key(e.Session, e.Call)
-		if _, ok := w.revisions[session][k]; !ok {
+		if _, ok := w.writes[session][k]; !ok {
 			w.setLocked(k, e.Revision)
 		}
 	}
@@ -62,9 +76,9 @@ func (w *lastWrites) drop(keys ...string) {
 	defer w.mu.Unlock()
 	for _, k := range keys {
 		session := sessionOf(k)
-		delete(w.revisions[session], k)
-		if len(w.revisions[session]) == 0 {
-			delete(w.revisions, session)
+		delete(w.writes[session], k)
+		if len(w.writes[session]) == 0 {
+			delete(w.writes, session)
 		}
 	}
 }
@@ -73,30 +87,35 @@ func (w *lastWrites) drop(keys ...string) {
 func (w *lastWrites) revision(k string) uint64 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.revisions[sessionOf(k)][k]
+	return w.writes[sessionOf(k)][k].revision
 }
 
-// whole reports whether keys are all that a session has, each at a known
-// revision, and which is the highest of those. What is written from then on gets
-// a higher one.
-func (w *lastWrites) whole(session string, keys []string) (highest uint64, ok bool) {
+// together reports whether a purge of a session up to a revision drops the entries of
+// keys and no others: each of those is at a known revision, of which upTo is the highest,
+// and what else the session has was written after it.
+func (w *lastWrites) together(session string, keys []string) (upTo uint64, ok bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	all := w.revisions[session]
-	if w.before[session] || len(all) == 0 {
+	all := w.writes[session]
+	if w.before[session] {
 		return 0, false
 	}
 	named := 0
 	for _, k := range keys {
-		revision, there := all[k]
+		last, there := all[k]
 		if !there {
 			continue // nothing stands there
 		}
-		if revision == 0 {
+		if last.revision == 0 {
 			return 0, false
 		}
 		named++
-		highest = max(highest, revision)
+		upTo = max(upTo, last.revision)
 	}
-	return highest, named == len(all)
+	for _, last := range all {
+		if last.lowest <= upTo {
+			named--
+		}
+	}
+	return upTo, upTo > 0 && named == 0
 }
