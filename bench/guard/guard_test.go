@@ -204,7 +204,7 @@ func TestCostOfATurn(t *testing.T) {
 		{"system calls a turn of one call", turn.syscalls, 6.5},
 		{"requests a turn", turn.requests, 1.01},
 		{"allocations one more call", call.allocs, 161},
-		{"bytes one more call", call.bytes, 11300},
+		{"bytes one more call", call.bytes, 12000},
 		{"requests one more call", call.requests, 0.01},
 		{"allocations an event of others", event.allocs, 2.6},
 		{"bytes an event of others", event.bytes, 280},
@@ -216,10 +216,10 @@ func TestCostOfATurnWithAJournal(t *testing.T) {
 	skipRaced(t)
 	turn, call, _ := count(t, "interval")
 	check(t, []limit{
-		{"allocations a turn of one call", turn.allocs, 489},
-		{"bytes a turn of one call", turn.bytes, 40200},
-		{"allocations one more call", call.allocs, 293},
-		{"bytes one more call", call.bytes, 25100},
+		{"allocations a turn of one call", turn.allocs, 469},
+		{"bytes a turn of one call", turn.bytes, 39700},
+		{"allocations one more call", call.allocs, 280},
+		{"bytes one more call", call.bytes, 24950},
 	})
 }
 

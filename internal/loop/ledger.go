@@ -62,9 +62,8 @@ type ledger struct {
 	threads  threads
 	reading  reading
 	sending  sending
-	forgets  []string // entries to be dropped with the next forget
-	unforgot bool     // a forget failed: wait for forgetAt
-	forgetAt time.Time
+	forgets  []string  // entries to be dropped with the next forget
+	forgetAt time.Time // when that is
 	vain     int          // forgets that failed, one after the other
 	dropping int          // forgets under way
 	kept     []KeptStatus // results that the API refuses for good: the journal has their contents
@@ -239,12 +238,20 @@ func (l *ledger) sweep() {
 	}
 	clear(l.calls[len(kept):])
 	l.calls = kept
-	if len(l.forgets) > 0 && (!l.unforgot || !l.now.Before(l.forgetAt)) {
+	switch {
+	case len(l.forgets) == 0:
+	case l.forgetAt.IsZero() && !l.draining:
+		l.forgetAt = l.now.Add(forgetDelay)
+	case !l.now.Before(l.forgetAt):
 		l.emit(forget{l.forgets})
-		l.forgets, l.unforgot = nil, false
+		l.forgets, l.forgetAt = nil, time.Time{}
 		l.dropping++
 	}
 }
+
+// forgetDelay is how long an entry stands that nobody needs any more: turns that follow
+// each other quickly are dropped together, and the entries of a turn with one request.
+const forgetDelay = time.Second
 
 func (l *ledger) forgotten(in forgotten) {
 	l.dropping--
@@ -253,7 +260,7 @@ func (l *ledger) forgotten(in forgotten) {
 	} else {
 		l.vain++
 		l.forgets = append(l.forgets, in.ids...)
-		l.unforgot, l.forgetAt = true, l.now.Add(time.Second)
+		l.forgetAt = l.now.Add(forgetDelay)
 	}
 }
 
@@ -317,7 +324,7 @@ func (l *ledger) drain() {
 	if l.draining {
 		return
 	}
-	l.draining = true
+	l.draining, l.forgetAt = true, time.Time{}
 	for _, c := range l.calls {
 		if c.state == running {
 			l.emit(takeBack{c.id})
@@ -449,7 +456,7 @@ func (l *ledger) wake() time.Time {
 		}
 	}
 	at(l.sendWake())
-	if l.unforgot {
+	if len(l.forgets) > 0 {
 		at(l.forgetAt)
 	}
 	at(l.readWake())

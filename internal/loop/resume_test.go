@@ -82,6 +82,7 @@ func TestResumeGetsTheResult(t *testing.T) {
 		r.answered(id)
 		synctest.Wait()
 		r.ended(id, run.OK)
+		after(forgetDelay)
 		if j.resumed.Load() != 4 || r.journal.Len() != 0 {
 			t.Errorf("%d resumed, %d entries", j.resumed.Load(), r.journal.Len())
 		}

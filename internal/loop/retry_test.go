@@ -85,6 +85,7 @@ func TestRetryOfWhatDidNotRun(t *testing.T) {
 				if got := fmt.Sprint(rounded(a.at)); got != c.tries {
 					t.Errorf("tried at %s, want %s", got, c.tries)
 				}
+				after(forgetDelay)
 				if r.slots.Held() != 0 || r.journal.Len() != 0 {
 					t.Errorf("%d slots, %d entries", r.slots.Held(), r.journal.Len())
 				}

@@ -64,6 +64,7 @@ func TestCallIsRunAndAnswered(t *testing.T) {
 		r.requests(sim.Send, 1)
 		r.requests(sim.Stream, 1)
 		r.requests(sim.List, 1)
+		after(forgetDelay)
 		if r.journal.Len() != 0 {
 			t.Errorf("the journal holds %d entries of an answered call", r.journal.Len())
 		}
