@@ -62,8 +62,8 @@ type ledger struct {
 	threads  threads
 	reading  reading
 	sending  sending
-	forgets  []string  // entries to be dropped with the next forget
-	forgetAt time.Time // when that is
+	forgets  []string     // entries to be dropped with the next forget
+	forgetAt time.Time    // when that is
 	vain     int          // forgets that failed, one after the other
 	dropping int          // forgets under way
 	kept     []KeptStatus // results that the API refuses for good: the journal has their contents
@@ -241,7 +241,7 @@ func (l *ledger) sweep() {
 	switch {
 	case len(l.forgets) == 0:
 	case l.forgetAt.IsZero() && !l.draining:
-		l.forgetAt = l.now.Add(forgetDelay)
+		l.forgetAt = l.now.Add(l.set.Jitter(forgetDelay))
 	case !l.now.Before(l.forgetAt):
 		l.emit(forget{l.forgets})
 		l.forgets, l.forgetAt = nil, time.Time{}
@@ -251,7 +251,8 @@ func (l *ledger) sweep() {
 
 // forgetDelay is how long an entry stands that nobody needs any more: turns that follow
 // each other quickly are dropped together, and the entries of a turn with one request.
-const forgetDelay = time.Second
+// It is spread, so that sessions whose turns end together don't drop theirs together.
+const forgetDelay = 2 * time.Second
 
 func (l *ledger) forgotten(in forgotten) {
 	l.dropping--
@@ -260,7 +261,7 @@ func (l *ledger) forgotten(in forgotten) {
 	} else {
 		l.vain++
 		l.forgets = append(l.forgets, in.ids...)
-		l.forgetAt = l.now.Add(forgetDelay)
+		l.forgetAt = l.now.Add(l.set.Jitter(forgetDelay))
 	}
 }
 
