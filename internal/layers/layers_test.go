@@ -21,7 +21,7 @@ const handlers = "tools/*"
 var rules = map[string]rule{
 	"cmd/worker": {[]string{"worker", "sim", "config", "telemetry", "registry", "loop/run", "tools", "tools/proctree", "journal", "bus", "admin", "upstream"},
 		"it is flags, signals, what is printed and exit codes; what is opened is the assembly's"},
-	"worker": {[]string{"fleet", "serve", "discovery", "loop", "loop/run", "loop/slots", "loop/circuit", "registry", "config", "tools", handlers, "upstream", "journal", "bus", "admin", "telemetry", "gcfloor"},
+	"worker": {[]string{"fleet", "serve", "discovery", "loop", "loop/run", "loop/slots", "loop/circuit", "registry", "config", "tools", handlers, "upstream", "journal", "bus", "admin", "telemetry"},
 		"it puts the parts together; what they do is theirs"},
 	"loop": {[]string{"loop/run", "loop/slots", "loop/circuit", "upstream", "registry", "journal", "tools", "tools/content"},
 		"it serves one session; which sessions, and how the process is set up, is decided above it"},
@@ -46,7 +46,6 @@ var rules = map[string]rule{
 	"journal":           {nil, "it keeps entries; what they mean is loop's"},
 	"bus":               {[]string{"tools/natswire"}, "it makes the connection that others are given"},
 	"admin":             {nil, "it shows what the assembly registers, and must work when any other part does not"},
-	"gcfloor":           {nil, "it sets up the runtime, which is nobody's in particular"},
 	"telemetry":         {nil, "everything logs, so it can depend on nothing"},
 	"config":            {nil, "it is read before anything else is there"},
 	"sim":               {nil, "a fake that shares code with what it judges would share its faults"},

@@ -24,10 +24,7 @@ type Config struct {
 	// Circuits know which tools can't be reached; nil: no call is kept from
 	// trying.
 	Circuits *circuit.Circuits
-	// Crew runs what goes on beside the session's goroutine; nil: each on a
-	// goroutine of its own.
-	Crew    *Crew
-	Journal Journal
+	Journal  Journal
 	// StopLeft stops what still runs of calls that another worker has started, or
 	// says that it could not look for them: nothing is served before it could; nil:
 	// nothing does. It is called before anything of them is answered.
@@ -340,10 +337,4 @@ func (s *Session) joined() <-chan struct{} {
 }
 
 // spawn runs f beside the session, and lets the end wait for it.
-func (s *Session) spawn(f func()) {
-	s.wg.Add(1)
-	s.cfg.Crew.Go(func() {
-		defer s.wg.Done()
-		f()
-	})
-}
+func (s *Session) spawn(f func()) { s.wg.Go(f) }

@@ -28,7 +28,6 @@ import (
 type sessions struct {
 	*Worker
 	client    *upstream.Client
-	crew      *loop.Crew
 	store     *journal.Journal // nil where the worker forgets
 	journal   loop.Journal     // store, or one in memory
 	retention *journal.Retention
@@ -142,7 +141,7 @@ func (s *sessions) newSession(id string, permanent bool) fleet.Session {
 		set.MaxIdle = time.Duration(s.cfg.Sessions.MaxIdle)
 	}
 	cfg := loop.Config{
-		Settings: set, Client: s.client, Slots: s.slots, Circuits: s.circuits, Crew: s.crew,
+		Settings: set, Client: s.client, Slots: s.slots, Circuits: s.circuits,
 		Journal: s.journal, StopLeft: s.stopLeft, Log: s.log,
 		StreamIdle: time.Duration(s.cfg.Upstream.StreamIdleTimeout), Report: s.ended,
 	}
@@ -254,5 +253,4 @@ func (s *sessions) reloaded(ctx context.Context) { s.fleet.Reload(ctx) }
 
 func (s *sessions) close() {
 	s.client.Close()
-	s.crew.Close()
 }

@@ -14,8 +14,6 @@ import (
 	"toolhand/internal/admin"
 	"toolhand/internal/bus"
 	"toolhand/internal/config"
-	"toolhand/internal/gcfloor"
-	"toolhand/internal/loop"
 	"toolhand/internal/loop/circuit"
 	"toolhand/internal/loop/run"
 	"toolhand/internal/loop/slots"
@@ -138,7 +136,7 @@ func Open(ctx context.Context, cfg *config.Config, opts Options) (_ *Worker, err
 	case Command:
 		w.link, wait = &link{cfg: cfg.NATS}, opts.Wait
 	case Sessions:
-		s := &sessions{Worker: w, crew: loop.NewCrew()}
+		s := &sessions{Worker: w}
 		if s.client, err = s.newClient(); err != nil {
 			return nil, err
 		}
@@ -219,7 +217,6 @@ func (w *Worker) Set() *registry.Set {
 // error. It returns how many calls are left without an answer, and why the worker
 // ended, nil where it was drained. It is called once, and not for a Command.
 func (w *Worker) Serve(drain, hard context.Context) (left int, err error) {
-	gcfloor.Set(gcfloor.Size)
 	w.service.greet()
 	for _, text := range config.Exposed(w.cfg) {
 		w.log.Warn(text)
