@@ -100,7 +100,7 @@ type call struct {
 	behind    bool      // a fresh read shows an ended turn after it: nobody waits for it
 	named     bool      // an idle event said that the session waits for it
 	unsettled bool      // may be answered already: not sent before fresh history says
-	doubt     bool      // an answer that is there may be ours: a send's outcome is not known
+	mayBeOurs bool      // an answer that is there may be ours: a send's outcome is not known
 	settleAt  time.Time // until then an echo on the stream may settle it
 	settleSeq int       // the read that settles it; 0: not asked for yet
 

@@ -105,7 +105,7 @@ func (l *ledger) recover(entries []journal.Entry) {
 		}
 		c := &call{
 			id: e.Call, name: e.Tool, thread: e.Thread, received: e.Received, deadline: e.Deadline,
-			revision: e.Revision, inJournal: true, unsettled: true, doubt: true,
+			revision: e.Revision, inJournal: true, unsettled: true, mayBeOurs: true,
 		}
 		if c.received.IsZero() || c.received.After(l.now) {
 			c.received = l.now

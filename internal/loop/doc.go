@@ -20,11 +20,11 @@
 // its journal entry is forgotten. Beside these, ignored is a call of a tool that others
 // have, and foreign one that another worker has started.
 //
-// Around the ledger, [Serve] owns it in one goroutine and does what it says:
+// Around the ledger, [Session.Serve] owns it in one goroutine and does what it says:
 //
 //	stream.go    follows the event stream and reconnects
 //	read.go      reads the history, newest first, as far as it matters
-//	run/         one goroutine a call: slot, check, journal, handler
+//	run/         one goroutine a call: check, slot, journal, handler
 //	send.go      one send in flight at most
 //	slots/       the slots of the process, shared fairly among sessions
 //

@@ -211,7 +211,7 @@ func (l *ledger) answeredBy(id string) {
 			l.done.add(id)
 		}
 	case c.state == ended:
-	case c.state == finished && (c.doubt || l.sending.has(c)):
+	case c.state == finished && (c.mayBeOurs || l.sending.has(c)):
 		l.accept(c)
 	default:
 		l.drop(c, run.Elsewhere, errElsewhere)

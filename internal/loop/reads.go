@@ -205,7 +205,7 @@ func (l *ledger) historyStatus(in history) {
 func (l *ledger) settled(seq int) {
 	for _, c := range l.calls {
 		if c.state.open() && c.unsettled && c.settleSeq != 0 && c.settleSeq <= seq {
-			c.unsettled, c.doubt, c.settleSeq, c.unlooked = false, false, 0, false
+			c.unsettled, c.mayBeOurs, c.settleSeq, c.unlooked = false, false, 0, false
 		}
 	}
 	l.judge(seq)

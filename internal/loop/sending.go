@@ -220,7 +220,7 @@ func (l *ledger) sent(in sent) {
 		l.fail(err, echoWait)
 		for _, c := range batch {
 			c.unsettled, c.settleSeq, c.settleAt = true, 0, l.now.Add(echoWait)
-			c.doubt = true
+			c.mayBeOurs = true
 		}
 		l.sending.settling = l.now.Add(echoWait + settleWait)
 		l.unheard(batch, size, in)

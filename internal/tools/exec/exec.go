@@ -48,7 +48,7 @@ var schema string
 func (Config) Manifest() (string, string) { return schema, `{ command: ["./run.sh"] }` }
 
 // An execHandler runs one program a call. All its fields are immutable after
-// NewExec.
+// New.
 type handler struct {
 	path  string // absolute
 	args  []string
@@ -137,7 +137,7 @@ func (h *handler) Call(ctx context.Context, call tools.Call) (tools.Result, erro
 	return failed(cmd, out, errs), nil
 }
 
-// Live looks again at what NewExec looked at: a program may have gone since.
+// Live looks again at what New looked at: a program may have gone since.
 func (h *handler) Live(context.Context) error { return executable(h.path, h.user == nil) }
 
 // failed is the result of another exit status than 0.
