@@ -36,7 +36,7 @@ var schema string
 func (Config) Manifest() (string, string) { return schema, `{ url: "https://tools.internal/run" }` }
 
 // An httpHandler posts each call to one URL. All its fields are immutable after
-// NewHTTP.
+// New.
 type handler struct {
 	url       string // without user and password
 	host      string // of the Host header; empty means the URL's

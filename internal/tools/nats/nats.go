@@ -17,7 +17,7 @@ import (
 var errAway = errors.New("the connection to NATS was lost before the reply came")
 
 // A natsHandler asks on one subject and waits for the reply. All its fields are
-// immutable after NewNATS.
+// immutable after New.
 type handler struct {
 	subject string
 	conn    func() (*nats.Conn, error)

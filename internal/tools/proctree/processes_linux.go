@@ -140,7 +140,7 @@ func (p *Processes) once(pid int, text string) {
 	p.log.Warn(text, "pid", pid)
 }
 
-// Close releases what NewProcesses made. Call it when no call runs any more; a
+// Close releases what New made. Call it when no call runs any more; a
 // cgroup that still holds processes kills them.
 func (p *Processes) Close() error {
 	close(p.quit)
