@@ -14,11 +14,11 @@ var faults = []fault{
 	{"a deaf handler frees its tool's slot at once", "internal/loop/run/run.go",
 		"slotGrace = 15 * time.Second", "slotGrace = 15 * time.Nanosecond", []string{"-run", "TestDeafHandler", "./internal/loop/run"}},
 	{"a call begins in the slot of one that is interrupted with it", "internal/loop/run/run.go",
-		"if r.Gate != nil {", "if false {", []string{"-run", "TestInterruptGetsThroughAThousand", "./internal/loop"}},
+		"if r.Gate != nil {", "if false {", []string{"-run", "TestGateHoldsBack", "./internal/loop/run"}},
 	{"a call that was stopped while its start was written is run", "internal/loop/run/run.go",
 		"	if r.ctx.Err() != nil {\n		return context.Cause(r.ctx)\n	}\n	r.phase, r.since", "	r.phase, r.since", []string{"-run", "TestStopBetweenTheSteps", "./internal/loop/run"}},
 	{"a start that was written for a call taken back stays", "internal/loop/calls.go",
-		"l.unstart(c, end.Started)", "l.unstart(c, false)", []string{"-run", "TestLedgerSeeds", "./internal/loop"}},
+		"l.unstart(c, end.Started)", "l.unstart(c, false)", []string{"-run", "TestDrain", "./internal/loop"}},
 
 	{"what a damaged journal may have lost is not doubted", "internal/loop/reads.go",
 		"doubted := l.set.Doubt && l.reading.last.IsZero()", "doubted := false", []string{"./internal/loop"}},

@@ -343,3 +343,39 @@ func TestHandOverInTheRow(t *testing.T) {
 		}
 	})
 }
+
+// channelLock is a lock that one waits for in fake time.
+type channelLock chan struct{}
+
+func (c channelLock) Lock()   { c <- struct{}{} }
+func (c channelLock) Unlock() { <-c }
+
+// Two calls are stopped at once: the second does not begin in the slot that the first
+// gives back before it is stopped itself.
+func TestGateHoldsBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		gate := make(channelLock, 1)
+		r := newRig(&writes{})
+		r.Gate = gate
+		begun := 0
+		tool := newTool(t, registry.Spec{Handler: handlerFunc(func(ctx context.Context, _ tools.Call) (tools.Result, error) {
+			begun++
+			<-ctx.Done()
+			return tools.Result{}, context.Cause(ctx)
+		})})
+		first := r.start(t.Context(), tool)
+		synctest.Wait()
+		second := r.start(t.Context(), tool)
+		synctest.Wait()
+		gate.Lock()
+		first.Stop(errInterrupt)
+		synctest.Wait()
+		second.Stop(errInterrupt)
+		gate.Unlock()
+		<-r.ends
+		<-r.ends
+		if begun != 1 {
+			t.Errorf("%d calls began, want the first alone", begun)
+		}
+	})
+}
