@@ -80,7 +80,7 @@ func Start(ctx context.Context, o Options) (*Worker, error) {
 func toolsOf(o Options) (*registry.Set, error) {
 	var list []*registry.Tool
 	for _, name := range o.Tools {
-		t, err := registry.NewTool(registry.Spec{
+		t, err := registry.NewTool(registry.Manifest{
 			Name: name, Handler: function(func(input []byte) string { return o.Run(name, input) }),
 			InputSchema: json.RawMessage(`{"type":"object","properties":{"path":{"type":"string"},"verbose":{"type":"boolean"}},"required":["path"]}`),
 		})

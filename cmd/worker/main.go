@@ -15,7 +15,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"toolhand/internal/config"
-	"toolhand/internal/registry"
+	"toolhand/internal/document"
 	"toolhand/internal/tools/proctree"
 	"toolhand/internal/worker"
 )
@@ -123,12 +123,11 @@ func report(w io.Writer, err error) int {
 		fmt.Fprintln(w, "worker:", err)
 	}
 	var (
-		usage    *worker.UsageError
-		cfg      *config.Error
-		manifest *registry.Errors
-		missing  *config.NoCredentialError
+		usage   *worker.UsageError
+		file    *document.Errors
+		missing *config.NoCredentialError
 	)
-	if errors.As(err, &usage) || errors.As(err, &cfg) || errors.As(err, &manifest) || errors.As(err, &missing) {
+	if errors.As(err, &usage) || errors.As(err, &file) || errors.As(err, &missing) {
 		return exitUsage
 	}
 	return exitFailure

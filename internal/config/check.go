@@ -9,45 +9,26 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/goccy/go-yaml/token"
+	"toolhand/internal/document"
 )
 
 // SessionID says what is wrong with id as the id of a session; nil if nothing.
 func SessionID(id string) error {
-	if part := nameOf(); part.Validate(id) != nil {
-		return fmt.Errorf("session id is %s, expected %s", quote(id), part.Title)
+	if err := form().Expect("sessions.ids[]", id); err != nil {
+		return fmt.Errorf("session id: %w", err)
 	}
 	return nil
 }
 
-// check reports what a schema can't say: what a value means, and what two keys
+// check tells of what a schema can't say: what a value means, and what two keys
 // mean together.
-func (w *walk) check(c *Config) {
+func check(ps *document.Problems, top *document.Node, c *Config) {
 	for _, r := range rules {
 		if wrong := r.check(c); wrong != "" {
-			w.report(r.key, wrong)
+			pointer := "/" + strings.ReplaceAll(r.key, ".", "/")
+			ps.At(top.At(pointer), pointer, "%s", wrong)
 		}
 	}
-}
-
-// report adds a problem at the value of key, unless that value has one: it was
-// not taken then, and its default is what was checked.
-func (w *walk) report(key, text string) {
-	pos := w.seen[key]
-	if pos == nil {
-		// A default is in order, so another key has made it wrong: say it
-		// at the section.
-		pos = &token.Position{Line: 1, Column: 1}
-		if section, _, ok := strings.Cut(key, "."); ok && w.seen[section] != nil {
-			pos = w.seen[section]
-		}
-	}
-	for _, p := range w.problems.Problems {
-		if p.Key == key {
-			return
-		}
-	}
-	w.add(pos, key, text)
 }
 
 // rule judges one key beyond the schema: check says what is wrong, "" if nothing.
@@ -58,7 +39,6 @@ type rule struct {
 
 var rules = []rule{
 	{"upstream.base_url", func(c *Config) string { return checkBaseURL(c.Upstream.BaseURL) }},
-	{"upstream.api_key_file", func(c *Config) string { return checkKeyFile(c.Upstream.APIKeyFile) }},
 	{"sessions.webhook.listen", func(c *Config) string { return checkListen(c.Sessions.Webhook.Listen) }},
 	{"sessions.webhook.path", func(c *Config) string { return checkURLPath(c.Sessions.Webhook.Path) }},
 	{"nats.url", func(c *Config) string { return checkNATSURL(c.NATS) }},
@@ -74,32 +54,23 @@ var rules = []rule{
 	{"admin.listen", func(c *Config) string { return checkGuarded(c.Admin.Listen, c.Admin.TokenFile, "admin.token_file") }},
 }
 
-// checkKeyFile catches the key itself in place of its file, and does not
-// repeat it.
-func checkKeyFile(path string) string {
-	if strings.HasPrefix(path, "sk-ant-") {
-		return "holds a key, expected the path of a file that holds it"
-	}
-	return ""
-}
-
 // checkBaseURL never shows the URL: it could hold a password.
 func checkBaseURL(s string) string {
-	const expected = ", expected such as " + DefaultBaseURL
+	const expected = "expected an http or https URL such as " + DefaultBaseURL + ", found one "
 	u, err := url.Parse(s)
 	switch {
 	case err != nil:
-		return "is not a URL" + expected
+		return expected + "that can't be read"
 	case u.Scheme != "http" && u.Scheme != "https":
-		return "is not an http or https URL" + expected
+		return expected + "of another kind"
 	case u.Hostname() == "":
-		return "has no host" + expected
+		return expected + "without a host"
 	case u.User != nil:
-		return "has a user or a password in it, expected none: a key stands in ANTHROPIC_API_KEY or upstream.api_key_file"
+		return expected + "with a user or a password: a key stands in ANTHROPIC_API_KEY or upstream.api_key_file"
 	case u.RawQuery != "" || u.ForceQuery:
-		return "has a query" + expected
+		return expected + "with a query"
 	case u.Fragment != "" || strings.HasSuffix(s, "#"):
-		return "has a fragment" + expected
+		return expected + "with a fragment"
 	}
 	return ""
 }
@@ -109,13 +80,10 @@ func checkNATSURL(n NATS) string {
 	if n.URL == "" {
 		return ""
 	}
-	if n.Listen != "" {
-		return "is set and nats.listen too, expected one of them: listen is the address of the embedded server, which url replaces"
-	}
 	for server := range strings.SplitSeq(n.URL, ",") {
 		u, err := url.Parse(strings.TrimSpace(server))
 		if err != nil || u.Hostname() == "" || !slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme) {
-			return "is not the URL of a NATS server, expected such as nats://127.0.0.1:4222, or several with commas between them"
+			return "expected the URL of a NATS server such as nats://127.0.0.1:4222, or several with commas between them"
 		}
 	}
 	return ""
@@ -126,7 +94,7 @@ func checkURLPath(path string) string {
 	if err == nil && strings.HasPrefix(path, "/") && u.Path == path && u.Host == "" {
 		return ""
 	}
-	return fmt.Sprintf("is %s, expected the path of a URL such as /webhook", quote(path))
+	return "expected the path of a URL such as /webhook, found " + document.Quote(path)
 }
 
 // checkListen wants host:port, or nothing.
@@ -139,7 +107,7 @@ func checkListen(addr string) string {
 		_, err = strconv.ParseUint(port, 10, 16)
 	}
 	if err != nil {
-		return fmt.Sprintf("is %s, expected host:port such as 127.0.0.1:9464, the port a number", quote(addr))
+		return "expected host:port such as 127.0.0.1:9464, the port a number, found " + document.Quote(addr)
 	}
 	return ""
 }
@@ -147,7 +115,7 @@ func checkListen(addr string) string {
 // checkPair wants a certificate and its key together.
 func checkPair(file, other, key string) string {
 	if file != "" && other == "" {
-		return "is set, expected " + key + " too"
+		return "expected " + key + " too, found none"
 	}
 	return ""
 }
@@ -175,7 +143,7 @@ func checkGuarded(addr, tokenFile, key string) string {
 		return wrong
 	}
 	if tokenFile == "" && !Loopback(addr) {
-		return fmt.Sprintf("is %s, which is not loopback, expected 127.0.0.1, or a token in %s", quote(addr), key)
+		return fmt.Sprintf("expected a loopback address such as 127.0.0.1, or a token in %s, found %s", key, document.Quote(addr))
 	}
 	return ""
 }

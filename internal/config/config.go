@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+
+	"toolhand/internal/document"
 )
 
 // Config is worker.yaml, key by key. Paths are as they are to be opened: with
@@ -116,6 +118,15 @@ type ToolsDiscover struct {
 	All bool
 	// Names are the only ones taken, where All is false.
 	Names []string
+}
+
+// Decode reads what a file has.
+func (d *ToolsDiscover) Decode(n *document.Node) error {
+	d.All, d.Names = n.Text == "true", nil
+	for _, item := range n.Items {
+		d.Names = append(d.Names, item.Text)
+	}
+	return nil
 }
 
 // NATS is the connection that journal, queue and fleet work on.

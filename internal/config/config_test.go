@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io/fs"
 	"os"
-	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -102,9 +101,8 @@ func TestDurationString(t *testing.T) {
 // TestEveryRuleIsOfAKey finds a rule whose key was renamed.
 func TestEveryRuleIsOfAKey(t *testing.T) {
 	for _, r := range rules {
-		v := reflect.ValueOf(Default())
-		for name := range strings.SplitSeq(r.key, ".") {
-			v = fieldOf(v, name)
+		if form := formAt(t, r.key); form.Get("description") == nil {
+			t.Errorf("%s is no key", r.key)
 		}
 	}
 }

@@ -1,8 +1,11 @@
 package config
 
 import (
+	"fmt"
 	"strings"
 	"time"
+
+	"toolhand/internal/document"
 )
 
 // Duration is a span of time as worker.yaml has it: written the way Go does
@@ -25,6 +28,24 @@ func (d Duration) String() string {
 		s = strings.TrimSuffix(s, "0m")
 	}
 	return s
+}
+
+// Decode reads what a file has: the form took it as a duration, or 0.
+func (d *Duration) Decode(n *document.Node) error {
+	if n.Kind == document.Number {
+		*d = 0
+		return nil
+	}
+	std, err := time.ParseDuration(n.Text)
+	if err != nil {
+		return fmt.Errorf("expected a duration of at most 292 years, found %s", document.Quote(n.Text))
+	}
+	// No form sees that 0.1ns is no time at all.
+	if std == 0 && strings.ContainsAny(n.Text, "123456789") {
+		return fmt.Errorf("expected a duration of whole nanoseconds, found %s", document.Quote(n.Text))
+	}
+	*d = Duration(std)
+	return nil
 }
 
 // MarshalText writes what String does.

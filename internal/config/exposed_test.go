@@ -12,8 +12,8 @@ import (
 func TestTLSKeys(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "worker.yaml")
 	for text, want := range map[string]string{
-		"nats: {tls_cert_file: c}":                  "nats.tls_cert_file: is set, expected nats.tls_key_file too",
-		"admin: {tls_key_file: c}":                  "admin.tls_key_file: is set, expected admin.tls_cert_file too",
+		"nats: {tls_cert_file: c}":                  "nats.tls_cert_file: expected nats.tls_key_file too",
+		"admin: {tls_key_file: c}":                  "admin.tls_key_file: expected admin.tls_cert_file too",
 		"nats: {tls_cert_file: c, tls_key_file: k}": "",
 	} {
 		if err := os.WriteFile(file, []byte(text+"\n"), 0o600); err != nil {

@@ -1,34 +1,22 @@
 package config
 
 import (
-	"bytes"
-	"errors"
+	_ "embed"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"reflect"
+	"strconv"
 	"strings"
-	"unicode/utf8"
+	"sync"
 
-	"github.com/goccy/go-yaml"
-	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/lexer"
-	"github.com/goccy/go-yaml/parser"
-	"github.com/goccy/go-yaml/token"
-)
-
-const (
-	// maxSize bounds a file, in bytes. A worker.yaml of a thousand sessions
-	// has about 50 kB.
-	maxSize = 1 << 20
-	// maxDepth bounds the nesting of brackets. The deepest key needs three;
-	// the parser's time grows with the square of the depth.
-	maxDepth = 32
+	"toolhand/internal/document"
+	"toolhand/internal/schema"
 )
 
 // Load reads the file at path over the defaults. A file with anything wrong in
-// it gives an [*Error] that lists all of it; one that can't be read gives the
+// it gives a *[document.Errors] that lists all of it; one that can't be read gives the
 // error of the file system. An empty file is the defaults; an empty path too,
 // without a file.
 func Load(path string) (*Config, error) {
@@ -36,7 +24,7 @@ func Load(path string) (*Config, error) {
 	if path == "" {
 		return &cfg, nil
 	}
-	data, err := readBounded(path, maxSize)
+	data, err := readBounded(path, document.MaxFile)
 	if err != nil {
 		return nil, fmt.Errorf("configuration: %w", err)
 	}
@@ -71,113 +59,67 @@ func readBounded(path string, limit int64) ([]byte, error) {
 	return data, nil
 }
 
-// parse lays the document over cfg. Its error is an *Error.
+// formText is the one place where keys, types, bounds and defaults stand.
+//
+//go:embed worker.schema.json
+var formText string
+
+var form = sync.OnceValue(func() *schema.Form { return schema.NewForm(formText) })
+
+// Schema is the JSON Schema of worker.yaml (draft 2020-12), for editors. [Load]
+// takes nothing that it refuses. The slice is the caller's own.
+func Schema() []byte { return form().Text() }
+
+// parse lays the document over cfg. Its error is a *document.Errors.
 func parse(file string, data []byte, cfg *Config) error {
-	w := &walk{file: file, seen: map[string]*token.Position{}, anchors: map[string]ast.Node{}}
-	if body := w.document(bytes.TrimPrefix(data, []byte("\ufeff"))); body != nil {
-		values := w.value(body, reflect.ValueOf(cfg).Elem(), schema(), "")
-		w.check(cfg)
-		w.conform(values)
+	ps := &document.Problems{File: file}
+	top := document.ParseYAML(ps, data)
+	if top != nil {
+		keysInFile(ps, top, "")
 	}
-	if len(w.problems.Problems) > 0 {
-		w.problems.sort()
-		return &w.problems
+	// Each step needs that the one before found nothing.
+	for _, step := range []func(){
+		func() { form().Check(ps, top) },
+		func() { document.Decode(ps, top, "", cfg) },
+		func() { check(ps, top, cfg) },
+	} {
+		if top != nil && len(ps.List) == 0 {
+			step()
+		}
 	}
-	w.resolvePaths(reflect.ValueOf(cfg).Elem(), "", filepath.Dir(file))
+	if err := ps.Err(); err != nil {
+		return err
+	}
+	resolvePaths(reflect.ValueOf(cfg).Elem(), filepath.Dir(file))
 	return nil
 }
 
-// document parses data and gives its one document, nil if it is empty or can't
-// be parsed; the latter has been reported.
-func (w *walk) document(data []byte) ast.Node {
-	if !utf8.Valid(data) {
-		w.add(positionOfInvalid(data), "", "is not UTF-8, expected YAML in UTF-8")
-		return nil
+// keysInFile tells of keys of the API that stand in the file itself, and repeats none.
+func keysInFile(ps *document.Problems, n *document.Node, pointer string) {
+	if strings.HasPrefix(n.Text, "sk-ant-") || strings.HasPrefix(n.Text, "sk-") && strings.Contains(pointer, "key") {
+		ps.At(n, pointer, "expected no key of the API in this file: put it into ANTHROPIC_API_KEY, or into a file that upstream.api_key_file names (mode 0600)")
 	}
-	tokens := lexer.Tokenize(string(data))
-	depth := 0
-	for _, tk := range tokens {
-		switch tk.Type {
-		case token.SequenceStartType, token.MappingStartType:
-			depth++
-		case token.SequenceEndType, token.MappingEndType:
-			depth--
+	for i, item := range n.Items {
+		name := strconv.Itoa(i)
+		if n.Kind == document.Mapping {
+			name = n.Keys[i].Text
 		}
-		if depth > maxDepth {
-			w.add(tk.Position, "", fmt.Sprintf("brackets are nested more than %d deep, expected the keys of worker.yaml", maxDepth))
-			return nil
-		}
+		keysInFile(ps, item, document.Below(pointer, name))
 	}
-	// Duplicate keys are allowed here so that all of them are reported.
-	file, err := parser.Parse(tokens, 0, parser.AllowDuplicateMapKey())
-	if err != nil {
-		var syntax yaml.Error
-		if errors.As(err, &syntax) && syntax.GetToken() != nil {
-			w.add(syntax.GetToken().Position, "", syntax.GetMessage()+", expected YAML")
-		} else {
-			w.add(&token.Position{Line: 1, Column: 1}, "", fmt.Sprintf("%v, expected YAML", err))
-		}
-		return nil
-	}
-	docs := file.Docs
-	if len(docs) > 1 {
-		// %YAML 1.2 is a document of its own to the parser.
-		if _, ok := docs[0].Body.(*ast.DirectiveNode); ok {
-			docs = docs[1:]
-		}
-	}
-	if len(docs) == 0 {
-		return nil
-	}
-	if len(docs) > 1 {
-		pos := &token.Position{Line: 1, Column: 1}
-		switch second := docs[1]; {
-		case second.Start != nil:
-			pos = second.Start.Position
-		case second.Body != nil: // behind a directive or "..."
-			pos = position(second.Body)
-		}
-		w.add(pos, "", "a second document begins here, expected one")
-	}
-	return docs[0].Body
-}
-
-// positionOfInvalid is where the first byte stands that is not UTF-8.
-func positionOfInvalid(data []byte) *token.Position {
-	pos := &token.Position{Line: 1, Column: 1}
-	for len(data) > 0 {
-		r, n := utf8.DecodeRune(data)
-		if r == utf8.RuneError && n == 1 {
-			break
-		}
-		pos.Column++
-		if r == '\n' {
-			pos.Line, pos.Column = pos.Line+1, 1
-		}
-		data = data[n:]
-	}
-	return pos
 }
 
 // resolvePaths makes relative paths relative to the file's directory, defaults
 // too: that a default is written out must not change what it means.
-func (w *walk) resolvePaths(v reflect.Value, prefix, dir string) {
+func resolvePaths(v reflect.Value, dir string) {
 	for i := range v.NumField() {
 		field, of := v.Field(i), v.Type().Field(i)
-		key := prefix + yamlName(of)
 		switch {
 		case field.Kind() == reflect.Struct:
-			w.resolvePaths(field, key+".", dir)
+			resolvePaths(field, dir)
 		case of.Tag.Get("config") == "path":
 			if path := field.String(); path != "" && !filepath.IsAbs(path) {
 				field.SetString(filepath.Join(dir, path))
 			}
 		}
 	}
-}
-
-// yamlName is the key of a field.
-func yamlName(f reflect.StructField) string {
-	name, _, _ := strings.Cut(f.Tag.Get("yaml"), ",")
-	return name
 }

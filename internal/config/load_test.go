@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -9,6 +10,10 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/tools/txtar"
+
+	"toolhand/internal/document"
 )
 
 // write makes a worker.yaml of text and gives its path.
@@ -175,94 +180,54 @@ func TestAliasesAreTaken(t *testing.T) {
 	}
 }
 
-// TestProblems has one file a row, and all that is to be said of it.
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// TestProblems holds what is told of files that are wrong, in pairs of files.
 func TestProblems(t *testing.T) {
-	const sections = "upstream, sessions, results, tools, nats, journal, admin, log, shutdown"
-	for _, tt := range []struct {
-		name, text string
-		want       []string
-	}{
-		{"unknown section", "tool: {}\n", []string{"1:1: tool: unknown key, expected one of " + sections}},
-		{"unknown key", "log:\n  levle: info\n", []string{"2:3: log.levle: unknown key, expected one of level, format"}},
-		{"merge key", "log: &a {level: info}\nadmin:\n  <<: *a\n", []string{"3:3: admin.<<: unknown key, expected one of listen, token_file, tls_cert_file, tls_key_file"}},
-		{"no unit", "shutdown: { grace: 90 }\n", []string{"1:20: shutdown.grace: 90 has no unit, expected a duration such as 90s, 5m or 250ms: write 90s for seconds"}},
-		{"fraction without a unit", "shutdown: { grace: 1.5 }\n", []string{"1:20: shutdown.grace: 1.5 has no unit, expected a duration such as 90s, 5m or 250ms: write 1.5s for seconds"}},
-		{"bad duration", "shutdown:\n  grace: 90 seconds\n", []string{`2:10: shutdown.grace: is "90 seconds", expected a duration such as 90s, 5m or 250ms`}},
-		{"duration of the wrong type", "shutdown:\n  grace: [1s]\n", []string{"2:10: shutdown.grace: is a list, expected a duration such as 90s, 5m or 250ms"}},
-		{"negative duration", "shutdown:\n  grace: -1s\n", []string{"2:10: shutdown.grace: is -1s, expected 0s or more"}},
-		{"no time at all", "upstream:\n  send_timeout: 0s\n", []string{"2:17: upstream.send_timeout: is 0s, expected more than 0s"}},
-		{"string for a number", "tools:\n  concurrency: many\n", []string{`2:16: tools.concurrency: is "many", expected a whole number`}},
-		{"fraction for a number", "tools:\n  concurrency: 1.5\n", []string{"2:16: tools.concurrency: is the number 1.5, expected a whole number"}},
-		{"huge number", "tools:\n  concurrency: 18446744073709551615\n", []string{"2:16: tools.concurrency: is the number 18446744073709551615, expected a whole number"}},
-		{"negative number", "upstream:\n  requests_per_minute: -1\n", []string{"2:24: upstream.requests_per_minute: is -1, expected at least 0"}},
-		{"number for a string", "upstream:\n  workspace_id: 12\n", []string{"2:17: upstream.workspace_id: is the number 12, expected a string; put quotes around it"}},
-		{"nothing for a string", "admin:\n  listen:\n", []string{`2:11: admin.listen: is empty, expected a string; leave the key out for its default, or write "" for none`}},
-		{"section for a string", "admin:\n  listen: {a: b}\n", []string{"2:11: admin.listen: is a section with keys, expected a string"}},
-		{"string for a section", "admin: off\n", []string{`1:8: admin: is "off", expected keys: listen, token_file, tls_cert_file, tls_key_file`}},
-		{"string for a list", "sessions:\n  ids: sesn_1\n", []string{`2:8: sessions.ids: is "sesn_1", expected a list of strings, such as [a, b]`}},
-		{"number in a list", "sessions:\n  ids: [a, 7]\n", []string{"2:12: sessions.ids[1]: is the number 7, expected a string; put quotes around it"}},
-		{"list for a file", "- a\n", []string{"1:1: is a list, expected keys: " + sections}},
-		{"word for a file", "hello\n", []string{`1:1: is "hello", expected keys: ` + sections}},
-		{"tag", "admin:\n  listen: !!str x\n", []string{"2:11: admin.listen: has the tag !!str, expected a value without a tag"}},
-		{"flush", "results: { flush: always }\n", []string{`1:19: results.flush: is "always", expected turn or eager`}},
-		{"unknown", "tools: { unknown: drop }\n", []string{`1:19: tools.unknown: is "drop", expected error or ignore`}},
-		{"sync", "journal: { sync: never }\n", []string{`1:18: journal.sync: is "never", expected always or interval`}},
-		{"level", "log: { level: INFO }\n", []string{`1:15: log.level: is "INFO", expected debug, info, warn or error`}},
-		{"format", "log: { format: xml }\n", []string{`1:16: log.format: is "xml", expected auto, tint, text or json`}},
-		{"queue", "nats: { queue: { max_bytes: 5, ack_wait: 0s } }\n", []string{"1:29: nats.queue.max_bytes: is 5, expected at least 1048576", "1:42: nats.queue.ack_wait: is 0s, expected more than 0s"}},
-		{"replicas", "nats: { replicas: 0 }\n", []string{"1:19: nats.replicas: is 0, expected 1 to 5"}},
-		{"discover", "tools: { discover: yes }\n", []string{`1:20: tools.discover: is "yes", expected true, false or a list of tool names`}},
-		{"discover names", "tools: { discover: [a, b c, a] }\n", []string{
-			`1:24: tools.discover[1]: is "b c", expected 1-128 letters, digits, _ and -`,
-			"1:29: tools.discover[2]: a stands there twice, expected distinct ones"}},
-		{"ids", "sessions:\n  ids:\n  - sesn_1\n  - ../x\n  - sesn_1\n", []string{
-			`4:5: sessions.ids[1]: is "../x", expected 1-128 letters, digits, _ and -`,
-			"5:5: sessions.ids[2]: sesn_1 stands there twice, expected distinct ones"}},
-		{"set twice", "log: {level: info}\nlog: {level: warn}\n", []string{"2:1: log: is set twice, expected once; it is on line 1 too"}},
-		{"second document", "log: {level: info}\n---\nlog: {level: warn}\n", []string{"2:1: a second document begins here, expected one"}},
-		{"second empty document", "log: {level: info}\n---\n", []string{"2:1: a second document begins here, expected one"}},
-		{"syntax", "log: [1, 2\n", []string{"1:6: sequence end token ']' not found, expected YAML"}},
-		{"tab", "log:\n\tlevel: info\n", []string{"2:1: found character '\t' that cannot start any token, expected YAML"}},
-		{"not UTF-8", "log:\n  level: \xff\n", []string{"2:10: is not UTF-8, expected YAML in UTF-8"}},
-		{"brackets", "log: " + strings.Repeat("[", 500000), []string{"1:38: brackets are nested more than 32 deep, expected the keys of worker.yaml"}},
-		{"alias without anchor", "log: *a\n", []string{"1:6: log: alias *a has no anchor before it, expected a value"}},
-		{"alias of itself", "sessions: &a\n  ids: *a\n", []string{"2:3: sessions.ids: is a section with keys, expected a list of strings, such as [a, b]"}},
-		{"admin for all", "admin:\n  listen: 0.0.0.0:9464\n", []string{`2:11: admin.listen: is "0.0.0.0:9464", which is not loopback, expected 127.0.0.1, or a token in admin.token_file`}},
-		{"nats for all", "nats:\n  listen: :4222\n", []string{`2:11: nats.listen: is ":4222", which is not loopback, expected 127.0.0.1, or a token in nats.token_file`}},
-		{"no port", "admin:\n  listen: localhost\n", []string{`2:11: admin.listen: is "localhost", expected host:port such as 127.0.0.1:9464, the port a number`}},
-		{"named port", "admin:\n  listen: localhost:http\n", []string{`2:11: admin.listen: is "localhost:http", expected host:port such as 127.0.0.1:9464, the port a number`}},
-		{"two NATS", "nats:\n  url: nats://h:4222\n  listen: 127.0.0.1:4222\n", []string{"2:8: nats.url: is set and nats.listen too, expected one of them: listen is the address of the embedded server, which url replaces"}},
-		{"NATS URL", "nats:\n  url: nats://a:1,http://user:pw@b\n", []string{"2:8: nats.url: is not the URL of a NATS server, expected such as nats://127.0.0.1:4222, or several with commas between them"}},
-		{"base URL", "upstream:\n  base_url: api.anthropic.com\n", []string{"2:13: upstream.base_url: is not an http or https URL, expected such as https://api.anthropic.com"}},
-		{"base URL with a query", "upstream:\n  base_url: https://h/?a=b\n", []string{"2:13: upstream.base_url: has a query, expected such as https://api.anthropic.com"}},
-		{"base URL with a fragment", "upstream:\n  base_url: https://h/#a\n", []string{"2:13: upstream.base_url: has a fragment, expected such as https://api.anthropic.com"}},
-		{"base URL without a host", "upstream:\n  base_url: https:///a\n", []string{"2:13: upstream.base_url: has no host, expected such as https://api.anthropic.com"}},
-		{"base URL with a password", "upstream:\n  base_url: https://u:hunter2@h\n", []string{"2:13: upstream.base_url: has a user or a password in it, expected none: a key stands in ANTHROPIC_API_KEY or upstream.api_key_file"}},
-		{"a key for its file", "upstream:\n  api_key_file: sk-ant-hunter2\n", []string{"2:17: upstream.api_key_file: holds a key, expected the path of a file that holds it"}},
-		{"webhook path", "sessions:\n  webhook: {path: hook}\n", []string{`2:19: sessions.webhook.path: is "hook", expected the path of a URL such as /webhook`}},
-		{"empty tools.dir", "tools: {dir: \"\"}\n", []string{"1:14: tools.dir: is empty, expected the path of a directory"}},
-		{"all of them, in order", "tools:\n  concurrency: 0\n  color: red\nlog:\n  level: loud\nshutdown:\n  grace: 5\n", []string{
-			"2:16: tools.concurrency: is 0, expected at least 1",
-			"3:3: tools.color: unknown key, expected one of dir, unknown, concurrency, discover",
-			`5:10: log.level: is "loud", expected debug, info, warn or error`,
-			"7:10: shutdown.grace: 5 has no unit, expected a duration such as 90s, 5m or 250ms: write 5s for seconds"}},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			path := write(t, tt.text)
-			cfg, err := Load(path)
-			if cfg != nil {
-				t.Errorf("a broken file gives a configuration: %+v", cfg)
-			}
-			var list *Error
-			if !errors.As(err, &list) {
-				t.Fatalf("got %v, want an *Error", err)
-			}
-			want := path + ":" + strings.Join(tt.want, "\n"+path+":")
-			if err.Error() != want {
-				t.Errorf("got\n%v\nwant\n%v", err, want)
-			}
-		})
+	const golden = "testdata/problems.txtar"
+	archive, err := txtar.ParseFile(golden)
+	if err != nil {
+		t.Fatal(err)
 	}
+	for i := 0; i+1 < len(archive.Files); i += 2 {
+		file, want := archive.Files[i], &archive.Files[i+1]
+		got := problems(t, string(file.Data))
+		if *update {
+			want.Data = []byte(got)
+		}
+		if got != string(want.Data) {
+			t.Errorf("%s: got\n%swant\n%s", file.Name, got, want.Data)
+		}
+	}
+	if *update {
+		if err := os.WriteFile(golden, txtar.Format(archive), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for text, want := range map[string]string{
+		"log:\n  level: \xff\n":               "2:10: the text is not valid UTF-8\n",
+		"log: " + strings.Repeat("[", 500000): "1:10006: expected at most 100 levels of nesting, found more\n",
+		"log: {level: \"sk-x\"}\n":            "1:14: log.level: expected one of \"debug\", \"info\", \"warn\", \"error\", found string \"sk-x\"\n",
+	} {
+		if got := problems(t, text); got != want {
+			t.Errorf("%.40q: got\n%swant\n%s", text, got, want)
+		}
+	}
+}
+
+// problems is what is told of a file that is wrong, a line each.
+func problems(t *testing.T, text string) string {
+	t.Helper()
+	path := write(t, text)
+	cfg, err := Load(path)
+	if cfg != nil {
+		t.Errorf("a broken file gives a configuration: %+v", cfg)
+	}
+	var list *document.Errors
+	if !errors.As(err, &list) {
+		t.Fatalf("%q: got %v, want a *document.Errors", text, err)
+	}
+	return strings.ReplaceAll(err.Error(), path+":", "") + "\n"
 }
 
 func TestAliasBomb(t *testing.T) {
@@ -274,9 +239,9 @@ func TestAliasBomb(t *testing.T) {
 	}
 	b.WriteString("sessions:\n  ids: *i\n")
 	_, err := Load(write(t, b.String()))
-	var list *Error
+	var list *document.Errors
 	if !errors.As(err, &list) {
-		t.Fatalf("got %v, want an *Error", err)
+		t.Fatalf("got %v, want *document.Errors", err)
 	}
 	if n := len(list.Problems); n > 30 {
 		t.Errorf("%d problems, want no more than the file has places", n)
@@ -285,7 +250,7 @@ func TestAliasBomb(t *testing.T) {
 
 func TestUnreadableFiles(t *testing.T) {
 	dir := t.TempDir()
-	huge := write(t, "# "+strings.Repeat("x", maxSize))
+	huge := write(t, "# "+strings.Repeat("x", document.MaxFile))
 	for path, want := range map[string]string{
 		dir:                        "is not a regular file",
 		filepath.Join(dir, "gone"): "no such file",
@@ -312,9 +277,9 @@ func FuzzLoad(f *testing.F) {
 		if err == nil {
 			return
 		}
-		var list *Error
+		var list *document.Errors
 		if !errors.As(err, &list) || len(list.Problems) == 0 {
-			t.Fatalf("got %v, want an *Error with a problem", err)
+			t.Fatalf("got %v, want *document.Errors with a problem", err)
 		}
 		for _, p := range list.Problems {
 			if p.Line < 1 || p.Column < 1 || p.Text == "" {

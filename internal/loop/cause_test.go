@@ -23,19 +23,19 @@ func TestReportsSayTheCause(t *testing.T) {
 			"gone": &tools.UnavailableError{Err: errors.New("connection refused")},
 			"lost": &tools.LostError{Err: errors.New("connection reset")},
 		} {
-			r.tool(registry.Spec{Name: name, Retry: registry.Retry{Attempts: 1}, Handler: handlerFunc(
+			r.tool(registry.Manifest{Name: name, Retry: registry.Retry{Attempts: 1}, Handler: handlerFunc(
 				func(context.Context, tools.Call) (tools.Result, error) { return tools.Result{}, err })})
 		}
-		r.tool(registry.Spec{Name: "fails", Handler: handlerFunc(func(context.Context, tools.Call) (tools.Result, error) {
+		r.tool(registry.Manifest{Name: "fails", Handler: handlerFunc(func(context.Context, tools.Call) (tools.Result, error) {
 			return content.Error("hunter2"), nil
 		})})
-		r.tool(registry.Spec{Name: "panics", Handler: handlerFunc(func(context.Context, tools.Call) (tools.Result, error) { panic("hunter2") })})
-		r.tool(registry.Spec{Name: "hangs", Deadline: time.Second, DeadlineText: "1s", Handler: handlerFunc(
+		r.tool(registry.Manifest{Name: "panics", Handler: handlerFunc(func(context.Context, tools.Call) (tools.Result, error) { panic("hunter2") })})
+		r.tool(registry.Manifest{Name: "hangs", Deadline: time.Second, DeadlineText: "1s", Handler: handlerFunc(
 			func(ctx context.Context, _ tools.Call) (tools.Result, error) {
 				<-ctx.Done()
 				return tools.Result{}, ctx.Err()
 			})})
-		r.tool(registry.Spec{Name: "strict", InputSchema: json.RawMessage(`{"type":"object","additionalProperties":false}`), Handler: handlerFunc(echo)})
+		r.tool(registry.Manifest{Name: "strict", InputSchema: json.RawMessage(`{"type":"object","additionalProperties":false}`), Handler: handlerFunc(echo)})
 		begun := time.Now()
 		wants := map[string]struct {
 			outcome run.Outcome

@@ -33,7 +33,7 @@ func TestResultTooLargeForTheJournalIsCut(t *testing.T) {
 	set := func(o *options) { o.journal = narrowJournal{memory, 4000} }
 	scenario(t, set, func(t *testing.T, r *rig) {
 		runs := 0
-		r.tool(registry.Spec{Name: "long", Deadline: time.Minute, Handler: handlerFunc(func(context.Context, tools.Call) (tools.Result, error) {
+		r.tool(registry.Manifest{Name: "long", Deadline: time.Minute, Handler: handlerFunc(func(context.Context, tools.Call) (tools.Result, error) {
 			runs++
 			return content.Text("begin" + strings.Repeat("x", 9000) + "end"), nil
 		})})

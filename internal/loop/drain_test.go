@@ -290,7 +290,7 @@ func TestDrainWithoutAJournal(t *testing.T) {
 func TestDrainAsksTheJournalAgain(t *testing.T) {
 	b := &broken{}
 	scenario(t, func(o *options) { o.journal = b }, func(t *testing.T, r *rig) {
-		a := r.away(&away{}, registry.Spec{Retry: registry.Retry{Attempts: 2, Backoff: 30 * time.Second}})
+		a := r.away(&away{}, registry.Manifest{Retry: registry.Retry{Attempts: 2, Backoff: 30 * time.Second}})
 		id := r.session.CallTool("a", `{}`)
 		r.session.RequireAction()
 		after(time.Second)

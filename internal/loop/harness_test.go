@@ -211,7 +211,7 @@ func (r *rig) lookup(name string) (*registry.Tool, bool) {
 }
 
 // tool puts a tool in force.
-func (r *rig) tool(spec registry.Spec) {
+func (r *rig) tool(spec registry.Manifest) {
 	r.t.Helper()
 	t, err := registry.NewTool(spec)
 	if err != nil {
@@ -222,7 +222,7 @@ func (r *rig) tool(spec registry.Spec) {
 	r.tools[t.Name] = t
 }
 
-func (r *rig) echo(name string) { r.tool(registry.Spec{Name: name, Handler: handlerFunc(echo)}) }
+func (r *rig) echo(name string) { r.tool(registry.Manifest{Name: name, Handler: handlerFunc(echo)}) }
 
 // answered waits for the results of calls.
 func (r *rig) answered(ids ...string) {

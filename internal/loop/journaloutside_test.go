@@ -27,7 +27,7 @@ type outside struct {
 	net     *pipes
 	web     *http.Server
 	record  *record
-	tools   []registry.Spec
+	tools   []registry.Manifest
 	slots   int
 	plan    func(point) fate
 	down    func(life int) time.Duration // how long the worker is down after a life
@@ -47,11 +47,11 @@ type outside struct {
 }
 
 // specs are the tools. Their handler is each life's own.
-func specs() []registry.Spec {
-	spec := func(name string, idempotent bool, deadline time.Duration) registry.Spec {
-		return registry.Spec{Name: name, Idempotent: idempotent, Deadline: deadline, DeadlineText: deadline.String()}
+func specs() []registry.Manifest {
+	spec := func(name string, idempotent bool, deadline time.Duration) registry.Manifest {
+		return registry.Manifest{Name: name, Idempotent: idempotent, Deadline: deadline, DeadlineText: deadline.String()}
 	}
-	return []registry.Spec{
+	return []registry.Manifest{
 		spec("pay", false, 10*time.Second), spec("long", false, 60*time.Second),
 		spec("look", true, 20*time.Second), spec("deaf", false, 5*time.Second),
 	}

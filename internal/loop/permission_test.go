@@ -235,7 +235,7 @@ func TestHeldCallOfAnUnknownTool(t *testing.T) {
 		r.session.RequireAction()
 		after(time.Hour)
 		r.requests(sim.Send, 0)
-		r.tool(registry.Spec{Name: "later", Handler: handlerFunc(echo)})
+		r.tool(registry.Manifest{Name: "later", Handler: handlerFunc(echo)})
 		for _, id := range []string{known, unknown} {
 			if err := r.session.Confirm(id, "allow"); err != nil {
 				t.Fatal(err)

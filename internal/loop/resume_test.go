@@ -53,7 +53,7 @@ func startedJob(t *testing.T, j *jobs, age time.Duration, f func(r *rig, id stri
 	t.Helper()
 	scenario(t, func(o *options) { o.lateStart = true }, func(t *testing.T, r *rig) {
 		j.done = make(chan struct{})
-		r.tool(registry.Spec{Name: "job", Handler: j, Deadline: time.Minute, DeadlineText: "60s"})
+		r.tool(registry.Manifest{Name: "job", Handler: j, Deadline: time.Minute, DeadlineText: "60s"})
 		id := r.session.CallTool("job", `{}`)
 		r.session.RequireAction()
 		received := time.Now().Add(-age)

@@ -39,7 +39,7 @@ func (a *away) Call(context.Context, tools.Call) (tools.Result, error) {
 	return tools.Result{}, &tools.UnavailableError{Err: errors.New("connection refused"), Passing: a.passing}
 }
 
-func (r *rig) away(a *away, spec registry.Spec) *away {
+func (r *rig) away(a *away, spec registry.Manifest) *away {
 	a.begun = time.Now()
 	spec.Name, spec.Handler = "a", a
 	r.tool(spec)
@@ -77,7 +77,7 @@ func TestRetryOfWhatDidNotRun(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			scenario(t, nil, func(t *testing.T, r *rig) {
-				a := r.away(&away{}, registry.Spec{Retry: c.retry, Deadline: 10 * time.Second, DeadlineText: "10s"})
+				a := r.away(&away{}, registry.Manifest{Retry: c.retry, Deadline: 10 * time.Second, DeadlineText: "10s"})
 				text, outcome, _ := r.call()
 				if outcome != run.Unavailable || !strings.Contains(text, `Tool \"a\" is unavailable: connection refused`) {
 					t.Errorf("%s: %s", outcome, text)
@@ -106,7 +106,7 @@ func rounded(all []time.Duration) []time.Duration {
 func TestRetryOfALostAnswer(t *testing.T) {
 	for _, idempotent := range []bool{false, true} {
 		scenario(t, nil, func(t *testing.T, r *rig) {
-			a := r.away(&away{lost: true, back: 4 * time.Second}, registry.Spec{
+			a := r.away(&away{lost: true, back: 4 * time.Second}, registry.Manifest{
 				Idempotent: idempotent, Retry: registry.Retry{Attempts: 5, Backoff: time.Second}})
 			text, outcome, _ := r.call()
 			want, tries := run.UnknownOutcome, int32(1)
@@ -124,7 +124,7 @@ func TestRetryOfALostAnswer(t *testing.T) {
 // holding a slot; the answer at the deadline says what is wrong.
 func TestPassingAbsence(t *testing.T) {
 	scenario(t, func(o *options) { o.slots = 1 }, func(t *testing.T, r *rig) {
-		a := r.away(&away{passing: true, back: 20 * time.Second}, registry.Spec{Deadline: time.Minute, DeadlineText: "60s"})
+		a := r.away(&away{passing: true, back: 20 * time.Second}, registry.Manifest{Deadline: time.Minute, DeadlineText: "60s"})
 		r.counted("b")
 		id := r.session.CallTool("a", `{}`)
 		after(500 * time.Millisecond)
@@ -148,7 +148,7 @@ func TestPassingAbsence(t *testing.T) {
 // try and without a start in the journal, and used again when it is back.
 func TestCircuit(t *testing.T) {
 	scenario(t, nil, func(t *testing.T, r *rig) {
-		a := r.away(&away{back: time.Minute}, registry.Spec{})
+		a := r.away(&away{back: time.Minute}, registry.Manifest{})
 		for range circuit.Failures {
 			if _, outcome, _ := r.call(); outcome != run.Unavailable {
 				t.Fatalf("outcome %s", outcome)
@@ -181,7 +181,7 @@ func TestCircuit(t *testing.T) {
 // worker, and its start does not stay behind.
 func TestDrainBetweenAttempts(t *testing.T) {
 	scenario(t, nil, func(t *testing.T, r *rig) {
-		a := r.away(&away{}, registry.Spec{Retry: registry.Retry{Attempts: 2, Backoff: 30 * time.Second}})
+		a := r.away(&away{}, registry.Manifest{Retry: registry.Retry{Attempts: 2, Backoff: 30 * time.Second}})
 		id := r.session.CallTool("a", `{}`)
 		r.session.RequireAction()
 		after(time.Second)
@@ -219,7 +219,7 @@ func TestDrainHandsAttemptsOver(t *testing.T) {
 		t.Run(fmt.Sprintf("%+v", c), func(t *testing.T) {
 			scenario(t, nil, func(t *testing.T, r *rig) {
 				a := &absent{away: away{begun: time.Now(), lost: c.lost}, takes: 10 * time.Second}
-				r.tool(registry.Spec{Name: "a", Handler: a, Idempotent: c.idempotent, Retry: registry.Retry{Attempts: c.attempts, Backoff: 5 * time.Second}})
+				r.tool(registry.Manifest{Name: "a", Handler: a, Idempotent: c.idempotent, Retry: registry.Retry{Attempts: c.attempts, Backoff: 5 * time.Second}})
 				id := r.session.CallTool("a", `{}`)
 				r.session.RequireAction()
 				after(time.Second)
@@ -238,7 +238,7 @@ func TestDrainHandsAttemptsOver(t *testing.T) {
 
 				cfg := r.served.cfg
 				cfg.Owner = "another"
-				r.tool(registry.Spec{Name: "a", Handler: &away{begun: time.Now().Add(-time.Second), back: time.Second}, Idempotent: c.idempotent})
+				r.tool(registry.Manifest{Name: "a", Handler: &away{begun: time.Now().Add(-time.Second), back: time.Second}, Idempotent: c.idempotent})
 				r.served = New(cfg)
 				r.start()
 				r.answered(id)

@@ -73,7 +73,7 @@ func TestCallIsRunAndAnswered(t *testing.T) {
 
 func TestEmptyAnswerGetsAPlaceholder(t *testing.T) {
 	scenario(t, nil, func(t *testing.T, r *rig) {
-		r.tool(registry.Spec{Name: "quiet", Handler: handlerFunc(func(context.Context, tools.Call) (tools.Result, error) {
+		r.tool(registry.Manifest{Name: "quiet", Handler: handlerFunc(func(context.Context, tools.Call) (tools.Result, error) {
 			return content.Text(""), nil
 		})})
 		id := r.session.CallTool("quiet", `{}`)
@@ -91,7 +91,7 @@ func TestEmptyAnswerGetsAPlaceholder(t *testing.T) {
 // A handler that gives nothing at all must not break the batch it is in.
 func TestResultWithoutContentGetsAPlaceholder(t *testing.T) {
 	scenario(t, nil, func(t *testing.T, r *rig) {
-		r.tool(registry.Spec{Name: "zero", Handler: handlerFunc(func(context.Context, tools.Call) (tools.Result, error) {
+		r.tool(registry.Manifest{Name: "zero", Handler: handlerFunc(func(context.Context, tools.Call) (tools.Result, error) {
 			return tools.Result{}, nil
 		})})
 		id := r.session.CallTool("zero", `{}`)
@@ -108,7 +108,7 @@ func TestBlocksGoOutAsTheyAre(t *testing.T) {
 	const content = `[{"type":"image","source":{"type":"base64","media_type":"image/png","data":"iVBORw0KGgo="}},` +
 		`{"type":"text","text":"a picture"}]`
 	scenario(t, nil, func(t *testing.T, r *rig) {
-		r.tool(registry.Spec{Name: "draw", Handler: handlerFunc(func(context.Context, tools.Call) (tools.Result, error) {
+		r.tool(registry.Manifest{Name: "draw", Handler: handlerFunc(func(context.Context, tools.Call) (tools.Result, error) {
 			return tools.Result{Content: []byte(content), IsError: true}, nil
 		})})
 		id := r.session.CallTool("draw", `{}`)
@@ -145,7 +145,7 @@ func TestInputPassesUnharmed(t *testing.T) {
 
 func TestInputThatBreaksTheSchemaIsAnsweredWithoutARun(t *testing.T) {
 	scenario(t, nil, func(t *testing.T, r *rig) {
-		n := r.slow("strict", 0, func(s *registry.Spec) {
+		n := r.slow("strict", 0, func(s *registry.Manifest) {
 			s.InputSchema = []byte(`{"type":"object","properties":{"path":{"type":"string"}},"required":["path"]}`)
 		})
 		bad, good := r.session.CallTool("strict", `{"path":7}`), r.session.CallTool("strict", `{"path":"x"}`)
@@ -228,7 +228,7 @@ func TestUnknownToolIsAnswered(t *testing.T) {
 
 func TestPanicIsAResult(t *testing.T) {
 	scenario(t, nil, func(t *testing.T, r *rig) {
-		r.tool(registry.Spec{Name: "bad", Handler: handlerFunc(func(context.Context, tools.Call) (tools.Result, error) {
+		r.tool(registry.Manifest{Name: "bad", Handler: handlerFunc(func(context.Context, tools.Call) (tools.Result, error) {
 			panic("oh no, sesame")
 		})})
 		n := r.counted("good")
@@ -250,7 +250,7 @@ func TestPanicIsAResult(t *testing.T) {
 // A tool's slot is free when it panics.
 func TestPanicFreesTheSlot(t *testing.T) {
 	scenario(t, func(o *options) { o.slots = 1 }, func(t *testing.T, r *rig) {
-		r.tool(registry.Spec{Name: "bad", Concurrency: 1, Handler: handlerFunc(func(context.Context, tools.Call) (tools.Result, error) {
+		r.tool(registry.Manifest{Name: "bad", Concurrency: 1, Handler: handlerFunc(func(context.Context, tools.Call) (tools.Result, error) {
 			panic("again")
 		})})
 		ids := []string{r.session.CallTool("bad", `{}`), r.session.CallTool("bad", `{}`), r.session.CallTool("bad", `{}`)}

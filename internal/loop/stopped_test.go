@@ -39,7 +39,7 @@ func TestDrainOfAResumedCall(t *testing.T) {
 // did not run, and its start does not stay.
 func TestStopBetweenAttemptsLeavesNoStart(t *testing.T) {
 	scenario(t, nil, func(t *testing.T, r *rig) {
-		r.tool(registry.Spec{Name: "away", Deadline: time.Minute, DeadlineText: "60s", Handler: handlerFunc(func(context.Context, tools.Call) (tools.Result, error) {
+		r.tool(registry.Manifest{Name: "away", Deadline: time.Minute, DeadlineText: "60s", Handler: handlerFunc(func(context.Context, tools.Call) (tools.Result, error) {
 			return tools.Result{}, &tools.UnavailableError{Err: errors.New("away"), Passing: true}
 		})})
 		r.session.CallTool("away", `{}`)
@@ -57,7 +57,7 @@ func TestStopBetweenAttemptsLeavesNoStart(t *testing.T) {
 // journal.
 func TestNoEntryStaysOfASessionThatIsOver(t *testing.T) {
 	scenario(t, nil, func(t *testing.T, r *rig) {
-		r.tool(registry.Spec{Name: "deaf", Deadline: time.Minute, DeadlineText: "60s", Handler: handlerFunc(func(context.Context, tools.Call) (tools.Result, error) {
+		r.tool(registry.Manifest{Name: "deaf", Deadline: time.Minute, DeadlineText: "60s", Handler: handlerFunc(func(context.Context, tools.Call) (tools.Result, error) {
 			time.Sleep(30 * time.Second)
 			return content.Text("x"), nil
 		})})

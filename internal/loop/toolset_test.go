@@ -43,9 +43,9 @@ func (n *runs) cause() error {
 
 // slow puts a tool in force that takes d and then answers with its input, or
 // stops with its context.
-func (r *rig) slow(name string, d time.Duration, change ...func(*registry.Spec)) *runs {
+func (r *rig) slow(name string, d time.Duration, change ...func(*registry.Manifest)) *runs {
 	n := &runs{}
-	spec := registry.Spec{Name: name, Handler: handlerFunc(func(ctx context.Context, c tools.Call) (tools.Result, error) {
+	spec := registry.Manifest{Name: name, Handler: handlerFunc(func(ctx context.Context, c tools.Call) (tools.Result, error) {
 		n.begun.Add(1)
 		defer n.ended.Add(1)
 		select {
@@ -66,7 +66,7 @@ func (r *rig) slow(name string, d time.Duration, change ...func(*registry.Spec))
 // counted puts a tool in force that answers with its input at once.
 func (r *rig) counted(name string) *runs {
 	n := &runs{}
-	r.tool(registry.Spec{Name: name, Handler: handlerFunc(func(ctx context.Context, c tools.Call) (tools.Result, error) {
+	r.tool(registry.Manifest{Name: name, Handler: handlerFunc(func(ctx context.Context, c tools.Call) (tools.Result, error) {
 		n.begun.Add(1)
 		defer n.ended.Add(1)
 		return echo(ctx, c)
@@ -74,8 +74,8 @@ func (r *rig) counted(name string) *runs {
 	return n
 }
 
-func deadline(d time.Duration, text string) func(*registry.Spec) {
-	return func(s *registry.Spec) { s.Deadline, s.DeadlineText = d, text }
+func deadline(d time.Duration, text string) func(*registry.Manifest) {
+	return func(s *registry.Manifest) { s.Deadline, s.DeadlineText = d, text }
 }
 
 // ran checks how often a tool was begun (invariant 1).

@@ -15,7 +15,7 @@ import (
 func TestTurnOfManyCallsCostsOneSend(t *testing.T) {
 	r := newRig(t, nil)
 	r.echo("a")
-	r.tool(registry.Spec{Name: "slow", Handler: handlerFunc(func(ctx context.Context, c tools.Call) (tools.Result, error) {
+	r.tool(registry.Manifest{Name: "slow", Handler: handlerFunc(func(ctx context.Context, c tools.Call) (tools.Result, error) {
 		select {
 		case <-time.After(50 * time.Millisecond):
 		case <-ctx.Done():

@@ -43,7 +43,7 @@ func TestTurnsEndIsShownAsWhatItIs(t *testing.T) {
 func TestArchivedSessionIsToldAsArchived(t *testing.T) {
 	scenario(t, nil, func(t *testing.T, r *rig) {
 		stop := make(chan struct{})
-		r.tool(registry.Spec{Name: "slow", Handler: handlerFunc(func(context.Context, tools.Call) (tools.Result, error) {
+		r.tool(registry.Manifest{Name: "slow", Handler: handlerFunc(func(context.Context, tools.Call) (tools.Result, error) {
 			<-stop
 			return content.Text("done"), nil
 		})})

@@ -54,7 +54,7 @@ func TestDifferentDeadlinesAreEachInTime(t *testing.T) {
 // The answer comes at the deadline to the nanosecond, whatever the handler does.
 func TestDeadlineHoldsAlthoughTheHandlerIgnoresItsContext(t *testing.T) {
 	scenario(t, func(o *options) { o.slots = 1 }, func(t *testing.T, r *rig) {
-		r.tool(registry.Spec{Name: "deaf", Deadline: 2 * time.Minute, DeadlineText: "2m", Concurrency: 1,
+		r.tool(registry.Manifest{Name: "deaf", Deadline: 2 * time.Minute, DeadlineText: "2m", Concurrency: 1,
 			Handler: handlerFunc(func(context.Context, tools.Call) (tools.Result, error) {
 				time.Sleep(time.Hour)
 				return content.Text("at last"), nil
@@ -96,7 +96,7 @@ func TestDeafHandlerFreesItsToolAfterTheGrace(t *testing.T) {
 	scenario(t, nil, func(t *testing.T, r *rig) {
 		var starts []time.Duration
 		begun := time.Now()
-		r.tool(registry.Spec{Name: "deaf", Deadline: 2 * time.Minute, DeadlineText: "2m", Concurrency: 1,
+		r.tool(registry.Manifest{Name: "deaf", Deadline: 2 * time.Minute, DeadlineText: "2m", Concurrency: 1,
 			Handler: handlerFunc(func(context.Context, tools.Call) (tools.Result, error) {
 				starts = append(starts, time.Since(begun))
 				if len(starts) == 1 {
@@ -255,7 +255,7 @@ func TestBatchIsCutAtTwentyMegabytes(t *testing.T) {
 	quiet := func(o *options) { o.unchecked, o.level = true, slog.LevelInfo }
 	scenario(t, quiet, func(t *testing.T, r *rig) {
 		big := strings.Repeat("x", 7<<20)
-		r.tool(registry.Spec{Name: "big", Handler: handlerFunc(func(context.Context, tools.Call) (tools.Result, error) {
+		r.tool(registry.Manifest{Name: "big", Handler: handlerFunc(func(context.Context, tools.Call) (tools.Result, error) {
 			return content.Text(big), nil
 		})})
 		// The simulation takes long to look into bodies of this size.
@@ -302,7 +302,7 @@ func TestSessionsShareTheSlots(t *testing.T) {
 // slots are counted over all sessions.
 func TestToolsOwnLimit(t *testing.T) {
 	scenario(t, func(o *options) { o.slots = 3 }, func(t *testing.T, r *rig) {
-		n := r.slow("one", time.Second, func(s *registry.Spec) { s.Concurrency, s.Deadline = 1, time.Hour })
+		n := r.slow("one", time.Second, func(s *registry.Manifest) { s.Concurrency, s.Deadline = 1, time.Hour })
 		r.counted("a")
 		for range 10 {
 			r.session.CallTool("one", `{}`)
@@ -326,7 +326,7 @@ func TestToolsOwnLimit(t *testing.T) {
 func TestQueuedCallsRunInTheirOrder(t *testing.T) {
 	scenario(t, func(o *options) { o.slots = 1 }, func(t *testing.T, r *rig) {
 		var got []string
-		r.tool(registry.Spec{Name: "noted", Handler: handlerFunc(func(_ context.Context, c tools.Call) (tools.Result, error) {
+		r.tool(registry.Manifest{Name: "noted", Handler: handlerFunc(func(_ context.Context, c tools.Call) (tools.Result, error) {
 			got = append(got, c.ID) // one at a time: there is one slot
 			return content.Text("noted"), nil
 		})})

@@ -95,7 +95,7 @@ type pendingOp struct {
 }
 
 func testTool(name string, idempotent bool, deadline time.Duration) *registry.Tool {
-	t, err := registry.NewTool(registry.Spec{Name: name, Idempotent: idempotent, Deadline: deadline,
+	t, err := registry.NewTool(registry.Manifest{Name: name, Idempotent: idempotent, Deadline: deadline,
 		DeadlineText: deadline.String(), Handler: handlerFunc(echo)})
 	if err != nil {
 		panic(err)

@@ -1,6 +1,9 @@
 package registry
 
-import "sort"
+import (
+	"maps"
+	"strings"
+)
 
 // Announce takes in what services announce, and puts another set in force if that
 // has changed anything; it reports whether. Options.Discover says what is taken. A
@@ -55,15 +58,17 @@ func (s *Set) manifests() *Set {
 }
 
 // claims gives the manifest that has a name, or nothing. The group of all tools
-// of an MCP server that is away claims those with its prefix; without one it claims
+// of an MCP server that has listed none claims those with its prefix; without one it claims
 // none, as nobody knows which they are.
 func (s *Set) claims(name string) (file string) {
-	if t := s.byName[name]; t != nil {
-		return t.File
+	for _, known := range []map[string]*Tool{s.byName, s.unavailable} {
+		if t := known[name]; t != nil {
+			return t.File
+		}
 	}
-	for _, a := range s.absences {
-		if a.covers(name) && (a.names != nil || !a.group.cfg.All || a.group.cfg.Prefix != "") {
-			return a.group.template.File
+	for _, u := range s.unlisted {
+		if prefix := u.group.cfg.Prefix; prefix != "" && strings.HasPrefix(name, prefix) {
+			return u.group.file
 		}
 	}
 	return ""
@@ -72,26 +77,26 @@ func (s *Set) claims(name string) (file string) {
 // with is a set of manifests' tools, and of what is announced under other names.
 func (s *Set) with(b *book) *Set {
 	all := *s
-	all.base, all.away = s, map[string]*Tool{}
-	all.byName = make(map[string]*Tool, len(s.byName)+len(b.names))
-	all.sorted = append([]*Tool(nil), s.sorted...)
-	for name, t := range s.byName {
-		all.byName[name] = t
+	all.base, all.byName, all.unavailable = s, maps.Clone(s.byName), maps.Clone(s.unavailable)
+	if all.unavailable == nil {
+		all.unavailable = map[string]*Tool{}
 	}
 	for _, name := range b.opts.Discover.Names {
-		all.away[name] = away(name, nil, errNotThere)
+		if s.claims(name) == "" {
+			all.unavailable[name] = unavailable(Manifest{Name: name, Kind: "nats"}, nil, errNotThere)
+		}
 	}
 	for name, l := range b.names {
 		switch {
-		case s.byName[name] != nil || s.claims(name) != "":
+		case s.claims(name) != "" || s.byName[name] != nil:
 		case l.gone > 0:
-			all.away[name] = l.tool
+			all.unavailable[name] = l.tool
 		default:
+			delete(all.unavailable, name)
 			all.byName[name] = l.tool
-			all.sorted = append(all.sorted, l.tool)
 		}
 	}
-	sort.Slice(all.sorted, func(i, j int) bool { return all.sorted[i].Name < all.sorted[j].Name })
+	all.sort()
 	return &all
 }
 

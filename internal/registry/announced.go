@@ -10,6 +10,12 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"time"
+
+	"toolhand/internal/document"
+	"toolhand/internal/schema"
+	"toolhand/internal/tools"
+	toolnats "toolhand/internal/tools/nats"
 )
 
 // The metadata of an endpoint that announces a tool.
@@ -160,96 +166,56 @@ func (a Announcement) unknownKeys() (keys []string) {
 	return keys
 }
 
-// announced makes the tool of an announcement. It is read as the manifest that
-// says the same would be, by the same code.
+// announced makes the tool of an announcement.
 func (o *Options) announced(a Announcement) (*Tool, error) {
 	if below := o.Discover.Below; !strings.HasPrefix(a.Subject, below) {
-		return nil, fmt.Errorf("the subject %s can't be reached here: expected one below %s", quoteShort(a.Subject), strings.TrimSuffix(below, "."))
+		return nil, fmt.Errorf("the subject %s can't be reached here: expected one below %s", document.Quote(a.Subject), strings.TrimSuffix(below, "."))
 	}
-	m := &manifest{problems: &problems{file: a.Metadata[metaTool]}, opts: o}
-	top := m.asManifest(a)
-	t := &Tool{Kind: "nats", announcers: &announcers{}}
-	t.Name = m.name(top)
-	t.Description = m.description(top)
-	m.limits(top, t)
-	if n := top.get("input_schema"); n != nil {
-		if t.schema = compileSchema(m.problems, n, schemaHome{}); t.schema != nil {
-			t.InputSchema = n.json()
+	ps := &document.Problems{}
+	m := a.manifest(ps)
+	var n *document.Node
+	var s *schema.Schema
+	if text, ok := a.Metadata[metaSchema]; !ok {
+		ps.Add("expected %s, a JSON Schema, found none", metaSchema)
+	} else if len(text) > document.MaxFile {
+		ps.Add("input_schema: expected at most %d bytes, found %d", document.MaxFile, len(text))
+	} else {
+		n, s = compileText(ps, []byte(text), schema.Options{Log: o.Log})
+	}
+	t := newTool(ps, m, n, s)
+	common := tools.Common{Name: m.Name, MaxResultBytes: DefaultMaxResultBytes, Idempotent: m.Idempotent, Log: o.Log, LookupEnv: o.LookupEnv}
+	handler, err := o.format.kind("nats").make(&toolnats.Config{Subject: a.Subject}, common, o.Dependencies)
+	if err != nil {
+		ps.Add("%v", err)
+	}
+	if err := ps.Err(); err != nil {
+		var texts []string
+		for _, p := range ps.List[:min(len(ps.List), 3)] {
+			texts = append(texts, document.OneLine(p.Bare()))
 		}
+		return nil, errors.New(strings.Join(texts, "; "))
 	}
-	m.handler("nats", top.get("handler").get("nats"), t)
-	if len(m.list) == 0 {
-		m.conform(top)
-	}
-	if len(m.list) > 0 {
-		var all []error
-		for _, p := range m.sorted()[:min(len(m.list), 3)] {
-			all = append(all, errors.New(strings.ReplaceAll(p.Text, "\n", " ")))
-		}
-		return nil, joined(all)
-	}
+	t.Handler, t.announcers = handler, &announcers{}
 	return t, nil
 }
 
-// joined is several errors in one line.
-func joined(all []error) error {
-	var texts []string
-	for _, err := range all {
-		texts = append(texts, err.Error())
+// manifest is what the announcement says.
+func (a Announcement) manifest(ps *document.Problems) Manifest {
+	m := Manifest{Name: a.Metadata[metaTool], Description: a.Metadata[metaDescription], DeadlineText: a.Metadata[metaDeadline], Kind: "nats"}
+	if strings.TrimSpace(m.Description) == "" {
+		ps.Add("expected %s, what the tool does and when to use it, found none", metaDescription)
 	}
-	return errors.New(strings.Join(texts, "; "))
-}
-
-// asManifest is the manifest that says what the announcement does.
-func (m *manifest) asManifest(a Announcement) *node {
-	top := &node{kind: kindObject, line: 1, column: 1}
-	put := func(n *node, key string, value *node) {
-		n.keys, n.items = append(n.keys, scalar(kindString, key)), append(n.items, value)
-	}
-	for _, key := range []string{metaTool, metaDescription, metaDeadline} {
-		if text, ok := a.Metadata[key]; ok {
-			put(top, map[string]string{metaTool: "name", metaDescription: "description", metaDeadline: "deadline"}[key], scalar(kindString, text))
+	if text, ok := a.Metadata[metaDeadline]; ok {
+		var err error
+		if m.Deadline, err = time.ParseDuration(text); err != nil || m.Deadline <= 0 {
+			ps.Add("%s: expected a duration above zero such as 120s, found %s", metaDeadline, document.Quote(text))
 		}
 	}
-	if text, ok := a.Metadata[metaIdempotent]; ok {
-		kind := kindString // which is refused
-		if text == "true" || text == "false" {
-			kind = kindBool
-		}
-		put(top, "idempotent", scalar(kind, text))
+	switch text, ok := a.Metadata[metaIdempotent]; {
+	case text == "true":
+		m.Idempotent = true
+	case ok && text != "false":
+		ps.Add("%s: expected true or false, found %s", metaIdempotent, document.Quote(text))
 	}
-	switch text, ok := a.Metadata[metaSchema]; {
-	case !ok:
-		m.at(top, "the key input_schema is missing: expected a JSON Schema")
-	case len(text) > maxFileBytes:
-		m.at(top, "input_schema: expected at most %d bytes, found %d", maxFileBytes, len(text))
-	default:
-		before := len(m.list)
-		if n := parseJSON(m.problems, []byte(text)); n != nil {
-			put(top, "input_schema", n)
-		}
-		for i := range m.list[before:] {
-			m.list[before+i].Text = "input_schema: " + m.list[before+i].Text
-		}
-	}
-	nats, handler := &node{kind: kindObject}, &node{kind: kindObject}
-	put(nats, "subject", scalar(kindString, a.Subject))
-	put(handler, "nats", nats)
-	put(top, "handler", handler)
-	return top
-}
-
-func scalar(k kind, text string) *node { return &node{kind: k, text: text, line: 1, column: 1} }
-
-// away is a tool that nobody announces now: its calls are answered with why.
-func away(name string, last *Tool, why error) *Tool {
-	s := Spec{Name: name, Description: "A tool that no service announces now.", Kind: "nats", Handler: unreachable{why}}
-	if last != nil {
-		s.Deadline, s.DeadlineText, s.Idempotent = last.Deadline, last.DeadlineText, last.Idempotent
-	}
-	t, err := NewTool(s)
-	if err != nil {
-		panic(err) // names are checked where they come in, and the rest is ours
-	}
-	return t
+	return m
 }

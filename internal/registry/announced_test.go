@@ -103,7 +103,7 @@ func (f *finder) call(name, want string) {
 		f.t.Errorf("%s is not known", name)
 		return
 	}
-	if err := tool.Validate(json.RawMessage(`{}`)); err != nil {
+	if err := tool.Validate(f.t.Context(), json.RawMessage(`{}`)); err != nil {
 		f.t.Errorf("%s: %v", name, err)
 	}
 	_, err := tool.Handler.Call(f.t.Context(), tools.Call{Tool: name, Input: json.RawMessage(`{}`)})
@@ -273,29 +273,28 @@ func TestNamesOfDiscover(t *testing.T) {
 func TestGarbageIsRefused(t *testing.T) {
 	deep := strings.Repeat(`{"properties":{"a":`, 150) + "{}" + strings.Repeat("}}", 150)
 	for want, a := range map[string]Announcement{
-		`name: expected 1 to 128 letters`:                             says("x", "a b"),
-		`the key description is missing`:                              says("x", "bad", metaDescription, "-"),
-		`description: expected at most 1024 characters, found 1025`:   says("x", "bad", metaDescription, strings.Repeat("é", 1025)),
-		`description: expected what the tool does and when to use it`: says("x", "bad", metaDescription, " "),
-		`expected text without the NUL character`:                     says("x", "bad", metaDescription, "a\x00"),
-		`the key input_schema is missing`:                             says("x", "bad", metaSchema, "-"),
-		`input_schema: the file is empty`:                             says("x", "bad", metaSchema, ""),
-		`input_schema: not valid JSON`:                                says("x", "bad", metaSchema, "{"),
-		`found the string "array"`:                                    says("x", "bad", metaSchema, `{"type":"array"}`),
-		`stands twice`:                                                says("x", "bad", metaSchema, `{"type":"object","type":"object"}`),
-		`is not followed`:                                             says("x", "bad", metaSchema, `{"type":"object","properties":{"a":{"$ref":"file:///etc/passwd"}}}`),
-		`leads nowhere`:                                               says("x", "bad", metaSchema, `{"type":"object","$ref":"#/$defs/a"}`),
-		`expected at most 50000 values and 200 levels`:                says("x", "bad", metaSchema, `{"type":"object","not":`+deep+`}`),
-		`expected at most about 5000 values, found`:                   says("x", "bad", metaSchema, `{"type":"object","properties":{`+strings.Repeat(`"p":{},`, 3000)+`}}`),
-		`expected at most 1048576 bytes, found`:                       says("x", "bad", metaSchema, `{"type":"object","title":"`+strings.Repeat("x", 1<<20)+`"}`),
-		`expected a duration above zero`:                              says("x", "bad", metaDeadline, "0s"),
-		`expected a duration such as 120s or 2m, found`:               says("x", "bad", metaDeadline, "soon"),
-		`idempotent: expected true or false, found`:                   says("x", "bad", metaIdempotent, "yes"),
-		`expected parts divided by single dots`:                       {Service: "x", ID: "1", Subject: "a..b", Metadata: says("x", "bad").Metadata},
-		`has a wildcard`:                                              {Service: "x", ID: "1", Subject: "a.*", Metadata: says("x", "bad").Metadata},
-		`below toolhand only`:                                         {Service: "x", ID: "1", Subject: "toolhand.jobs.x", Metadata: says("x", "bad").Metadata},
-		`what begins with $ or _ is NATS' own`:                        {Service: "x", ID: "1", Subject: "$JS.API.STREAM.DELETE.x", Metadata: says("x", "bad").Metadata},
-		`the key name is missing`:                                     {Service: "x", ID: "1", Subject: "a.b", Metadata: map[string]string{"toolhand.other": "x"}},
+		`name: expected 1 to 128 letters`:                                                  says("x", "a b"),
+		`expected toolhand.description, what the tool does and when to use it, found none`: says("x", "bad", metaDescription, "-"),
+		`expected toolhand.description, what the tool does`:                                says("x", "bad", metaDescription, " "),
+		`expected text without the character NUL`:                                          says("x", "bad", metaDescription, "a\x00"),
+		`expected toolhand.input_schema, a JSON Schema, found none`:                        says("x", "bad", metaSchema, "-"),
+		`expected more JSON, found the end of the text`:                                    says("x", "bad", metaSchema, ""),
+		`expected more JSON`:                                                says("x", "bad", metaSchema, "{"),
+		`found string "array"`:                                              says("x", "bad", metaSchema, `{"type":"array"}`),
+		`expected each key once`:                                            says("x", "bad", metaSchema, `{"type":"object","type":"object"}`),
+		`is not followed`:                                                   says("x", "bad", metaSchema, `{"type":"object","properties":{"a":{"$ref":"file:///etc/passwd"}}}`),
+		`leads nowhere`:                                                     says("x", "bad", metaSchema, `{"type":"object","$ref":"#/$defs/a"}`),
+		`expected at most 100 levels of nesting`:                            says("x", "bad", metaSchema, `{"type":"object","not":`+deep+`}`),
+		`expected at most about 5000 values, found`:                         says("x", "bad", metaSchema, `{"type":"object","properties":{`+strings.Repeat(`"p":{},`, 3000)+`}}`),
+		`expected at most 1048576 bytes, found`:                             says("x", "bad", metaSchema, `{"type":"object","title":"`+strings.Repeat("x", 1<<20)+`"}`),
+		`expected a duration above zero`:                                    says("x", "bad", metaDeadline, "0s"),
+		`expected a duration above zero such as 120s, found`:                says("x", "bad", metaDeadline, "soon"),
+		`idempotent: expected true or false, found`:                         says("x", "bad", metaIdempotent, "yes"),
+		`expected parts divided by single dots`:                             {Service: "x", ID: "1", Subject: "a..b", Metadata: says("x", "bad").Metadata},
+		`has a wildcard`:                                                    {Service: "x", ID: "1", Subject: "a.*", Metadata: says("x", "bad").Metadata},
+		`below toolhand only`:                                               {Service: "x", ID: "1", Subject: "toolhand.jobs.x", Metadata: says("x", "bad").Metadata},
+		`what begins with $ or _ is NATS' own`:                              {Service: "x", ID: "1", Subject: "$JS.API.STREAM.DELETE.x", Metadata: says("x", "bad").Metadata},
+		`name: expected 1 to 128 letters, digits, _ and -, found string ""`: {Service: "x", ID: "1", Subject: "a.b", Metadata: map[string]string{"toolhand.other": "x"}},
 	} {
 		t.Run(want, func(t *testing.T) {
 			f := newFinder(t, Discover{All: true}, nil)
@@ -484,11 +483,11 @@ func FuzzAnnounced(f *testing.F) {
 			}
 			return
 		}
-		if checkName(tool.Name) != nil || checkDescription(tool.Description) != nil || tool.Deadline <= 0 || tool.Handler == nil || !json.Valid(tool.InputSchema) || tool.File != "" {
+		if standard().form.Expect("name", tool.Name) != nil || tool.Description == "" || tool.Deadline <= 0 || tool.Handler == nil || !json.Valid(tool.InputSchema) || tool.File != "" {
 			t.Fatalf("taken: %+v", tool)
 		}
-		_ = tool.Validate(json.RawMessage(`{"a":1}`))
-		if _, err := NewTool(Spec{Name: tool.Name, Description: tool.Description, InputSchema: tool.InputSchema, Deadline: tool.Deadline, Handler: tool.Handler}); err != nil {
+		_ = tool.Validate(t.Context(), json.RawMessage(`{"a":1}`))
+		if _, err := NewTool(Manifest{Name: tool.Name, Description: tool.Description, InputSchema: tool.InputSchema, Deadline: tool.Deadline, Handler: tool.Handler}); err != nil {
 			t.Fatalf("taken, and no tool: %v", err)
 		}
 	})

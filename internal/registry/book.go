@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+
+	"toolhand/internal/document"
 )
 
 const (
@@ -166,11 +168,11 @@ func (b *book) claims(list []Announcement) discoveryRound {
 			continue
 		}
 		if err != nil {
-			b.tell(slog.LevelWarn, "an announced tool can't be used", "tool", shorten(name), "service", a.Service, "error", err.Error())
+			b.tell(slog.LevelWarn, "an announced tool can't be used", "tool", document.Short(name), "service", a.Service, "error", err.Error())
 			continue
 		}
 		if keys := a.unknownKeys(); len(keys) > 0 {
-			b.tell(slog.LevelWarn, "an announced tool has metadata that is not known and has no effect", "tool", name, "service", a.Service, "keys", shortenTo(strings.Join(keys, " "), 200))
+			b.tell(slog.LevelWarn, "an announced tool has metadata that is not known and has no effect", "tool", name, "service", a.Service, "keys", document.Cut(strings.Join(keys, " "), 200))
 		}
 		claims := h.claims[name]
 		i := slices.IndexFunc(claims, func(c *claim) bool { return c.digest == d })
@@ -230,6 +232,9 @@ func (b *book) read(d digest, a Announcement) (*Tool, error) {
 	if r.tool, r.err = b.opts.announced(a); r.err == nil {
 		r.values = values
 		b.values += values
+		for _, text := range r.tool.remarks() {
+			b.tell(slog.LevelWarn, "an announced tool is odd", "tool", r.tool.Name, "service", a.Service, "remark", text)
+		}
 	}
 	b.readings[d] = r
 	return r.tool, r.err
@@ -295,7 +300,7 @@ func (b *book) silence(l *listing, partial bool) bool {
 }
 
 func (b *book) leave(name string, l *listing) {
-	*l = listing{tool: away(name, l.tool, errGone), gone: b.round}
+	*l = listing{tool: unavailable(l.tool.Manifest, nil, errGone), gone: b.round}
 }
 
 // room makes room for one more name, of the one that went first if need be.

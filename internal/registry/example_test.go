@@ -42,5 +42,5 @@ func ExampleLoad() {
 	fmt.Println(filepath.Base(fmt.Sprint(err)))
 	// Output:
 	// date exec 5s true
-	// date.yaml:4:11: deadline: expected a duration such as 120s or 2m, found the string "soon"
+	// date.yaml:4:11: deadline: expected a duration above zero with its unit such as 120s, found string "soon"
 }

@@ -47,7 +47,7 @@ func call(t *testing.T, set *Set, name, input string) (text string, isError bool
 	if !ok {
 		t.Fatalf("no tool %s", name)
 	}
-	if err := tool.Validate(json.RawMessage(input)); err != nil {
+	if err := tool.Validate(t.Context(), json.RawMessage(input)); err != nil {
 		t.Fatal(err)
 	}
 	deadline := time.Now().Add(tool.Deadline)
@@ -149,7 +149,7 @@ func TestExampleReadsNoLinksOut(t *testing.T) {
 func TestHTTPExampleLoads(t *testing.T) {
 	set := openExamples(t, filepath.Join("..", "..", "examples", "http"))
 	tool, ok := set.Lookup("status_page")
-	if !ok || tool.Kind != "http" || tool.Validate([]byte(`{"service":"checkout"}`)) != nil {
+	if !ok || tool.Kind != "http" || tool.Validate(t.Context(), []byte(`{"service":"checkout"}`)) != nil {
 		t.Errorf("status_page = %+v", tool)
 	}
 }

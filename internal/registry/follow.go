@@ -2,7 +2,6 @@ package registry
 
 import (
 	"context"
-	"log/slog"
 
 	"toolhand/internal/tools"
 	toolmcp "toolhand/internal/tools/mcp"
@@ -56,27 +55,11 @@ func (r *Registry) regroup(ctx context.Context) bool {
 	if len(old.groups) == 0 {
 		return false
 	}
-	var own []*Tool
-	for _, t := range old.sorted {
-		if t.Group == "" {
-			own = append(own, t)
-		}
-	}
-	set, wrong, forgiven := assemble(ctx, own, old.groups, old, r.schemas)
+	set := assemble(ctx, old.own, old.groups, &r.opts, old, r.schemas)
 	if ctx.Err() != nil {
 		return false
 	}
-	r.schemas = set.schemas // also if there are too many tools
-	var lines []string
-	for _, p := range append(wrong, forgiven...) {
-		lines = append(lines, p.String())
-	}
-	r.tell(slog.LevelError, lines, func(line string) {
-		r.opts.Log.Error("a tool of an MCP server can't be used: what is in force stays", "error", line)
-	})
-	if len(set.sorted) > MaxTools {
-		return false
-	}
+	r.schemas = set.schemas
 	r.put(set)
 	r.opts.keep(set)
 	added, removed := difference(old, set)

@@ -19,6 +19,7 @@ import (
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
+	"toolhand/internal/schema"
 	"toolhand/internal/testkit"
 	"toolhand/internal/tools"
 	toolmcp "toolhand/internal/tools/mcp"
@@ -153,15 +154,15 @@ func TestGroup(t *testing.T) {
 		one.Description != "The tool one." || string(one.InputSchema) != mcpSchema || one.Kind != "mcp" {
 		t.Errorf("%+v", one)
 	}
-	var invalid *InvalidError
-	if err := one.Validate(json.RawMessage(`{}`)); !errors.As(err, &invalid) || !strings.Contains(err.Error(), `Invalid input for tool "gh_one":`) {
+	var invalid *schema.InvalidError
+	if err := one.Validate(t.Context(), json.RawMessage(`{}`)); !errors.As(err, &invalid) || !strings.Contains(err.Error(), `Invalid input for tool "gh_one":`) {
 		t.Errorf("validate: %v", err)
 	}
 	if got, err := callOf(t, one); err != nil || !strings.Contains(got, "by one") {
 		t.Errorf("%s %v", got, err)
 	}
 	w := strings.Join(set.Warnings(), "\n")
-	for _, want := range []string{`"bad.name" of the MCP server is left out: name: expected 1 to 128`, `"bad_schema" of the MCP server is left out: input_schema:`} {
+	for _, want := range []string{`"bad.name" of its MCP server is unavailable: name: expected 1 to 128`, `"bad_schema" of its MCP server is unavailable: input_schema:`} {
 		if !strings.Contains(w, want) {
 			t.Errorf("no warning %q in\n%s", want, w)
 		}
@@ -171,31 +172,80 @@ func TestGroup(t *testing.T) {
 	}
 }
 
-// What is asked for by name must be there, and names are given once.
+// What can't be had of a server is a warning and unavailable, and harms nothing else.
 func TestGroupProblems(t *testing.T) {
 	f := newFar(t, "one", "own")
 	f.offer("bad", `{"type":"object","properties":5}`)
-	for want, text := range map[string]string{
-		`handler.mcp.tools: the MCP server has no tool "none"`:              `tools: [one, none]`,
-		`handler.mcp.tools: the tool "bad" of the MCP server can't be used`: `tools: [bad]`,
-		`the name "own" of a tool of the group "g" is taken by`:             `tools: "*"`,
+	for want, c := range map[string]struct{ text, tools, unavailable string }{
+		`the tool "none" of its MCP server is unavailable: its MCP server has no such tool`: {`tools: [one, none]`, "one own", "none"},
+		`the tool "bad" of its MCP server is unavailable: input_schema.properties:`:         {`tools: [one, bad]`, "one own", "bad"},
+		`the name "own" of a tool of its MCP server is taken by`:                            {`tools: "*"`, "one own", "bad"},
 	} {
-		dir := write(t, map[string]string{"own.yaml": manifestOf("own"), "g.yaml": groupOf("g", f.url, text)})
+		dir := write(t, map[string]string{"own.yaml": manifestOf("own"), "g.yaml": groupOf("g", f.url, c.text)})
 		opts, _ := groupOptions(t, dir)
-		if _, err := Load(opts); err == nil || !strings.Contains(err.Error(), "g.yaml:5:") || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: got %v, expected %q", text, err, want)
+		set, err := Load(opts)
+		if err != nil {
+			t.Errorf("%s: %v", c.text, err)
+			continue
+		}
+		if w := strings.Join(set.Warnings(), "\n"); namesOf(set) != c.tools || !strings.Contains(w, "g.yaml:1:7: ") || !strings.Contains(w, want) {
+			t.Errorf("%s: got %s, %s, expected %q", c.text, namesOf(set), w, want)
+		}
+		if own, _ := set.Lookup("own"); own.Group != "" {
+			t.Errorf("%s: the folder's own tool is not the one in force", c.text)
+		}
+		tool, ok := set.Lookup(c.unavailable)
+		if !ok {
+			t.Errorf("%s: %s is not known", c.text, c.unavailable)
+			continue
+		}
+		var away *tools.UnavailableError
+		if _, err := callOf(t, tool); !errors.As(err, &away) {
+			t.Errorf("%s: %v", c.text, err)
 		}
 	}
 	dir := write(t, map[string]string{"a.yaml": groupOf("a", f.url, `tools: [one]`), "b.yaml": groupOf("b", f.url, `tools: [one]`), "a2.yaml": groupOf("a", f.url, `tools: [one], prefix: x`)})
 	opts, _ := groupOptions(t, dir)
-	if _, err := Load(opts); err == nil || !strings.Contains(err.Error(), `the name "a" is taken by`) {
+	if _, err := Load(opts); err == nil || !strings.Contains(err.Error(), `name: expected each name once, found "a" in `) {
 		t.Errorf("two groups of one name: %v", err)
 	}
 	if err := os.Remove(filepath.Join(dir, "a2.yaml")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Load(opts); err == nil || !strings.Contains(err.Error(), `the name "one" of a tool of the group "b" is taken by `+filepath.Join(dir, "a.yaml")) {
-		t.Errorf("two tools of one name: %v", err)
+	set, err := Load(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if one, _ := set.Lookup("one"); one.Group != "a" || !strings.Contains(strings.Join(set.Warnings(), "\n"), `the name "one" of a tool of its MCP server is taken by `+filepath.Join(dir, "a.yaml")) {
+		t.Errorf("two tools of one name: %s, %v", one.Group, set.Warnings())
+	}
+}
+
+// The one tool of a manifest may leave its description and schema to the server.
+func TestToolOfAServer(t *testing.T) {
+	f := newFar(t, "one", "two", "three")
+	dir := write(t, map[string]string{
+		"first.yaml": groupOf("first", f.url, `tool: one`), "two.yaml": groupOf("two", f.url, ""), "own.yaml": "description: Mine.\n" + groupOf("own", f.url, `tool: three`),
+		"none.yaml": groupOf("none", f.url, ""),
+	})
+	opts, _ := groupOptions(t, dir)
+	set, err := Load(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{"first": "The tool one.", "two": "The tool two.", "own": "Mine."} {
+		tool, ok := set.Lookup(name)
+		if !ok || tool.Description != want || string(tool.InputSchema) != mcpSchema || tool.Group != "" || tool.LimitName() != name {
+			t.Errorf("%s: %+v", name, tool)
+		}
+	}
+	if got := namesOf(set); got != "first own two" {
+		t.Errorf("tools %q", got)
+	}
+	if none, ok := set.Lookup("none"); !ok {
+		t.Error("none is not known")
+	} else if _, err := callOf(t, none); err == nil || !strings.Contains(err.Error(), "has no such tool") {
+		t.Errorf("none: %v", err)
 	}
 }
 
@@ -239,7 +289,7 @@ func TestGroupIsAway(t *testing.T) {
 	if now, _ := r.Set().Lookup("own"); now != kept {
 		t.Error("another tool was made anew")
 	}
-	if !strings.Contains(log.String(), `the MCP server has no tool \"none\"`) {
+	if !strings.Contains(log.String(), `the tool \"none\" of its MCP server is unavailable`) {
 		t.Errorf("log:\n%s", log.String())
 	}
 	if tool, ok := r.Set().Lookup("none"); !ok {
@@ -288,14 +338,17 @@ func TestGroupChanges(t *testing.T) {
 	if now, _ := r.Set().Lookup("own"); now != own {
 		t.Error("what was in force is not")
 	}
-	// That is no reason to refuse a folder in which nothing is wrong; a new manifest
-	// that clashes is.
+	// That is no reason to refuse a folder in which nothing is wrong; a new manifest has
+	// its name before a server has it.
 	if err := r.Reload(t.Context()); err != nil {
 		t.Errorf("a reload: %v", err)
 	}
 	put(t, dir, "two.yaml", manifestOf("two"))
-	if err := r.Reload(t.Context()); err == nil || !strings.Contains(err.Error(), `the name "two" of a tool of the group "gh" is taken by`) || namesOf(r.Set()) != "own two" {
+	if err := r.Reload(t.Context()); err != nil || namesOf(r.Set()) != "own two" {
 		t.Errorf("a reload with a clash: %v", err)
+	}
+	if two, _ := r.Set().Lookup("two"); two.Group != "" {
+		t.Error("a server's tool has the name of a manifest")
 	}
 	if !strings.Contains(log.String(), "is taken by") {
 		t.Errorf("log:\n%s", log.String())
@@ -332,7 +385,7 @@ func TestGroupIsHostile(t *testing.T) {
 			t.Fatalf("round %d: %d lines are kept, want those of the round, %d", round, kept, each)
 		}
 	}
-	if got := strings.Count(log.String(), "of the MCP server is left out"); got != rounds*maxTellings {
+	if got := strings.Count(log.String(), "of its MCP server is unavailable"); got != rounds*maxTellings {
 		t.Errorf("%d lines in the log, want %d", got, rounds*maxTellings)
 	}
 	if got := strings.Count(log.String(), fmt.Sprintf("lines=%d", each-maxTellings)); got != rounds {

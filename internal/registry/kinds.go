@@ -1,10 +1,14 @@
 package registry
 
 import (
+	_ "embed"
+	"slices"
 	"strings"
+	"sync"
 
 	"github.com/nats-io/nats.go"
 
+	"toolhand/internal/schema"
 	"toolhand/internal/tools"
 	toolexec "toolhand/internal/tools/exec"
 	toolhttp "toolhand/internal/tools/http"
@@ -49,9 +53,8 @@ func makeNATS(c toolnats.Config, common tools.Common, d Dependencies) (tools.Han
 
 // A handlerKind is a kind of handler.
 type handlerKind struct {
-	// name is its key in a manifest's handler; schema and example are those of its
-	// configuration.
-	name, schema, example string
+	// name is its key in a manifest's handler, and schema that of its configuration.
+	name, schema string
 	// config makes an empty configuration, a pointer to it; make takes one that was read.
 	config func() any
 	make   func(any, tools.Common, Dependencies) (tools.Handler, error)
@@ -60,8 +63,7 @@ type handlerKind struct {
 // kindOf is a kind whose constructor takes the configuration alone.
 func kindOf[C tools.Config](name string, make func(C, tools.Common) (tools.Handler, error)) handlerKind {
 	var zero C
-	k := handlerKind{name: name, config: func() any { return new(C) }}
-	k.schema, k.example = zero.Manifest()
+	k := handlerKind{name: name, schema: zero.Schema(), config: func() any { return new(C) }}
 	k.make = func(c any, common tools.Common, _ Dependencies) (tools.Handler, error) { return make(*c.(*C), common) }
 	return k
 }
@@ -75,8 +77,41 @@ func kindWith[C tools.Config, D any](name string, make func(C, tools.Common, D) 
 	return k
 }
 
-// listed writes the names of at least two kinds as a sentence does.
-func listed(names []string, last string) string {
-	end := len(names) - 1
-	return strings.Join(names[:end], ", ") + " " + last + " " + names[end]
+// formText is the form of a manifest but for the kinds of handlers, which are inserted at
+// KINDS: the one place where its keys, types, bounds and defaults stand.
+//
+//go:embed manifest.schema.json
+var formText string
+
+// ManifestSchema is the JSON Schema of a manifest (draft 2020-12), for editors.
+// Load takes nothing that it refuses. The slice is the caller's own.
+func ManifestSchema() []byte { return standard().form.Text() }
+
+// A format is how manifests are written: the kinds of handlers that there are, and the
+// form with their keys. It is immutable.
+type format struct {
+	kinds []handlerKind
+	// group makes the group of a manifest of an MCP server's tools.
+	group func(toolmcp.Config, tools.Common, *toolmcp.Servers) (*toolmcp.Group, error)
+	form  *schema.Form
+}
+
+// kind is the kind of that name, which must be one of the format's.
+func (f *format) kind(name string) handlerKind {
+	return f.kinds[slices.IndexFunc(f.kinds, func(k handlerKind) bool { return k.name == name })]
+}
+
+// standard is the format of the worker's manifests.
+var standard = sync.OnceValue(func() *format { return formatOf(kinds()) })
+
+// formatOf is the format with these kinds of handlers.
+func formatOf(kinds []handlerKind) *format {
+	var names, parts []string
+	for _, k := range kinds {
+		names, parts = append(names, k.name), append(parts, `"`+k.name+`": `+k.schema)
+	}
+	last := len(names) - 1
+	listed := strings.Join(names[:last], ", ") + " and " + names[last]
+	text := strings.NewReplacer(`"KINDS": {}`, strings.Join(parts, ","), "KINDS", listed).Replace(formText)
+	return &format{kinds: kinds, group: toolmcp.NewGroup, form: schema.NewForm(text)}
 }

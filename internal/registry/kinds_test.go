@@ -19,10 +19,10 @@ type pigeon struct {
 	Rings map[string]string `yaml:"rings"`
 }
 
-func (pigeon) Manifest() (schema, example string) {
+func (pigeon) Schema() string {
 	return `{"type": "object", "required": ["to", "route"], "additionalProperties": false, "properties": {
-		"to": {"type": "string", "pattern": "^[a-z]+$"}, "fast": {"type": "boolean"}, "birds": {"type": "integer", "minimum": 1, "maximum": 9},
-		"rest": {"$ref": "#/$defs/duration"}, "route": {"type": "array", "items": {"$ref": "#/$defs/text"}, "minItems": 1}, "rings": {"$ref": "#/$defs/variables"}}}`, "{ to: home, route: [a] }"
+		"to": {"type": "string", "title": "where it flies, such as home", "pattern": "^[a-z]+$"}, "fast": {"type": "boolean"}, "birds": {"type": "integer", "title": "a whole number from 1 to 9", "minimum": 1, "maximum": 9},
+		"rest": {"$ref": "#/$defs/duration"}, "route": {"type": "array", "items": {"$ref": "#/$defs/text"}, "minItems": 1, "title": "the towns on its way"}, "rings": {"$ref": "#/$defs/variables"}}}`
 }
 
 // sent is a handler that keeps what it was made with.
@@ -65,18 +65,17 @@ handler: { pigeon: { to: home, fast: true, birds: 3, rest: 2m, route: [x, y], ri
 func TestProblemsOfOneMoreKind(t *testing.T) {
 	const head = "name: a\ndescription: d\ninput_schema: { type: object }\n"
 	for text, want := range map[string]string{
-		"": "1:1: the key handler is missing: expected exactly one of exec, http, nats, mcp or pigeon in it",
-		"handler: { pigeno: {} }\n": "4:10: handler: expected exactly one of exec, http, nats, mcp or pigeon, found none\n" +
-			`4:12: handler: the key "pigeno" is not known (did you mean pigeon?): expected exec, http, nats, mcp, pigeon`,
-		"handler: { pigeon: 5 }\n": "4:20: handler.pigeon: expected a mapping such as { to: home, route: [a] }, found the number 5",
-		"handler: { pigeon: { birds: 0, fast: 1, rest: 2, tow: x } }\n": "4:20: handler.pigeon: the key to is missing: expected where it flies, such as home\n" +
-			"4:20: handler.pigeon: the key route is missing: expected the towns on its way\n" +
-			"4:29: handler.pigeon.birds: expected a whole number from 1 to 9, found the number 0\n" +
-			"4:38: handler.pigeon.fast: expected true or false, found the number 1\n" +
-			"4:47: handler.pigeon.rest: expected a duration with its unit such as 120s, found the number 2: write 2s\n" +
-			`4:50: handler.pigeon: the key "tow" is not known (did you mean to?): expected to, fast, birds, rest, route, rings`,
-		"handler: { pigeon: { to: home, route: [] } }\n":  "4:39: handler.pigeon.route: expected the towns on its way, found no town",
-		"handler: { pigeon: { to: HOME, route: [x] } }\n": "4:26: handler.pigeon.to: expected a string that matches ^[a-z]+$, found string \"HOME\"",
+		"":                          "1:1: expected the key handler (exactly one of exec, http, nats, mcp and pigeon), found none",
+		"handler: { pigeno: {} }\n": `4:12: handler.pigeno: unknown key (did you mean pigeon?), expected one of exec, http, nats, mcp, pigeon`,
+		"handler: { pigeon: 5 }\n":  "4:20: handler.pigeon: expected the keys to, fast, birds, rest, route, rings, found integer 5",
+		"handler: { pigeon: { birds: 0, fast: 1, rest: 2, tow: x } }\n": "4:20: handler.pigeon: expected the key to (where it flies, such as home), found none\n" +
+			"4:20: handler.pigeon: expected the key route (the towns on its way), found none\n" +
+			"4:29: handler.pigeon.birds: expected a whole number from 1 to 9, found integer 0\n" +
+			"4:38: handler.pigeon.fast: expected true or false, found integer 1\n" +
+			"4:47: handler.pigeon.rest: expected a duration above zero with its unit such as 120s, found integer 2: write 2s\n" +
+			`4:50: handler.pigeon.tow: unknown key (did you mean to?), expected one of to, fast, birds, rest, route, rings`,
+		"handler: { pigeon: { to: home, route: [] } }\n":  "4:39: handler.pigeon.route: expected the towns on its way, found an empty list",
+		"handler: { pigeon: { to: HOME, route: [x] } }\n": `4:26: handler.pigeon.to: expected where it flies, such as home, found string "HOME"`,
 	} {
 		dir := write(t, map[string]string{"a.yaml": head + text})
 		_, err := Load(Options{format: withPigeon(), Dir: dir})
@@ -92,14 +91,11 @@ func TestProblemsOfOneMoreKind(t *testing.T) {
 
 // TestSchemaOfOneMoreKind: the schema for editors has its part, and names it.
 func TestSchemaOfOneMoreKind(t *testing.T) {
-	f := withPigeon()
-	if got := f.partAt("handler").Description; got != "What runs the tool: exactly one of exec, http, nats, mcp and pigeon." {
-		t.Error(got)
+	text := string(withPigeon().form.Text())
+	if !strings.Contains(text, "What runs the tool: exactly one of exec, http, nats, mcp and pigeon.") || !strings.Contains(text, `"birds": {`) {
+		t.Error(text)
 	}
-	if keys := f.keysAt("handler.pigeon"); len(keys) != 6 {
-		t.Errorf("handler.pigeon has the keys %v", keys)
-	}
-	if strings.Contains(string(f.text), "KINDS") {
+	if strings.Contains(text, "KINDS") {
 		t.Error("the schema has a place that is not filled in")
 	}
 }

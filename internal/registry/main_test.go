@@ -85,7 +85,7 @@ func put(t *testing.T, dir, name, text string) {
 // mustTool makes a tool of a schema.
 func mustTool(t testing.TB, schema string) *Tool {
 	t.Helper()
-	tool, err := NewTool(Spec{Name: "x", InputSchema: json.RawMessage(schema), Handler: &echo{}})
+	tool, err := NewTool(Manifest{Name: "x", InputSchema: json.RawMessage(schema), Handler: &echo{}})
 	if err != nil {
 		t.Fatal(err)
 	}

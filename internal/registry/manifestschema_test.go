@@ -3,15 +3,16 @@ package registry
 import (
 	"encoding/json"
 	"fmt"
-	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/santhosh-tekuri/jsonschema/v5"
 
+	"toolhand/internal/document"
 	"toolhand/internal/tools"
 	toolhttp "toolhand/internal/tools/http"
 	toolmcp "toolhand/internal/tools/mcp"
@@ -27,8 +28,8 @@ func TestManifestSchemaIsOne(t *testing.T) {
 	if err := jsonschema.MustCompile(draft).Validate(doc); err != nil {
 		t.Errorf("%#v", err)
 	}
-	if doc["$schema"] != draft || doc["$id"] != "urn:toolhand:tool.yaml" || doc["title"] == nil {
-		t.Errorf("$schema %v, $id %v, title %v", doc["$schema"], doc["$id"], doc["title"])
+	if doc["$schema"] != draft || doc["$id"] != "urn:toolhand:tool.yaml" || doc["description"] == nil {
+		t.Errorf("$schema %v, $id %v, description %v", doc["$schema"], doc["$id"], doc["description"])
 	}
 	clear(ManifestSchema())
 	if !json.Valid(ManifestSchema()) {
@@ -38,7 +39,7 @@ func TestManifestSchemaIsOne(t *testing.T) {
 
 // bases are manifests with every key at least once, for each kind of handler.
 var bases = map[string]string{
-	"exec": `{"name": "a", "description": "d", "input_schema": {"type": "object"}, "deadline": "2m", "concurrency": 1, "idempotent": true, "max_result_bytes": 10,
+	"exec": `{"name": "a", "description": "d", "input_schema": {"type": "object"}, "deadline": "2m", "concurrency": 1, "idempotent": true, "max_result_bytes": 10, "assert_formats": true,
 		"retry": {"attempts": 2, "backoff": "1s"}, "rate": "10/s", "handler": {"exec": {"command": ["x"], "dir": ".", "env": {"A": "b"}, "pass_env": ["C"], "user": ""}}}`,
 	"http":  `{"name": "a", "description": "d", "input_schema": {"type": "object"}, "handler": {"http": {"url": "http://h", "headers": {"A": "b"}, "header_env": {"C": "D"}}}}`,
 	"nats":  `{"name": "a", "description": "d", "input_schema": {"type": "object"}, "handler": {"nats": {"subject": "x.y", "queue": false}}}`,
@@ -49,7 +50,7 @@ var bases = map[string]string{
 
 // about has the beginnings of the keys that are changed in each of them.
 var about = map[string][]string{
-	"exec":  {"name", "description", "input_schema", "deadline", "concurrency", "idempotent", "max_result_bytes", "retry", "rate", "handler.exec"},
+	"exec":  {"name", "description", "input_schema", "deadline", "concurrency", "idempotent", "assert_formats", "max_result_bytes", "retry", "rate", "handler.exec"},
 	"http":  {"handler.http"},
 	"nats":  {"handler.nats"},
 	"mcp":   {"handler.mcp"},
@@ -78,7 +79,6 @@ var beyondManifest = []struct {
 	why  string
 	fits func(key, value string) bool
 }{
-	{"a count is written as a whole number", func(_, v string) bool { return v == `1.0` || v == `1e2` }},
 	{"a duration is at least a nanosecond and at most 292 years", func(_, v string) bool { return v == `"0.1ns"` || v == `"9999999h"` }},
 	{"an input_schema is a JSON Schema", func(k, v string) bool {
 		return k == "input_schema" && v == `{"type":"object","properties":5}`
@@ -104,25 +104,26 @@ func noServer() handlerKind {
 	return kindOf("mcp", func(toolmcp.Config, tools.Common) (tools.Handler, error) { return &echo{}, nil })
 }
 
+// library is the schema as any validator has it.
+var library = sync.OnceValue(func() *jsonschema.Schema {
+	return jsonschema.MustCompileString("tool.schema.json", string(ManifestSchema()))
+})
+
 // judged has what the program and the schema say of a manifest.
-func judged(t *testing.T, doc []byte, dir string) (program, library error) {
+func judged(t *testing.T, doc []byte, dir string) (program, form error) {
 	t.Helper()
 	opts := Options{format: recorded().with(kindOf("http", toolhttp.New), noServer()), LookupEnv: func(string) (string, bool) { return "x", true }}
 	opts.format.group = func(toolmcp.Config, tools.Common, *toolmcp.Servers) (*toolmcp.Group, error) { return nil, nil }
 	opts.applyDefaults()
-	m := &manifest{problems: &problems{file: "a.yaml"}, opts: &opts, dir: dir, file: filepath.Join(dir, "a.yaml"), real: dir}
-	if tool := m.read(doc); tool == nil && m.group == nil && len(m.list) == 0 {
+	m := &manifestFile{Problems: &document.Problems{File: "a.yaml"}, opts: &opts, dir: dir}
+	if tool, group := m.read(doc); tool == nil && group == nil && len(m.List) == 0 {
 		t.Errorf("%s: neither a tool nor an error", doc)
 	}
-	if len(m.list) > 0 {
-		program = &Errors{m.list}
+	var value any
+	if err := json.Unmarshal(doc, &value); err != nil {
+		t.Fatal(err)
 	}
-	ps := &problems{}
-	n := parseJSON(ps, doc)
-	if n == nil {
-		t.Fatalf("%s: %v", doc, ps.list)
-	}
-	return program, standard().schema.compiled.Validate(n.value())
+	return m.Err(), library().Validate(value)
 }
 
 // mutated is the document with the value at the key, which may be a new one; a nil
@@ -145,14 +146,40 @@ func mutated(doc any, key string, value any) any {
 	return out
 }
 
+// partOf is the part of the manifest's schema for a key, as it stands there.
+func partOf(t *testing.T, key string) *document.Node {
+	t.Helper()
+	ps := &document.Problems{}
+	part := document.ParseJSON(ps, ManifestSchema())
+	for name := range strings.SplitSeq(key, ".") {
+		if name != "" {
+			part = part.Get("properties").Get(name)
+		}
+	}
+	if part == nil || ps.Err() != nil {
+		t.Fatalf("no key %s: %v", key, ps.Err())
+	}
+	return part
+}
+
+// keysAt has the keys of a mapping of a manifest.
+func keysAt(t *testing.T, where string) (keys []string) {
+	if properties := partOf(t, where).Get("properties"); properties != nil {
+		for _, k := range properties.Keys {
+			keys = append(keys, k.Text)
+		}
+	}
+	return keys
+}
+
 // manifestKeys are all keys of the schema.
-func manifestKeys(where string) []string {
+func manifestKeys(t *testing.T, where string) []string {
 	var all []string
-	for _, name := range standard().keysAt(where) {
+	for _, name := range keysAt(t, where) {
 		key := strings.TrimPrefix(where+"."+name, ".")
 		all = append(all, key)
-		if part := standard().partAt(key); key != "input_schema" && len(part.Properties) > 0 {
-			all = append(all, manifestKeys(key)...)
+		if key != "input_schema" {
+			all = append(all, manifestKeys(t, key)...)
 		}
 	}
 	return all
@@ -185,7 +212,7 @@ func TestManifestSchemaAgrees(t *testing.T) {
 		}
 		t.Errorf("%s: the program says %v, the schema %v", data, program, library)
 	}
-	keys, met := manifestKeys(""), map[string]bool{}
+	keys, met := manifestKeys(t, ""), map[string]bool{}
 	for kind, text := range bases {
 		var base any
 		if err := json.Unmarshal([]byte(text), &base); err != nil {
@@ -201,7 +228,7 @@ func TestManifestSchemaAgrees(t *testing.T) {
 				judge(key, value, mutated(base, key, json.RawMessage(value)))
 			}
 			judge(key, "", mutated(base, key, nil))
-			if part := standard().partAt(key); len(part.Properties) > 0 && key != "input_schema" {
+			if len(keysAt(t, key)) > 0 && key != "input_schema" {
 				judge(key, "", mutated(base, key+".zzz", 1))
 			}
 		}
@@ -225,42 +252,26 @@ func TestManifestSchemaAgrees(t *testing.T) {
 
 // TestManifestDefaults: the schema tells the defaults that a manifest gets.
 func TestManifestDefaults(t *testing.T) {
-	opts := Options{format: recorded()}
-	opts.applyDefaults()
-	m := &manifest{problems: &problems{file: "a.yaml"}, opts: &opts}
-	tool := m.read([]byte(manifestOf("a")))
-	if tool == nil {
-		t.Fatal(m.list)
+	set, err := Load(Options{Dir: write(t, map[string]string{"a.yaml": manifestOf("a")}), format: recorded()})
+	if err != nil {
+		t.Fatal(err)
 	}
+	tool, _ := set.Lookup("a")
 	for key, got := range map[string]any{
-		"deadline": tool.DeadlineText, "concurrency": tool.Concurrency, "idempotent": tool.Idempotent, "max_result_bytes": tool.MaxResultBytes,
+		"deadline": tool.DeadlineText, "concurrency": tool.Concurrency, "idempotent": tool.Idempotent, "max_result_bytes": tool.MaxResultBytes, "assert_formats": tool.AssertFormats,
 	} {
-		if want := partOf(t, key).Default; fmt.Sprint(got) != fmt.Sprint(want) {
+		if want := partOf(t, key).Get("default").Text; fmt.Sprint(got) != want {
 			t.Errorf("%s: the schema says %v, a manifest gets %v", key, want, got)
 		}
 	}
 	if d, err := time.ParseDuration(tool.DeadlineText); err != nil || d != tool.Deadline {
 		t.Errorf("deadline %v, %s", tool.Deadline, tool.DeadlineText)
 	}
-	if got := standard().partAt("description").MaxLength; got != MaxDescription {
-		t.Errorf("the schema's longest description is %d, MaxDescription %d", got, MaxDescription)
-	}
-	for _, key := range manifestKeys("") {
-		if partOf(t, key).Description == "" {
+	for _, key := range manifestKeys(t, "") {
+		if partOf(t, key).Get("description") == nil {
 			t.Errorf("%s has no description", key)
 		}
 	}
-}
-
-// partOf is the part for a key as it stands there, without what it refers to.
-func partOf(t *testing.T, key string) *jsonschema.Schema {
-	t.Helper()
-	at := strings.LastIndexByte(key, '.')
-	part := standard().partAt(key[:max(at, 0)]).Properties[key[at+1:]]
-	if part == nil {
-		t.Fatalf("no key %s", key)
-	}
-	return part
 }
 
 // TestManifestKeysOfConfigs: what a handler is made with can be written down.
@@ -272,47 +283,12 @@ func TestManifestKeysOfConfigs(t *testing.T) {
 				fields = append(fields, key)
 			}
 		}
-		keys := standard().keysAt("handler." + kind.name)
-		if kind.name == "mcp" { // [manifest.mcpTools] reads these
-			keys = slices.DeleteFunc(keys, func(key string) bool { return key == "tools" || key == "prefix" })
+		keys := keysAt(t, "handler."+kind.name)
+		if kind.name == "mcp" { // [manifestFile.config] reads it
+			keys = slices.DeleteFunc(keys, func(key string) bool { return key == "tools" })
 		}
 		if !slices.Equal(keys, fields) {
 			t.Errorf("handler.%s has the keys %v, its config %v", kind.name, keys, fields)
 		}
 	}
-}
-
-// TestSchemaHasTheLastWord has what only the schema finds.
-func TestSchemaHasTheLastWord(t *testing.T) {
-	const head = "name: a\ndescription: d\ninput_schema: { type: object }\n"
-	for text, want := range map[string]string{
-		"handler: { exec: { command: [x], pass_env: [ANTHROPIC_API_KEY] } }\n": `a.yaml:4:45: handler.exec.pass_env[0]: expected the name of a variable that does not begin with ANTHROPIC_, found string "ANTHROPIC_API_KEY"`,
-		"handler: { exec: { command: [x], env: { A=B: x } } }\n":               `a.yaml:4:46: handler.exec.env.A=B: expected the property's name to be the name of a variable that does not begin with ANTHROPIC_, found string "A=B"`,
-		"handler: { mcp: { url: 'http://h', user: somebody, tool: t } }\n": "a.yaml:4:17: handler.mcp: expected one of 2 alternatives, found object that fits none; nearest is number 2, for which:\n" +
-			`a.yaml:4:42: handler.mcp.user: expected at most 0 characters, found 8 in string "somebody"`,
-		"handler: { mcp: { command: [x], url: '', tool: run_tests } }\nrate: 1/s\n": "",
-	} {
-		program, _ := judged(t, mustJSON(t, head+text), t.TempDir())
-		opts := Options{format: recorded().with(noServer())}
-		opts.applyDefaults()
-		m := &manifest{problems: &problems{file: "a.yaml"}, opts: &opts}
-		tool := m.read([]byte(head + text))
-		if (want == "") != (tool != nil && program == nil) {
-			t.Errorf("%s: %v", text, m.list)
-			continue
-		}
-		if want != "" && (&Errors{m.list}).Error() != want {
-			t.Errorf("got %v\nwant %s", &Errors{m.list}, want)
-		}
-	}
-}
-
-func mustJSON(t *testing.T, text string) []byte {
-	t.Helper()
-	ps := &problems{}
-	n := parseYAML(ps, []byte(text))
-	if n == nil || len(ps.list) > 0 {
-		t.Fatal(ps.list)
-	}
-	return n.json()
 }

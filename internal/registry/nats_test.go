@@ -32,7 +32,7 @@ func TestNATSManifests(t *testing.T) {
 			if !ok || tool.Kind != "nats" {
 				t.Fatalf("%s = %+v", name, tool)
 			}
-			if err := tool.Validate(json.RawMessage(`{}`)); err != nil || tool.Description != "d" {
+			if err := tool.Validate(t.Context(), json.RawMessage(`{}`)); err != nil || tool.Description != "d" {
 				t.Errorf("%s: %v, description %q", name, err, tool.Description)
 			}
 			_, err := tool.Handler.Call(t.Context(), tools.Call{ID: "sevt_1", Tool: name, Input: json.RawMessage(`{}`)})

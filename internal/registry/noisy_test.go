@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"toolhand/internal/schema"
 	"toolhand/internal/testkit"
 )
 
@@ -78,7 +79,7 @@ func TestGroupIsNoisy(t *testing.T) {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	swaps, compiled := 0, map[*schema]bool{}
+	swaps, compiled := 0, map[*schema.Schema]bool{}
 	enough := make(chan struct{})
 	look := func() {
 		for _, tool := range r.Set().Tools() {
@@ -108,7 +109,7 @@ func TestGroupIsNoisy(t *testing.T) {
 	if n := len(r.schemas); n != noisyTools {
 		t.Errorf("%d schemas are kept of %d tools", n, noisyTools)
 	}
-	if n, told := len(r.warned[slog.LevelWarn]), strings.Count(log.String(), "is left out: name: expected"); n > 1 || told > swaps+1 || told < 2 {
+	if n, told := len(r.warned[slog.LevelWarn]), strings.Count(log.String(), "is unavailable: name: expected"); n > 1 || told > swaps+1 || told < 2 {
 		t.Errorf("%d lines are kept and %d logged after %d changes", n, told, swaps)
 	}
 }
@@ -130,12 +131,12 @@ func TestGroupIsTooLarge(t *testing.T) {
 		if err := r.Set().groups[0].source.List(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if r.regroup(t.Context()) {
-			t.Fatal("too many tools are in force")
+		if !r.regroup(t.Context()) || len(r.Set().Tools()) != MaxTools {
+			t.Fatalf("%d tools are in force", len(r.Set().Tools()))
 		}
 	}
 	list()
-	compiled := map[*schema]bool{}
+	compiled := map[*schema.Schema]bool{}
 	for _, c := range r.schemas {
 		compiled[c.schema] = true
 	}

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/semaphore"
+
+	"toolhand/internal/document"
 )
 
 // Options say where the manifests are, and what their handlers are made with.
@@ -55,72 +57,66 @@ func (o *Options) applyDefaults() {
 // before: signals wait for it. What they list later is taken then.
 const reloadWait = 3 * time.Second
 
-// Load reads all manifests (*.yaml and *.yml directly in the folder, hidden
-// files left out) and makes a set of them. It changes nothing. Its error is an
-// *Errors that lists all that is wrong.
+// Load reads all manifests (*.yaml and *.yml directly in the folder, but not
+// *.test.yaml, nor hidden files) and makes a set of them. It changes nothing. Its error is
+// a *[document.Errors] that lists all that is wrong.
 func Load(opts Options) (*Set, error) { return load(context.Background(), opts, nil, nil) }
 
-// load is Load, and forgives what a server's change alone has brought on: see
-// [assembly.forgives]. had are schemas of servers' tools that are compiled already. The
-// end of ctx ends it, with its cause as the error.
+// load is Load. What is in force in old has its name before others have it, had are schemas
+// of servers' tools that are compiled already. The end of ctx ends it, with its cause as
+// the error.
 func load(ctx context.Context, opts Options, old *Set, had map[digest]compiled) (*Set, error) {
 	opts.applyDefaults()
-	files, real, err := manifests(opts.Dir)
+	all := &document.Problems{File: opts.Dir}
+	files, abs, err := manifests(opts.Dir)
 	if err != nil {
-		return nil, &Errors{Problems: []Problem{{File: opts.Dir, Text: err.Error()}}}
-	}
-	abs, err := filepath.Abs(opts.Dir)
-	if err != nil {
-		return nil, &Errors{Problems: []Problem{{File: opts.Dir, Text: err.Error()}}}
+		all.Add("%v", err)
 	}
 	var (
-		all      problems
-		list     []*Tool
+		own      []*Tool
 		groups   []*group
 		warnings []string
+		names    = map[string]string{}
 	)
 	for _, base := range files {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		m := &manifest{
-			problems: &problems{file: filepath.Join(opts.Dir, base)},
-			opts:     &opts, dir: abs, file: filepath.Join(abs, base), real: real,
-		}
-		data, err := readIn(real, base)
+		f := &manifestFile{Problems: &document.Problems{File: filepath.Join(opts.Dir, base)}, opts: &opts, dir: abs}
+		data, err := document.ReadFile(filepath.Join(abs, base))
 		if err != nil {
-			m.list = []Problem{{File: m.problems.file, Text: fmt.Sprintf("%s: expected a manifest that can be read", err)}}
-		} else if t := m.read(data); t != nil {
-			list = append(list, t)
-		} else if m.group != nil && len(m.list) == 0 {
-			groups = append(groups, m.group)
+			f.Add("%v: expected a manifest that can be read", err)
+			all.List = append(all.List, f.List...)
+			continue
 		}
-		all.list = append(all.list, m.list...)
-		warnings = append(warnings, m.warnings...)
+		tool, group := f.read(data)
+		if first, taken := names[f.name()]; taken && f.name() != "" {
+			f.At(f.top.Get("name"), "/name", "expected each name once, found %q in %s too", f.name(), first)
+		}
+		names[f.name()] = f.File
+		switch {
+		case tool != nil:
+			own = append(own, tool)
+		case group != nil:
+			groups = append(groups, group)
+		}
+		all.List = append(all.List, f.List...)
+		warnings = append(warnings, f.warnings...)
 	}
-	all.list = append(all.list, together(opts.Dir, list, groups)...)
-	if len(all.list) > 0 {
-		return nil, &Errors{Problems: all.sorted()}
+	if err := all.Err(); err != nil {
+		return nil, err
 	}
-	ask(ctx, groups, opts.Wait)
-	set, wrong, forgiven := assemble(ctx, list, groups, old, had)
+	wait(ctx, groups, opts.Wait)
+	set := assemble(ctx, own, groups, &opts, old, had)
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
-	}
-	for _, p := range forgiven {
-		set.warnings = append(set.warnings, p.String())
-	}
-	if len(wrong) > 0 {
-		all.list = wrong
-		return nil, &Errors{Problems: all.sorted()}
 	}
 	set.warnings = append(warnings, set.warnings...)
 	return set, nil
 }
 
-// manifests lists the files of the folder, and gives its path without symbolic
-// links.
-func manifests(dir string) (files []string, real string, err error) {
+// manifests lists the files of the folder, and gives its absolute path.
+func manifests(dir string) (files []string, abs string, err error) {
 	if dir == "" {
 		return nil, "", errors.New("no folder of tools is named: set tools.dir or --tools-dir")
 	}
@@ -129,40 +125,18 @@ func manifests(dir string) (files []string, real string, err error) {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, "", errors.New("there is no such folder: create it, or name another one with --tools-dir or tools.dir")
 	case err != nil:
-		return nil, "", fmt.Errorf("%w: expected a folder of manifests that can be read", plain(err))
+		return nil, "", fmt.Errorf("%w: expected a folder of manifests that can be read", errors.Unwrap(err))
 	}
 	for _, e := range entries {
 		name := e.Name()
-		if strings.HasPrefix(name, ".") || filepath.Ext(name) != ".yaml" && filepath.Ext(name) != ".yml" {
+		ext := filepath.Ext(name)
+		if strings.HasPrefix(name, ".") || ext != ".yaml" && ext != ".yml" || strings.HasSuffix(strings.TrimSuffix(name, ext), ".test") {
 			continue
 		}
 		files = append(files, name)
 	}
-	real, err = filepath.EvalSymlinks(dir)
-	if err == nil {
-		real, err = filepath.Abs(real)
-	}
-	return files, real, err
-}
-
-// together checks what no manifest can know alone.
-func together(dir string, list []*Tool, groups []*group) []Problem {
-	var out []Problem
-	byName := make(map[string]*Tool, len(list))
-	for _, g := range groups {
-		list = append(list[:len(list):len(list)], &g.template)
-	}
-	for _, t := range list {
-		if first := byName[t.Name]; first != nil {
-			out = append(out, Problem{File: t.File, Line: t.nameLine, Column: t.nameColumn, Text: fmt.Sprintf("the name %q is taken by %s: expected each name once", t.Name, first.File)})
-			continue
-		}
-		byName[t.Name] = t
-	}
-	if len(list)-len(groups) > MaxTools {
-		out = append(out, Problem{File: dir, Text: fmt.Sprintf("expected at most %d tools, which is what an agent may have, found %d", MaxTools, len(list))})
-	}
-	return out
+	abs, err = filepath.Abs(dir)
+	return files, abs, err
 }
 
 // Registry holds the set in force. All its methods may be called at any time by

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"toolhand/internal/document"
 )
 
 const minimal = `name: NAME
@@ -70,7 +72,7 @@ handler: { http: { url: "https://h/x", headers: { X-Team: ci }, header_env: { Au
 func TestLoadAcrossFiles(t *testing.T) {
 	dir := write(t, map[string]string{"a.yaml": manifestOf("same"), "same.yaml": manifestOf("same")})
 	_, err := Load(Options{Dir: dir, format: recorded()})
-	if want := filepath.Join(dir, "same.yaml") + `:1:7: the name "same" is taken by ` + filepath.Join(dir, "a.yaml"); err == nil || !strings.Contains(err.Error(), want) {
+	if want := filepath.Join(dir, "same.yaml") + `:1:7: name: expected each name once, found "same" in ` + filepath.Join(dir, "a.yaml"); err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("duplicate name: %v", err)
 	}
 	os.Remove(filepath.Join(dir, "same.yaml"))
@@ -83,8 +85,13 @@ func TestLoadAcrossFiles(t *testing.T) {
 		name := "t" + strconv.Itoa(i)
 		many[name+".yaml"] = "name: " + name + "\ndescription: d\ninput_schema: {type: object}\nhandler: {exec: {command: [x]}}\n"
 	}
-	if _, err := Load(Options{Dir: write(t, many), format: recorded()}); err == nil || !strings.Contains(err.Error(), "expected at most 256 tools, which is what an agent may have, found 257") {
-		t.Errorf("257 tools: %v", err)
+	set, err = Load(Options{Dir: write(t, many), format: recorded()})
+	if err != nil || len(set.Tools()) != MaxTools || !strings.Contains(strings.Join(set.Warnings(), "\n"), "expected at most 256 tools, which is what an agent may have, found 257: those from t99 to t99, by name, are unavailable") {
+		t.Fatalf("257 tools: %v %v", err, set.Warnings())
+	}
+	last, ok := set.Lookup("t99")
+	if !ok || last.Handler.(unreachable).why == nil {
+		t.Error("the last tool is not unavailable")
 	}
 }
 
@@ -95,7 +102,7 @@ func TestLoadFolders(t *testing.T) {
 		{write(t, map[string]string{"a.yaml/b.yaml": ""}), "a.yaml: expected a regular file, found a directory"},
 	} {
 		_, err := Load(Options{Dir: tc.dir, format: recorded()})
-		var all *Errors
+		var all *document.Errors
 		if !errors.As(err, &all) || !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("Load(%q): %v, want %q", tc.dir, err, tc.want)
 		}
@@ -118,7 +125,7 @@ func TestLoadFileLinks(t *testing.T) {
 	if err := os.Symlink(filepath.Join(outside, "secret.yaml"), filepath.Join(dir, "secret.yaml")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Load(Options{Dir: dir, format: recorded()}); err == nil || !strings.Contains(err.Error(), "secret.yaml: path escapes from parent") {
+	if set, err := Load(Options{Dir: dir, format: recorded()}); err != nil || len(set.Tools()) != 2 {
 		t.Errorf("a link out of the folder: %v", err)
 	}
 }
@@ -183,7 +190,7 @@ func TestReloadWhileCallsLookUp(t *testing.T) {
 				set := r.Set()
 				a, okA := set.Lookup("a")
 				_, okB := set.Lookup("b")
-				if !okA || !okB || a.Validate([]byte(`{"n":1}`)) != nil || a.Validate([]byte(`{"n":"1"}`)) == nil {
+				if !okA || !okB || a.Validate(t.Context(), []byte(`{"n":1}`)) != nil || a.Validate(t.Context(), []byte(`{"n":"1"}`)) == nil {
 					t.Error("a set is not whole")
 					return
 				}
@@ -236,22 +243,22 @@ func TestExport(t *testing.T) {
 
 func TestNewTool(t *testing.T) {
 	for _, tc := range []struct {
-		spec Spec
+		spec Manifest
 		want string
 	}{
-		{Spec{Name: "a b", Handler: &echo{}}, "name: expected 1 to 128"},
-		{Spec{Name: "a"}, "no handler"},
-		{Spec{Name: "a", Handler: &echo{}, Deadline: -1}, "negative"},
-		{Spec{Name: "a", Handler: &echo{}, InputSchema: []byte(`{"type":"array"}`)}, `expected ` + "`type: object`"},
-		{Spec{Name: "a", Handler: &echo{}, InputSchema: []byte(`{"type":"object","properties":{"a":{"$ref":"file:///etc/passwd"}}}`)}, "not followed"},
-		{Spec{Name: "a", Handler: &echo{}, InputSchema: []byte(`{`)}, "not valid JSON"},
+		{Manifest{Name: "a b", Handler: &echo{}}, "name: expected 1 to 128"},
+		{Manifest{Name: "a"}, "expected a handler"},
+		{Manifest{Name: "a", Handler: &echo{}, Deadline: -1}, "below zero"},
+		{Manifest{Name: "a", Handler: &echo{}, InputSchema: []byte(`{"type":"array"}`)}, `expected "object" at the top of a schema`},
+		{Manifest{Name: "a", Handler: &echo{}, InputSchema: []byte(`{"type":"object","properties":{"a":{"$ref":"file:///etc/passwd"}}}`)}, "not followed"},
+		{Manifest{Name: "a", Handler: &echo{}, InputSchema: []byte(`{`)}, "expected more JSON"},
 	} {
 		if _, err := NewTool(tc.spec); err == nil || !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%+v: %v, want %q", tc.spec, err, tc.want)
 		}
 	}
-	tool, err := NewTool(Spec{Name: "a", Handler: &echo{}})
-	if err != nil || tool.Validate([]byte(`{"x":1}`)) != nil || tool.DeadlineText != "120s" || tool.MaxResultBytes != DefaultMaxResultBytes {
+	tool, err := NewTool(Manifest{Name: "a", Handler: &echo{}})
+	if err != nil || tool.Validate(t.Context(), []byte(`{"x":1}`)) != nil || tool.DeadlineText != "120s" || tool.MaxResultBytes != DefaultMaxResultBytes {
 		t.Errorf("defaults: %+v %v", tool, err)
 	}
 }

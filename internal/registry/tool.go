@@ -2,80 +2,41 @@ package registry
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
-	"sort"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
-	"toolhand/internal/tools"
+	"toolhand/internal/document"
+	"toolhand/internal/schema"
 )
 
-// What the API allows, and what a manifest gets that does not say.
-const (
-	// MaxTools is the largest number of tools of one agent.
-	MaxTools = 256
-	// MaxDescription is the longest description, in characters.
-	MaxDescription = 1024
-	// DefaultDeadline is the deadline of a tool that names none.
-	DefaultDeadline = 120 * time.Second
-	// DefaultMaxResultBytes is the size of a result's text, in bytes.
-	DefaultMaxResultBytes = 262144
-
-	defaultDeadlineText = "120s"
-)
+// MaxTools is the largest number of tools of one agent, by the API.
+const MaxTools = 256
 
 // Tool is what one manifest says, ready to be called. It is immutable, and any
 // number of goroutines may use it: a call keeps the tool that it began with.
 type Tool struct {
-	// Name is 1 to 128 letters, digits, _ and -; Description is not empty.
-	Name, Description string
-	// InputSchema is the schema as JSON, its keys in their order and its
-	// numbers as they were written.
-	InputSchema json.RawMessage
-	// Deadline is the wall clock from the receipt of a call to its result.
-	Deadline time.Duration
-	// DeadlineText is Deadline in the manifest's spelling, such as 2m.
-	DeadlineText string
-	// Concurrency bounds the calls that run at once; 0 is no bound.
-	Concurrency int
-	// Idempotent reports whether a call may be run again.
-	Idempotent bool
-	// MaxResultBytes bounds the text of a result, in bytes.
-	MaxResultBytes int
-	// Kind is the handler's key in the manifest, such as exec.
-	Kind string
-	// File is the path of the manifest, empty for a tool made by NewTool.
+	Manifest
+	// File is the path of the manifest; empty for a tool that has none.
 	File string
-	// Handler runs the calls.
-	Handler tools.Handler
-	// Retry says how often a call is tried, and Rate how many may begin.
-	Retry Retry
-	Rate  Rate
-
 	// Group is the name of the manifest, where that is one of many tools of an MCP
 	// server; empty for a tool with a manifest of its own.
 	Group string
 
-	schema *schema
+	schema *schema.Schema
 	// announcers is set where services announce the tool and no manifest.
 	announcers *announcers
-	// nameLine and nameColumn are the place of the name in the manifest.
-	nameLine, nameColumn int
-}
-
-// Retry is a manifest's retry: how often a call is tried that surely did not run,
-// or may be run twice. Its zero value leaves it to whoever runs the call.
-type Retry struct {
-	// Attempts counts the first one too; 0: not said.
-	Attempts int `yaml:"attempts"`
-	// Backoff is the wait before the second attempt; it doubles with each. 0: not
-	// said.
-	Backoff time.Duration `yaml:"backoff"`
+	// place is that of the name in the manifest.
+	place *document.Node
+	// listed is the group that the tool is of; nil for a tool that is all its manifest's.
+	listed *group
 }
 
 // Rate is a manifest's rate. Its zero value is no bound.
@@ -117,112 +78,9 @@ func (t *Tool) LimitName() string {
 	return t.Name
 }
 
-// Validate checks the input of a call. It returns nil, or an *InvalidError
-// whose Text is the answer to the agent. Its time and memory are bounded
-// whatever the input is; a panic of the validator becomes an *InvalidError too.
-func (t *Tool) Validate(input json.RawMessage) error {
-	return t.ValidateContext(context.Background(), input)
-}
-
-// ValidateContext is Validate until ctx is over: then it stops, and returns ctx's
-// cause.
-func (t *Tool) ValidateContext(ctx context.Context, input json.RawMessage) error {
-	return t.schema.validate(ctx, t.Name, input)
-}
-
-// Spec is a tool that is made in Go instead of by a manifest. Zero values are
-// the manifest's defaults.
-type Spec struct {
-	// Name and Handler are required. Description is the name if it is empty.
-	Name, Description string
-	// InputSchema is {"type":"object"} if it is empty. It refers to no files.
-	InputSchema    json.RawMessage
-	Deadline       time.Duration
-	DeadlineText   string
-	Concurrency    int
-	Idempotent     bool
-	MaxResultBytes int
-	Retry          Retry
-	Rate           Rate
-	// Kind is go if it is empty.
-	Kind    string
-	Handler tools.Handler
-}
-
-// NewTool makes a tool of a spec, with its schema compiled.
-func NewTool(spec Spec) (*Tool, error) {
-	t := &Tool{
-		Name: spec.Name, Description: spec.Description, InputSchema: spec.InputSchema,
-		Deadline: spec.Deadline, DeadlineText: spec.DeadlineText, Concurrency: spec.Concurrency,
-		Idempotent: spec.Idempotent, MaxResultBytes: spec.MaxResultBytes, Kind: spec.Kind, Handler: spec.Handler,
-		Retry: spec.Retry, Rate: spec.Rate,
-	}
-	t.applyDefaults()
-	if err := checkName(t.Name); err != nil {
-		return nil, fmt.Errorf("name: %w", err)
-	}
-	if err := checkDescription(t.Description); err != nil {
-		return nil, fmt.Errorf("description of tool %q: %w", t.Name, err)
-	}
-	if t.Handler == nil {
-		return nil, fmt.Errorf("tool %q has no handler", t.Name)
-	}
-	if t.Deadline < 0 || t.Concurrency < 0 || t.MaxResultBytes < 0 {
-		return nil, fmt.Errorf("tool %q: a number is negative", t.Name)
-	}
-	ps := &problems{file: t.Name}
-	n := parseJSON(ps, t.InputSchema)
-	if n != nil {
-		t.schema = compileSchema(ps, n, schemaHome{})
-	}
-	if len(ps.list) > 0 {
-		return nil, fmt.Errorf("input_schema of tool %w", &Errors{Problems: ps.sorted()})
-	}
-	t.InputSchema = n.json()
-	return t, nil
-}
-
-func (t *Tool) applyDefaults() {
-	if t.Description == "" {
-		t.Description = t.Name
-	}
-	if len(t.InputSchema) == 0 {
-		t.InputSchema = json.RawMessage(`{"type":"object"}`)
-	}
-	if t.Deadline == 0 {
-		t.Deadline, t.DeadlineText = DefaultDeadline, defaultDeadlineText
-	}
-	if t.DeadlineText == "" {
-		t.DeadlineText = t.Deadline.String()
-	}
-	if t.MaxResultBytes == 0 {
-		t.MaxResultBytes = DefaultMaxResultBytes
-	}
-	if t.Kind == "" {
-		t.Kind = "go"
-	}
-}
-
-func checkName(name string) error {
-	if part := standard().partAt("name"); part.Validate(name) != nil {
-		return fmt.Errorf("expected %s, found %s (%d characters)", part.Title, quoteShort(name), utf8.RuneCountInString(name))
-	}
-	return nil
-}
-
-func checkDescription(text string) error {
-	part := standard().partAt("description")
-	if n := utf8.RuneCountInString(text); n > part.MaxLength {
-		return fmt.Errorf("expected at most %d characters, found %d", part.MaxLength, n)
-	}
-	if part.Validate(text) != nil {
-		found := "nothing"
-		if strings.TrimSpace(text) != "" {
-			found = quoteShort(text)
-		}
-		return fmt.Errorf("expected %s, found %s", part.Title, found)
-	}
-	return nil
+// Validate checks the input of a call; see [schema.Schema.Validate].
+func (t *Tool) Validate(ctx context.Context, input json.RawMessage) error {
+	return t.schema.Validate(ctx, t.Name, input)
 }
 
 // Set is a complete set of tools. It is immutable.
@@ -230,15 +88,17 @@ type Set struct {
 	byName   map[string]*Tool
 	sorted   []*Tool
 	warnings []string
+	own      []*Tool // of the folder
 	groups   []*group
-	absences []absence
+	// unavailable are the tools that are known and can't be reached now; their handlers
+	// say why. unlisted are the groups of all tools of a server that has listed none.
+	unavailable map[string]*Tool
+	unlisted    []unlisted
 	// schemas are those of the tools that the servers of groups list, also of tools
 	// that can't be used.
 	schemas map[digest]compiled
-	// base is the set without what is announced, away what is announced no more;
-	// both are nil where nothing is.
+	// base is the set without what is announced; nil where nothing is.
 	base *Set
-	away map[string]*Tool
 }
 
 // NewSet makes a set of tools. Of two tools of one name the last one stays.
@@ -247,25 +107,34 @@ func NewSet(list ...*Tool) *Set {
 	for _, t := range list {
 		s.byName[t.Name] = t
 	}
-	for _, t := range s.byName {
-		s.sorted = append(s.sorted, t)
-	}
-	sort.Slice(s.sorted, func(i, j int) bool { return s.sorted[i].Name < s.sorted[j].Name })
+	s.sort()
 	return s
 }
 
-// Lookup finds a tool by its name, case and all. Of an MCP server whose tools are
-// not known, or that lacks one which a manifest names, and of an announced tool that
-// is away, it finds one whose calls are answered as unavailable; Tools does not have
-// it.
+func (s *Set) sort() {
+	s.sorted = slices.SortedFunc(maps.Values(s.byName), func(a, b *Tool) int { return cmp.Compare(a.Name, b.Name) })
+}
+
+// Lookup finds a tool by its name, case and all. Of one that is known and unavailable now,
+// it finds what answers each call with why; Tools does not have it.
 func (s *Set) Lookup(name string) (*Tool, bool) {
 	if t, ok := s.byName[name]; ok {
 		return t, true
 	}
-	if t, ok := s.away[name]; ok {
+	if t, ok := s.unavailable[name]; ok {
 		return t, true
 	}
-	return s.absent(name)
+	// Of several groups that may be meant, the one with the longest prefix is.
+	var found *unlisted
+	for i, u := range s.unlisted {
+		if strings.HasPrefix(name, u.group.cfg.Prefix) && (found == nil || len(u.group.cfg.Prefix) > len(found.group.cfg.Prefix)) {
+			found = &s.unlisted[i]
+		}
+	}
+	if found == nil || standard().form.Expect("name", name) != nil {
+		return nil, false
+	}
+	return unavailable(found.group.manifest(name), found.group, found.why), true
 }
 
 // Tools gives all tools, sorted by name. The slice is the caller's own.
@@ -286,8 +155,8 @@ func (s *Set) Export() ([]byte, error) {
 	}
 	list := make([]custom, 0, len(s.sorted))
 	for _, t := range s.sorted {
-		if ref := t.schema.fileRef; ref != "" {
-			return nil, fmt.Errorf("%s: the input_schema of tool %q refers to %s, which the API can't read: put that part into the schema's own $defs", t.File, t.Name, shorten(ref))
+		if ref := t.schema.FileRef(); ref != "" {
+			return nil, fmt.Errorf("%s: the input_schema of tool %q refers to %s, which the API can't read: put that part into the schema's own $defs", t.File, t.Name, document.Short(ref))
 		}
 		list = append(list, custom{"custom", t.Name, t.Description, t.InputSchema})
 	}

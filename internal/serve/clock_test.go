@@ -28,9 +28,9 @@ func untilStopped(ctx context.Context, _ tools.Call) (tools.Result, error) {
 func TestDeadlineByNoSendersClock(t *testing.T) {
 	r := newRig(t)
 	r.serve(time.Second,
-		registry.Spec{Name: "quick", Handler: text("done")},
-		registry.Spec{Name: "stuck", Deadline: time.Hour, DeadlineText: "1h", Handler: handlerFunc(untilStopped)},
-		registry.Spec{Name: "short", Deadline: 200 * time.Millisecond, DeadlineText: "200ms", Handler: handlerFunc(untilStopped)})
+		registry.Manifest{Name: "quick", Handler: text("done")},
+		registry.Manifest{Name: "stuck", Deadline: time.Hour, DeadlineText: "1h", Handler: handlerFunc(untilStopped)},
+		registry.Manifest{Name: "short", Deadline: 200 * time.Millisecond, DeadlineText: "200ms", Handler: handlerFunc(untilStopped)})
 	for _, c := range []struct {
 		tool, left, outcome string
 		ahead               time.Duration
@@ -82,7 +82,7 @@ func TestTimeLeftIsSaid(t *testing.T) {
 // How long a job has waited is told by the server's clock alone.
 func TestQueueWaitByTheServersClock(t *testing.T) {
 	r := newQueueRig(t, 5*time.Second)
-	spec := registry.Spec{Name: "a", Handler: text("ran")}
+	spec := registry.Manifest{Name: "a", Handler: text("ran")}
 	s := r.worksOff(time.Second, 8, spec)
 	r.gives(r.put(t.Context(), "a", "sevt_first", false, time.Minute), "ran")
 	s.drain()

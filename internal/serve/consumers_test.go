@@ -82,7 +82,7 @@ func consumersLost(t *testing.T, idempotent, restarted bool) {
 	let := make(chan struct{})
 	taker := dial()
 	r.serveWith(time.Second, func(c *Config) { c.Conn, c.Queue, c.Concurrency = taker, true, 1 },
-		registry.Spec{Name: "job", Idempotent: idempotent, Handler: handlerFunc(func(_ context.Context, c tools.Call) (tools.Result, error) {
+		registry.Manifest{Name: "job", Idempotent: idempotent, Handler: handlerFunc(func(_ context.Context, c tools.Call) (tools.Result, error) {
 			mu.Lock()
 			ran[c.ID]++
 			mu.Unlock()

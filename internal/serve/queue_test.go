@@ -57,7 +57,7 @@ func newQueueRig(t *testing.T, ackWait time.Duration) *queueRig {
 }
 
 // worksOff serves with the queue; at most room calls run at once.
-func (r *queueRig) worksOff(grace time.Duration, room int, specs ...registry.Spec) *served {
+func (r *queueRig) worksOff(grace time.Duration, room int, specs ...registry.Manifest) *served {
 	r.t.Helper()
 	return r.serveWith(grace, func(c *Config) { c.Queue, c.Concurrency = true, room }, specs...)
 }
@@ -116,12 +116,12 @@ func TestQueueOutcomes(t *testing.T) {
 		return func(context.Context, tools.Call) (tools.Result, error) { return tools.Result{}, err }
 	}
 	r.worksOff(time.Second, 8,
-		registry.Spec{Name: "echo", Handler: handlerFunc(func(_ context.Context, c tools.Call) (tools.Result, error) {
+		registry.Manifest{Name: "echo", Handler: handlerFunc(func(_ context.Context, c tools.Call) (tools.Result, error) {
 			return content.Text(fmt.Sprint(c.ID, c.Session, c.Thread, string(c.Input))), nil
 		})},
-		registry.Spec{Name: "lost", Handler: fail(&tools.LostError{Err: errors.New("connection reset")})},
-		registry.Spec{Name: "away", Handler: fail(&tools.UnavailableError{Err: errors.New("connection refused")})},
-		registry.Spec{Name: "big", Handler: text(strings.Repeat("x", 2<<20)), MaxResultBytes: 4 << 20},
+		registry.Manifest{Name: "lost", Handler: fail(&tools.LostError{Err: errors.New("connection reset")})},
+		registry.Manifest{Name: "away", Handler: fail(&tools.UnavailableError{Err: errors.New("connection refused")})},
+		registry.Manifest{Name: "big", Handler: text(strings.Repeat("x", 2<<20)), MaxResultBytes: 4 << 20},
 	)
 	echo, lost := r.put(t.Context(), "echo", "sevt_1", false, time.Minute), r.put(t.Context(), "lost", "sevt_2", false, time.Minute)
 	away, big := r.put(t.Context(), "away", "sevt_3", false, time.Minute), r.put(t.Context(), "big", "sevt_4", true, time.Minute)
@@ -149,13 +149,13 @@ func TestQueueRoom(t *testing.T) {
 		<-let
 		return content.Text("slow"), nil
 	})
-	r.worksOff(5*time.Second, 2, registry.Spec{Name: "a", Handler: slow, Deadline: time.Minute, DeadlineText: "1m"})
+	r.worksOff(5*time.Second, 2, registry.Manifest{Name: "a", Handler: slow, Deadline: time.Minute, DeadlineText: "1m"})
 	var first []chan outcome
 	for i := range 2 {
 		first = append(first, r.put(t.Context(), "a", fmt.Sprint("sevt_first", i), false, time.Minute))
 	}
 	<-both
-	r.worksOff(5*time.Second, 8, registry.Spec{Name: "a", Concurrency: 3, Handler: handlerFunc(func(context.Context, tools.Call) (tools.Result, error) {
+	r.worksOff(5*time.Second, 8, registry.Manifest{Name: "a", Concurrency: 3, Handler: handlerFunc(func(context.Context, tools.Call) (tools.Result, error) {
 		n := running.Add(1)
 		defer running.Add(-1)
 		for old := most.Load(); n > old && !most.CompareAndSwap(old, n); old = most.Load() {
@@ -184,7 +184,7 @@ func TestQueueRoom(t *testing.T) {
 func TestQueueLongJob(t *testing.T) {
 	r := newQueueRig(t, 300*time.Millisecond)
 	var ran atomic.Int32
-	r.worksOff(time.Second, 8, registry.Spec{Name: "a", Handler: handlerFunc(func(context.Context, tools.Call) (tools.Result, error) {
+	r.worksOff(time.Second, 8, registry.Manifest{Name: "a", Handler: handlerFunc(func(context.Context, tools.Call) (tools.Result, error) {
 		ran.Add(1)
 		time.Sleep(time.Second)
 		return content.Text("done"), nil
@@ -204,7 +204,7 @@ func TestQueueNotRun(t *testing.T) {
 	r := newQueueRig(t, 300*time.Millisecond)
 	var ran sync.Map
 	begun := make(chan struct{}, 1)
-	s := r.worksOff(time.Second, 8, registry.Spec{Name: "a", Handler: handlerFunc(func(ctx context.Context, c tools.Call) (tools.Result, error) {
+	s := r.worksOff(time.Second, 8, registry.Manifest{Name: "a", Handler: handlerFunc(func(ctx context.Context, c tools.Call) (tools.Result, error) {
 		ran.Store(c.ID, true)
 		if c.ID == "sevt_off" {
 			begun <- struct{}{}
@@ -251,8 +251,8 @@ func TestQueueDrain(t *testing.T) {
 	r := newQueueRig(t, 5*time.Second)
 	begun := make(chan struct{}, 3)
 	let := make(chan struct{})
-	wait := func(name string, idempotent bool) registry.Spec {
-		return registry.Spec{Name: name, Idempotent: idempotent, Handler: handlerFunc(func(ctx context.Context, c tools.Call) (tools.Result, error) {
+	wait := func(name string, idempotent bool) registry.Manifest {
+		return registry.Manifest{Name: name, Idempotent: idempotent, Handler: handlerFunc(func(ctx context.Context, c tools.Call) (tools.Result, error) {
 			begun <- struct{}{}
 			if name == "ends" {
 				<-let
@@ -271,7 +271,7 @@ func TestQueueDrain(t *testing.T) {
 	testkit.Eventually(r.t, "it takes nothing more", func() bool {
 		return one.cfg.Conn.NumSubscriptions() <= 2 // what calls off, and the inbox of requests
 	})
-	r.worksOff(time.Second, 8, registry.Spec{Name: "ends", Handler: text("other")}, registry.Spec{Name: "moves", Idempotent: true, Handler: text("moved")})
+	r.worksOff(time.Second, 8, registry.Manifest{Name: "ends", Handler: text("other")}, registry.Manifest{Name: "moves", Idempotent: true, Handler: text("moved")})
 	for i := range 10 {
 		r.gives(r.put(t.Context(), "ends", fmt.Sprint("sevt_more", i), false, time.Minute), "other")
 	}
@@ -320,7 +320,7 @@ func TestQueueDrainHandsOverRetries(t *testing.T) {
 			if left := <-s.left; left != 0 {
 				t.Errorf("%d calls left", left)
 			}
-			r.worksOff(time.Second, 8, registry.Spec{Name: "a", Idempotent: idempotent, Handler: text("two")})
+			r.worksOff(time.Second, 8, registry.Manifest{Name: "a", Idempotent: idempotent, Handler: text("two")})
 			if !idempotent {
 				var unavailable *tools.UnavailableError
 				if o := <-done; !errors.As(o.err, &unavailable) || !unavailable.Passing {
@@ -338,7 +338,7 @@ func TestQueueDrainHandsOverRetries(t *testing.T) {
 func TestQueueTakersComeAndGo(t *testing.T) {
 	r := newQueueRig(t, 5*time.Second)
 	var ran sync.Map
-	spec := registry.Spec{Name: "a", Handler: handlerFunc(func(_ context.Context, c tools.Call) (tools.Result, error) {
+	spec := registry.Manifest{Name: "a", Handler: handlerFunc(func(_ context.Context, c tools.Call) (tools.Result, error) {
 		if _, again := ran.LoadOrStore(c.ID, true); again {
 			t.Errorf("%s ran twice", c.ID)
 		}

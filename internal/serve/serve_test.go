@@ -71,12 +71,12 @@ type served struct {
 	left  chan int
 }
 
-func (r *rig) serve(grace time.Duration, specs ...registry.Spec) *served {
+func (r *rig) serve(grace time.Duration, specs ...registry.Manifest) *served {
 	r.t.Helper()
 	return r.serveWith(grace, func(*Config) {}, specs...)
 }
 
-func (r *rig) serveWith(grace time.Duration, with func(*Config), specs ...registry.Spec) *served {
+func (r *rig) serveWith(grace time.Duration, with func(*Config), specs ...registry.Manifest) *served {
 	r.t.Helper()
 	s := &served{left: make(chan int, 1)}
 	s.set.Store(setOf(r.t, specs...))
@@ -109,7 +109,7 @@ func (r *rig) serveWith(grace time.Duration, with func(*Config), specs ...regist
 	return s
 }
 
-func setOf(t *testing.T, specs ...registry.Spec) *registry.Set {
+func setOf(t *testing.T, specs ...registry.Manifest) *registry.Set {
 	t.Helper()
 	var all []*registry.Tool
 	for _, spec := range specs {
@@ -147,17 +147,17 @@ func TestOutcomes(t *testing.T) {
 		return func(context.Context, tools.Call) (tools.Result, error) { return tools.Result{}, err }
 	}
 	r.serve(time.Second,
-		registry.Spec{Name: "echo", Handler: handlerFunc(func(_ context.Context, c tools.Call) (tools.Result, error) {
+		registry.Manifest{Name: "echo", Handler: handlerFunc(func(_ context.Context, c tools.Call) (tools.Result, error) {
 			return content.Text(fmt.Sprint(c.ID, c.Session, c.Thread, string(c.Input))), nil
 		}), InputSchema: json.RawMessage(`{"type":"object","properties":{"n":{"type":"integer"}}}`)},
-		registry.Spec{Name: "image", Handler: handlerFunc(func(context.Context, tools.Call) (tools.Result, error) {
+		registry.Manifest{Name: "image", Handler: handlerFunc(func(context.Context, tools.Call) (tools.Result, error) {
 			return tools.Result{Content: json.RawMessage(`[{"type":"image","source":{"type":"base64","media_type":"image/png","data":"aGk="}}]`)}, nil
 		})},
-		registry.Spec{Name: "fails", Handler: handlerFunc(func(context.Context, tools.Call) (tools.Result, error) { return content.Error("no"), nil })},
-		registry.Spec{Name: "away", Handler: fail(&tools.UnavailableError{Err: errors.New("connection refused")})},
-		registry.Spec{Name: "lost", Handler: fail(&tools.LostError{Err: errors.New("connection reset")})},
-		registry.Spec{Name: "panics", Handler: handlerFunc(func(context.Context, tools.Call) (tools.Result, error) { panic("oh") })},
-		registry.Spec{Name: "big", Handler: text(strings.Repeat("x", 2<<20)), MaxResultBytes: 4 << 20},
+		registry.Manifest{Name: "fails", Handler: handlerFunc(func(context.Context, tools.Call) (tools.Result, error) { return content.Error("no"), nil })},
+		registry.Manifest{Name: "away", Handler: fail(&tools.UnavailableError{Err: errors.New("connection refused")})},
+		registry.Manifest{Name: "lost", Handler: fail(&tools.LostError{Err: errors.New("connection reset")})},
+		registry.Manifest{Name: "panics", Handler: handlerFunc(func(context.Context, tools.Call) (tools.Result, error) { panic("oh") })},
+		registry.Manifest{Name: "big", Handler: text(strings.Repeat("x", 2<<20)), MaxResultBytes: 4 << 20},
 	)
 	for _, c := range []struct {
 		tool, input string
@@ -202,7 +202,7 @@ func TestCallsRunAtOnce(t *testing.T) {
 	const n = 40
 	var running atomic.Int32
 	all := make(chan struct{})
-	r.serve(time.Second, registry.Spec{Name: "meet", Handler: handlerFunc(func(ctx context.Context, c tools.Call) (tools.Result, error) {
+	r.serve(time.Second, registry.Manifest{Name: "meet", Handler: handlerFunc(func(ctx context.Context, c tools.Call) (tools.Result, error) {
 		if running.Add(1) == n {
 			close(all)
 		}
@@ -230,7 +230,7 @@ func TestCallsRunAtOnce(t *testing.T) {
 func TestCalledOff(t *testing.T) {
 	r := newRig(t)
 	begun, stopped := make(chan struct{}), make(chan struct{})
-	s := r.serve(time.Second, registry.Spec{Name: "slow", Handler: handlerFunc(func(ctx context.Context, c tools.Call) (tools.Result, error) {
+	s := r.serve(time.Second, registry.Manifest{Name: "slow", Handler: handlerFunc(func(ctx context.Context, c tools.Call) (tools.Result, error) {
 		close(begun)
 		<-ctx.Done()
 		close(stopped)
@@ -249,7 +249,7 @@ func TestCalledOff(t *testing.T) {
 func TestDrain(t *testing.T) {
 	r := newRig(t)
 	begun, let := make(chan struct{}, 1), make(chan struct{})
-	one := r.serve(10*time.Second, registry.Spec{Name: "a", Handler: handlerFunc(func(context.Context, tools.Call) (tools.Result, error) {
+	one := r.serve(10*time.Second, registry.Manifest{Name: "a", Handler: handlerFunc(func(context.Context, tools.Call) (tools.Result, error) {
 		begun <- struct{}{}
 		<-let
 		return content.Text("one"), nil
@@ -260,7 +260,7 @@ func TestDrain(t *testing.T) {
 		first <- fmt.Sprint(string(res.Content), err)
 	}()
 	<-begun
-	r.serve(time.Second, registry.Spec{Name: "a", Handler: text("two")})
+	r.serve(time.Second, registry.Manifest{Name: "a", Handler: text("two")})
 	one.drain()
 	testkit.Eventually(r.t, "the first takes no more calls", func() bool {
 		one.mu.Lock()
@@ -285,8 +285,8 @@ func TestDrain(t *testing.T) {
 }
 
 // retried is a tool that can't be reached yet, and is tried again and again.
-func retried(tries chan<- struct{}, idempotent bool, why error) registry.Spec {
-	return registry.Spec{Name: "a", Idempotent: idempotent, Retry: registry.Retry{Attempts: 1000, Backoff: 100 * time.Millisecond},
+func retried(tries chan<- struct{}, idempotent bool, why error) registry.Manifest {
+	return registry.Manifest{Name: "a", Idempotent: idempotent, Retry: registry.Retry{Attempts: 1000, Backoff: 100 * time.Millisecond},
 		Handler: handlerFunc(func(context.Context, tools.Call) (tools.Result, error) {
 			select {
 			case tries <- struct{}{}:
@@ -340,7 +340,7 @@ func TestDrainHandsOverRetries(t *testing.T) {
 func TestEndOfTheGrace(t *testing.T) {
 	r := newRig(t)
 	begun := make(chan struct{})
-	s := r.serve(50*time.Millisecond, registry.Spec{Name: "a", Handler: handlerFunc(func(ctx context.Context, c tools.Call) (tools.Result, error) {
+	s := r.serve(50*time.Millisecond, registry.Manifest{Name: "a", Handler: handlerFunc(func(ctx context.Context, c tools.Call) (tools.Result, error) {
 		close(begun)
 		<-ctx.Done()
 		return tools.Result{}, context.Cause(ctx)
@@ -360,7 +360,7 @@ func TestEndOfTheGrace(t *testing.T) {
 func TestDeadline(t *testing.T) {
 	r := newRig(t)
 	var ran atomic.Int32
-	r.serve(time.Second, registry.Spec{Name: "a", Deadline: time.Hour, DeadlineText: "1h", Handler: handlerFunc(func(ctx context.Context, c tools.Call) (tools.Result, error) {
+	r.serve(time.Second, registry.Manifest{Name: "a", Deadline: time.Hour, DeadlineText: "1h", Handler: handlerFunc(func(ctx context.Context, c tools.Call) (tools.Result, error) {
 		ran.Add(1)
 		<-ctx.Done()
 		return tools.Result{}, context.Cause(ctx)
@@ -379,15 +379,15 @@ func TestDeadline(t *testing.T) {
 // What is offered follows the set in force, and says what it is.
 func TestAnnounceAndReload(t *testing.T) {
 	r := newRig(t)
-	s := r.serve(time.Second, registry.Spec{Name: "a", Handler: text("a"), Description: "what a does", Deadline: 3 * time.Second, DeadlineText: "3s", Idempotent: true})
+	s := r.serve(time.Second, registry.Manifest{Name: "a", Handler: text("a"), Description: "what a does", Deadline: 3 * time.Second, DeadlineText: "3s", Idempotent: true})
 	meta := r.announced()
 	if m := meta["a"]; len(meta) != 1 || m["toolhand.tool"] != "a" || m["toolhand.description"] != "what a does" ||
 		m["toolhand.input_schema"] != `{"type":"object"}` || m["toolhand.deadline"] != "3s" || m["toolhand.idempotent"] != "true" {
 		t.Errorf("announced %v", meta)
 	}
-	var specs []registry.Spec
+	var specs []registry.Manifest
 	for i := range 100 {
-		specs = append(specs, registry.Spec{Name: fmt.Sprint("b", i), Handler: text("b")})
+		specs = append(specs, registry.Manifest{Name: fmt.Sprint("b", i), Handler: text("b")})
 	}
 	s.set.Store(setOf(t, specs...))
 	if err := s.Reload(); err != nil {

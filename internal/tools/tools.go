@@ -105,15 +105,13 @@ type Common struct {
 
 // Config is the configuration of one kind of handler: a struct with a field for each
 // key that a manifest may have, a string, bool, int, time.Duration, []string or
-// map[string]string. Its tags are
-//   - yaml: the key. A field with "-" is none that can be read by its type alone.
-//   - required: what is expected where the key is missing. It must be there then.
-//   - lacks: what a required list is without where its first text is empty or missing.
+// map[string]string, which its tag yaml names. A field with "-" is none that can be read
+// by its type alone.
 type Config interface {
-	// Manifest gives the JSON Schema of the mapping with these keys, in the order of the
-	// fields, and such a mapping in YAML, for messages. The schema may refer to the
-	// $defs of the manifest's schema, and bounds each int on both sides.
-	Manifest() (schema, example string)
+	// Schema gives the JSON Schema of the mapping with these keys, in the order of the
+	// fields. It may refer to the $defs of the manifest's form; its titles say what is
+	// expected of a value, for messages, and writeOnly that one is never shown.
+	Schema() string
 }
 
 // Live is what a handler has that can ask whether its other end is there. Live

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"toolhand/internal/registry"
+	"toolhand/internal/schema"
 	"toolhand/internal/tools"
 	"toolhand/internal/tools/content"
 )
@@ -109,7 +110,7 @@ func panicked(name string) Answer {
 
 // invalid answers a call whose input does not pass the check.
 func invalid(name string, err error) Answer {
-	var invalid *registry.InvalidError
+	var invalid *schema.InvalidError
 	if errors.As(err, &invalid) {
 		return own(Invalid, "%s", invalid.Text())
 	}

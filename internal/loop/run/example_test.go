@@ -27,7 +27,7 @@ func (greet) Call(_ context.Context, c tools.Call) (tools.Result, error) {
 }
 
 func newGreet() *registry.Tool {
-	tool, err := registry.NewTool(registry.Spec{
+	tool, err := registry.NewTool(registry.Manifest{
 		Name: "greet", Deadline: time.Minute, DeadlineText: "1m", Idempotent: true, Handler: greet{},
 		InputSchema: json.RawMessage(`{"type":"object","properties":{"name":{"type":"string"}},"required":["name"]}`),
 	})

@@ -22,7 +22,7 @@ type handlerFunc func(ctx context.Context, c tools.Call) (tools.Result, error)
 
 func (f handlerFunc) Call(ctx context.Context, c tools.Call) (tools.Result, error) { return f(ctx, c) }
 
-func newTool(t *testing.T, spec registry.Spec) *registry.Tool {
+func newTool(t *testing.T, spec registry.Manifest) *registry.Tool {
 	t.Helper()
 	spec.Name, spec.Deadline, spec.DeadlineText = "x", time.Minute, "1m"
 	if spec.Handler == nil {
@@ -115,7 +115,7 @@ func TestStopBetweenTheSteps(t *testing.T) {
 						}
 						defer slot.Release()
 					}
-					run := r.start(t.Context(), newTool(t, registry.Spec{Handler: c.handler}))
+					run := r.start(t.Context(), newTool(t, registry.Manifest{Handler: c.handler}))
 					time.Sleep(time.Second)
 					synctest.Wait()
 					stop(run)
@@ -178,7 +178,7 @@ func TestDeadlineAtEachStep(t *testing.T) {
 					defer slot.Release()
 				}
 				begun := time.Now()
-				r.start(t.Context(), newTool(t, registry.Spec{Handler: c.handler}))
+				r.start(t.Context(), newTool(t, registry.Manifest{Handler: c.handler}))
 				end := <-r.ends
 				if text := string(end.Result.Content); !strings.Contains(strings.ReplaceAll(text, `\"`, `"`), c.want) || !end.Own {
 					t.Errorf("answered with %s, want %s", text, c.want)
@@ -203,7 +203,7 @@ func TestDeafHandlerGivesItsSlots(t *testing.T) {
 	for takes, free := range map[time.Duration]time.Duration{65 * time.Second: 65 * time.Second, time.Hour: 75 * time.Second} {
 		synctest.Test(t, func(t *testing.T) {
 			r := newRig(nil)
-			deaf := newTool(t, registry.Spec{Idempotent: true, Concurrency: 1, Handler: handlerFunc(func(context.Context, tools.Call) (tools.Result, error) {
+			deaf := newTool(t, registry.Manifest{Idempotent: true, Concurrency: 1, Handler: handlerFunc(func(context.Context, tools.Call) (tools.Result, error) {
 				time.Sleep(takes)
 				return content.Text(""), nil
 			})})
@@ -226,7 +226,7 @@ func TestDeafHandlerGivesItsSlots(t *testing.T) {
 // an answer of its own, and gives the call's place back.
 func TestCheckEndsAtTheDeadline(t *testing.T) {
 	parts := strings.Repeat(`{"type":"string"},`, 30)
-	tool := newTool(t, registry.Spec{InputSchema: json.RawMessage(
+	tool := newTool(t, registry.Manifest{InputSchema: json.RawMessage(
 		`{"type":"object","properties":{"a":{"items":{"anyOf":[` + parts + `{"type":"number"}]}}}}`)})
 	input := json.RawMessage(`{"a":[1` + strings.Repeat(`,1`, 40_000) + `]}`)
 	r := newRig(nil)
@@ -268,7 +268,7 @@ func TestHandlersErrorAtTheDeadline(t *testing.T) {
 		}
 		var run *Run
 		r.Log = slog.New(slowLog{slog.DiscardHandler, func() { <-run.ctx.Done() }})
-		tool := newTool(t, registry.Spec{Idempotent: true, Handler: handlerFunc(func(context.Context, tools.Call) (tools.Result, error) {
+		tool := newTool(t, registry.Manifest{Idempotent: true, Handler: handlerFunc(func(context.Context, tools.Call) (tools.Result, error) {
 			return tools.Result{}, &tools.UnavailableError{Err: errors.New("away")}
 		})})
 		now := time.Now()
@@ -302,7 +302,7 @@ func TestNoStartBeginsAtTheDeadline(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			begun := time.Now()
 			r := newRig(&silentAt{begun.Add(time.Minute)})
-			r.start(t.Context(), newTool(t, registry.Spec{}))
+			r.start(t.Context(), newTool(t, registry.Manifest{}))
 			end := <-r.ends
 			if d := time.Since(begun); d > time.Minute {
 				t.Fatalf("answered after %s", d)
@@ -317,7 +317,7 @@ func TestNoStartBeginsAtTheDeadline(t *testing.T) {
 // A call that stands in the row for its second attempt is handed over at once.
 func TestHandOverInTheRow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		tool := newTool(t, registry.Spec{Handler: handlerFunc(func(context.Context, tools.Call) (tools.Result, error) {
+		tool := newTool(t, registry.Manifest{Handler: handlerFunc(func(context.Context, tools.Call) (tools.Result, error) {
 			return tools.Result{}, &tools.UnavailableError{Err: errors.New("away"), Passing: true}
 		})})
 		drain := make(chan struct{})
@@ -358,7 +358,7 @@ func TestGateHoldsBack(t *testing.T) {
 		r := newRig(&writes{})
 		r.Gate = gate
 		begun := 0
-		tool := newTool(t, registry.Spec{Handler: handlerFunc(func(ctx context.Context, _ tools.Call) (tools.Result, error) {
+		tool := newTool(t, registry.Manifest{Handler: handlerFunc(func(ctx context.Context, _ tools.Call) (tools.Result, error) {
 			begun++
 			<-ctx.Done()
 			return tools.Result{}, context.Cause(ctx)

@@ -12,7 +12,7 @@ import (
 
 	"github.com/cenkalti/backoff/v4"
 
-	"toolhand/internal/registry"
+	"toolhand/internal/schema"
 	"toolhand/internal/tools"
 )
 
@@ -46,11 +46,11 @@ func (r *Run) check() (a Answer, err error) {
 			a, err = panicked(t.Name), nil
 		}
 	}()
-	if err := t.ValidateContext(r.ctx, r.call.Input); err != nil {
+	if err := t.Validate(r.ctx, r.call.Input); err != nil {
 		if r.ctx.Err() != nil {
 			return a, context.Cause(r.ctx)
 		}
-		var bad *registry.InvalidError
+		var bad *schema.InvalidError
 		if errors.As(err, &bad) && bad.Panic != nil {
 			r.logPanic("the check of an input panicked", bad.Panic, bad.Stack)
 		}
@@ -160,11 +160,11 @@ func (r *Run) next(why error, passing bool, attempts int) (Answer, time.Duration
 		wait, ceiling, attempts = passingWait, maxPassingWait, math.MaxInt
 	}
 	retry := r.call.Def.Retry
+	if retry.Backoff > 0 {
+		wait, attempts = retry.Backoff, math.MaxInt
+	}
 	if retry.Attempts > 0 {
 		attempts = retry.Attempts
-	}
-	if retry.Backoff > 0 {
-		wait = retry.Backoff
 	}
 	if r.waits == nil {
 		r.waits = backoff.NewExponentialBackOff(backoff.WithInitialInterval(wait), backoff.WithMultiplier(2),

@@ -29,7 +29,7 @@ const maxStderr = 16 << 10
 type Config struct {
 	// Command is the program and its arguments. A program with a slash is
 	// relative to Dir; a bare name is looked up in the tool's PATH.
-	Command []string `yaml:"command" required:"the program and its arguments, such as [\"./run.sh\"]" lacks:"program"`
+	Command []string `yaml:"command"`
 	// Dir is the working directory, relative to tools.d. Empty means tools.d.
 	Dir string `yaml:"dir"`
 	// Env is added to the tool's environment.
@@ -44,8 +44,8 @@ type Config struct {
 //go:embed schema.json
 var schema string
 
-// Manifest is what manifests may say of a Config; see [tools.Config].
-func (Config) Manifest() (string, string) { return schema, `{ command: ["./run.sh"] }` }
+// Schema is the form of what manifests may say of a Config; see [tools.Config].
+func (Config) Schema() string { return schema }
 
 // An execHandler runs one program a call. All its fields are immutable after
 // New.

@@ -21,7 +21,7 @@ import (
 // Config is a manifest's handler.http.
 type Config struct {
 	// URL receives the POST.
-	URL string `yaml:"url" required:"where calls are posted, such as https://tools.internal/run"`
+	URL string `yaml:"url"`
 	// Headers are sent with every call.
 	Headers map[string]string `yaml:"headers"`
 	// HeaderEnv maps a header to the variable of the worker's environment that
@@ -32,8 +32,8 @@ type Config struct {
 //go:embed schema.json
 var schema string
 
-// Manifest is what manifests may say of a Config; see [tools.Config].
-func (Config) Manifest() (string, string) { return schema, `{ url: "https://tools.internal/run" }` }
+// Schema is the form of what manifests may say of a Config; see [tools.Config].
+func (Config) Schema() string { return schema }
 
 // An httpHandler posts each call to one URL. All its fields are immutable after
 // New.

@@ -37,18 +37,18 @@ type Config struct {
 	// Tool is the server's own name of the tool. Empty means [Common.Name].
 	Tool string `yaml:"tool"`
 	// Names are the server's own names of a group's tools; All asks for all that
-	// it has. Prefix stands before them in the names that the agent sees. These depend on
-	// each other, and are read together: the key tools is a list or "*".
+	// it has: the key tools is a list or "*". Prefix stands before them in the names that
+	// the agent sees.
 	Names  []string `yaml:"-"`
 	All    bool     `yaml:"-"`
-	Prefix string   `yaml:"-"`
+	Prefix string   `yaml:"prefix"`
 }
 
 //go:embed schema.json
 var schema string
 
-// Manifest is what manifests may say of a Config; see [tools.Config].
-func (Config) Manifest() (string, string) { return schema, `{ command: ["some-mcp-server"] }` }
+// Schema is the form of what manifests may say of a Config; see [tools.Config].
+func (Config) Schema() string { return schema }
 
 // Group reports whether this asks for a group of tools.
 func (c Config) Group() bool { return c.All || len(c.Names) > 0 }

@@ -23,8 +23,8 @@ type Config struct {
 //go:embed schema.json
 var schema string
 
-// Manifest is what manifests may say of a Config; see [tools.Config].
-func (Config) Manifest() (string, string) { return schema, `{ subject: toolhand.tool.NAME }, or {}` }
+// Schema is the form of what manifests may say of a Config; see [tools.Config].
+func (Config) Schema() string { return schema }
 
 const (
 	// maxSubject is in bytes: a server takes 4096 for subject, reply and sizes

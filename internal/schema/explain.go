@@ -1,100 +1,22 @@
-package registry
+package schema
 
 import (
 	"cmp"
-	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"math/big"
 	"net/url"
-	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/santhosh-tekuri/jsonschema/v5"
+
+	"toolhand/internal/document"
 )
 
 // maxLines is how many violations an agent is told at most.
 const maxLines = 20
-
-func (s *schema) validate(ctx context.Context, tool string, input []byte) (err error) {
-	defer func() {
-		switch r := recover().(type) {
-		case nil:
-		case checkOver:
-			err = r.cause
-		case tooMuchWork:
-			err = &InvalidError{Tool: tool, Lines: []string{"(root): expected a smaller input or less nesting: checking this one against the tool's schema takes too long"}}
-		default:
-			err = &InvalidError{
-				Tool: tool, Panic: r, Stack: debug.Stack(),
-				Lines: []string{"(root): expected an input that can be checked: the check itself went wrong on this one"},
-			}
-		}
-	}()
-	value, cost, err := decodeInput(input)
-	if err != nil {
-		var v violation
-		if errors.As(err, &v) {
-			return &InvalidError{Tool: tool, Lines: []string{v.String()}}
-		}
-		return &InvalidError{Tool: tool, Lines: []string{"(root): " + shorten(err.Error())}}
-	}
-	err = s.check(ctx, value, cost)
-	if err == nil {
-		return nil
-	}
-	var invalid *jsonschema.ValidationError
-	if !errors.As(err, &invalid) {
-		// A schema that refers to itself without end; no input is at fault.
-		return &InvalidError{Tool: tool, Lines: []string{"(root): " + shortenTo(err.Error(), 300)}}
-	}
-	e := explainer{schema: s, root: value}
-	found, more := e.explain(invalid)
-	return &InvalidError{Tool: tool, Lines: lines(found, more)}
-}
-
-// heavy has one place: the errors of one large input may take half a gigabyte, so
-// that these inputs take turns in the whole process.
-var heavy = make(chan struct{}, 1)
-
-// check holds a value against the schema. It panics with tooMuchWork or checkOver.
-func (s *schema) check(ctx context.Context, value any, cost inputCost) error {
-	if !s.work.possible(cost) {
-		panic(tooMuchWork{})
-	}
-	if err, done := s.checkLight(ctx, value, cost); done {
-		return err
-	}
-	select {
-	case heavy <- struct{}{}:
-	case <-ctx.Done():
-		panic(checkOver{context.Cause(ctx)})
-	}
-	defer func() { <-heavy }()
-	return s.counted(ctx, value, cost, s.work.grant(cost))
-}
-
-// checkLight checks a value that takes little, as nearly all do.
-func (s *schema) checkLight(ctx context.Context, value any, cost inputCost) (err error, done bool) {
-	defer func() {
-		if r := recover(); r != nil {
-			if _, ok := r.(tooMuchWork); !ok {
-				panic(r)
-			}
-			err, done = nil, false
-		}
-	}()
-	return s.counted(ctx, value, cost, lightWork), true
-}
-
-func (s *schema) counted(ctx context.Context, value any, cost inputCost, granted int) error {
-	s.work.begin(ctx, cost, granted)
-	defer s.work.end()
-	return s.compiled.Validate(value)
-}
 
 // lines sorts violations, drops repetitions and cuts the list. more is the
 // number of violations that were not even explained.
@@ -155,9 +77,14 @@ type violation struct {
 	rank int
 	// keyword is the schema's keyword that was broken.
 	keyword string
+	// name is the key that should not be there, of a mapping of a form.
+	name string
 }
 
 func (v violation) text() string {
+	if v.name != "" {
+		return "unknown key" + v.found + ", expected one of " + v.expected
+	}
 	if v.found == "" {
 		return "expected " + v.expected
 	}
@@ -165,8 +92,6 @@ func (v violation) text() string {
 }
 
 func (v violation) String() string { return showPointer(v.pointer) + ": " + v.text() }
-
-func (v violation) Error() string { return v.String() }
 
 // showPointer gives a pointer for one line: short, without control characters.
 func showPointer(pointer string) string {
@@ -177,33 +102,13 @@ func showPointer(pointer string) string {
 	if len(pointer) > most {
 		pointer = pointer[:most/2] + "…" + pointer[len(pointer)-most/2:]
 	}
-	return oneLine(pointer)
-}
-
-func oneLine(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r == '\u2028' || r == '\u2029' {
-			return ' '
-		}
-		return r
-	}, strings.ToValidUTF8(s, "\uFFFD"))
+	return document.OneLine(pointer)
 }
 
 // explainer turns the validator's tree of errors into violations.
 type explainer struct {
-	schema *schema
+	schema *Schema
 	root   any
-}
-
-// leaves collects the errors that have no cause of their own.
-func leaves(ve *jsonschema.ValidationError, to []*jsonschema.ValidationError) []*jsonschema.ValidationError {
-	if len(ve.Causes) == 0 {
-		return append(to, ve)
-	}
-	for _, cause := range ve.Causes {
-		to = leaves(cause, to)
-	}
-	return to
 }
 
 // maxExplained bounds how many violations are put into words, since an input
@@ -251,6 +156,9 @@ func isAlternatives(ve *jsonschema.ValidationError) bool {
 // branch is explained, since the others were hardly meant.
 func (e *explainer) alternatives(ve *jsonschema.ValidationError) []violation {
 	pointer := unescapeLocation(ve.InstanceLocation)
+	if part := e.partOf(ve); part != nil && part.Title != "" {
+		return []violation{{pointer: pointer, expected: part.Title}}
+	}
 	var expected []string
 	var nearest []violation
 	simple, number, best := true, 0, 0
@@ -277,9 +185,9 @@ func (e *explainer) alternatives(ve *jsonschema.ValidationError) []violation {
 			simple = false
 		}
 	}
-	v := violation{pointer: pointer, found: describe(e.value(pointer)), rank: -1}
+	v := violation{pointer: pointer, found: document.Describe(e.value(pointer)), rank: -1}
 	if simple {
-		v.expected, v.keyword = shortenTo(strings.Join(expected, " or "), 300), "type"
+		v.expected, v.keyword = document.Cut(strings.Join(expected, " or "), 300), "type"
 		return []violation{v}
 	}
 	v.expected = fmt.Sprintf("one of %d alternatives", len(ve.Causes))
@@ -301,7 +209,7 @@ func (e *explainer) value(pointer string) any {
 	for _, token := range strings.Split(pointer[1:], "/") {
 		switch t := v.(type) {
 		case map[string]any:
-			v = t[unescapePointer(token)]
+			v = t[document.Unescape(token)]
 		case []any:
 			i, err := strconv.Atoi(token)
 			if err != nil || i < 0 || i >= len(t) {
@@ -332,41 +240,57 @@ func (e *explainer) leaf(ve *jsonschema.ValidationError) []violation {
 	v := violation{pointer: pointer}
 	value := e.value(pointer)
 	if ve.Message == "not allowed" {
-		return []violation{{pointer: pointer, expected: "nothing here", found: describe(value), keyword: "false"}}
+		return []violation{{pointer: pointer, expected: "nothing here", found: document.Describe(value), keyword: "false"}}
 	}
 	at := strings.LastIndexByte(ve.AbsoluteKeywordLocation, '/')
 	if at < 0 {
-		return []violation{{pointer: pointer, expected: oneLine(shortenTo(ve.Message, 300))}}
+		return []violation{{pointer: pointer, expected: document.OneLine(document.Cut(ve.Message, 300))}}
 	}
 	v.keyword = ve.AbsoluteKeywordLocation[at+1:]
-	part := e.schema.byLocation[ve.AbsoluteKeywordLocation[:at]]
+	part := e.partOf(ve)
 	if holder := e.dependent(ve.AbsoluteKeywordLocation); holder != nil {
 		if expected, ok := dependency(ve.AbsoluteKeywordLocation, holder); ok {
+			if e.schema.order != nil {
+				expected = strings.NewReplacer("the property ", "the key ", `"`, "").Replace(expected)
+			}
 			return []violation{{pointer: pointer, expected: expected, found: "none", keyword: "required"}}
 		}
 	}
 	if part == nil {
-		v.expected = "a value that fits the schema: " + oneLine(shortenTo(ve.Message, 300))
+		v.expected = "a value that fits the schema: " + document.OneLine(document.Cut(ve.Message, 300))
 		return []violation{v}
 	}
 	name := ""
 	if isPropertyName(ve.KeywordLocation) {
-		token := unescapePointer(pointer[strings.LastIndexByte(pointer, '/')+1:])
+		token := document.Unescape(pointer[strings.LastIndexByte(pointer, '/')+1:])
 		value, name = token, "the property's name to be "
 	}
 	if object, ok := value.(map[string]any); ok && v.keyword == "required" {
-		return missing(v, part, object)
+		return e.missing(v, part, object)
+	}
+	if object, ok := value.(map[string]any); ok && v.keyword == "additionalProperties" {
+		return e.additional(v, part, object)
 	}
 	v.found = counted(v.keyword, value, ve.Message)
 	v.expected = expectation(v.keyword, part, value)
-	if v.expected == "" {
-		v.expected, v.found = "a value that fits the schema: "+oneLine(shortenTo(ve.Message, 300)), ""
+	if e.schema.order != nil && v.keyword == "type" && part.Title == "" {
+		v.expected = e.formType(part)
 	}
-	if object, ok := value.(map[string]any); ok && v.keyword == "additionalProperties" {
-		v.expected, v.found = additional(part, object)
+	if v.expected == "" {
+		v.expected, v.found = "a value that fits the schema: "+document.OneLine(document.Cut(ve.Message, 300)), ""
 	}
 	v.expected = name + v.expected
+	if e.schema.order != nil {
+		v.found = formFound(v, part, value)
+	}
 	return []violation{v}
+}
+
+// partOf finds the part of the schema that has the keyword which was broken; nil if that
+// is not known.
+func (e *explainer) partOf(ve *jsonschema.ValidationError) *jsonschema.Schema {
+	at := strings.LastIndexByte(ve.AbsoluteKeywordLocation, '/')
+	return e.schema.byLocation[ve.AbsoluteKeywordLocation[:max(at, 0)]]
 }
 
 // dependent finds the part of the schema that says dependentRequired, or
@@ -390,19 +314,22 @@ func isPropertyName(keywordLocation string) bool {
 	return false
 }
 
-func missing(v violation, part *jsonschema.Schema, object map[string]any) []violation {
+func (e *explainer) missing(v violation, part *jsonschema.Schema, object map[string]any) []violation {
 	var out []violation
 	for _, name := range part.Required {
 		if _, ok := object[name]; !ok {
 			one := v
-			one.expected, one.found = "the property "+quoteShort(name), "none"
+			one.expected, one.found = "the property "+document.Quote(name), "none"
+			if e.schema.order != nil {
+				one.expected = "the key " + name + titleOf(part.Properties[name])
+			}
 			out = append(out, one)
 		}
 	}
 	return out
 }
 
-func additional(part *jsonschema.Schema, object map[string]any) (expected, found string) {
+func (e *explainer) additional(v violation, part *jsonschema.Schema, object map[string]any) []violation {
 	var extra, allowed []string
 	for name := range part.Properties {
 		allowed = append(allowed, name)
@@ -419,13 +346,17 @@ next:
 		}
 		extra = append(extra, name)
 	}
+	if e.schema.order != nil {
+		return e.unknownKeys(v, part, extra)
+	}
 	for pattern := range part.PatternProperties {
 		allowed = append(allowed, "/"+pattern.String()+"/")
 	}
-	if len(allowed) == 0 {
-		return "no properties", listShort(extra)
+	v.expected, v.found = "no properties", listShort(extra)
+	if len(allowed) > 0 {
+		v.expected += " other than " + listShort(allowed)
 	}
-	return "no properties other than " + listShort(allowed), listShort(extra)
+	return []violation{v}
 }
 
 // listShort quotes at most ten names, sorted.
@@ -437,14 +368,14 @@ func listShort(names []string) string {
 			quoted = append(quoted, fmt.Sprintf("%s%d more", moreLines, len(names)-i))
 			break
 		}
-		quoted = append(quoted, quoteShort(name))
+		quoted = append(quoted, document.Quote(name))
 	}
 	return strings.Join(quoted, ", ")
 }
 
 func showRat(r *big.Rat) string {
 	if r.IsInt() {
-		return shorten(r.RatString())
+		return document.Short(r.RatString())
 	}
 	f, _ := r.Float64()
 	return strconv.FormatFloat(f, 'g', -1, 64)
@@ -453,11 +384,11 @@ func showRat(r *big.Rat) string {
 // showValue gives a value of the schema as JSON.
 func showValue(v any) string {
 	if s, ok := v.(string); ok {
-		return quoteShort(s)
+		return document.Quote(s)
 	}
 	data, err := json.Marshal(v)
 	if err != nil {
-		return describe(v)
+		return document.Describe(v)
 	}
-	return shorten(string(data))
+	return document.Short(string(data))
 }

@@ -1,10 +1,12 @@
-package registry
+package schema
 
 import (
 	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
+
+	"toolhand/internal/document"
 )
 
 const typical = `{"type":"object","properties":{"path":{"type":"string","minLength":1},"line":{"type":"integer","minimum":1},"edits":{"type":"array","items":{"type":"object","properties":{"from":{"type":"string"},"to":{"type":"string"}},"required":["from","to"],"additionalProperties":false}}},"required":["path"],"additionalProperties":false}`
@@ -66,17 +68,17 @@ func hostile() map[string][2]string {
 		"a million levels":      {`{"type":"object"}`, nested(1_000_000)},
 		"99 levels, recursive":  {`{"type":"object","properties":{"a":{"$ref":"#/$defs/l"}},"$defs":{"l":{"anyOf":[{"type":"array","items":{"$ref":"#/$defs/l"}},{"type":"array","minItems":1,"items":{"type":"string"}}]}}}`, nested(99)},
 		"two ways a level":      {`{"type":"object","properties":{"kind":{"type":"string"},"a":{"$ref":"#"}},"oneOf":[{"properties":{"kind":{"const":"and"},"a":{"$ref":"#"}}},{"properties":{"kind":{"const":"or"},"a":{"$ref":"#"}}}]}`, strings.Repeat(`{"kind":"x","a":`, 80) + `{}` + strings.Repeat("}", 80)},
-		"all items wrong":       {array(`"items":{"type":"string"}`), list(maxInputValues-2, func(int) string { return "1" })},
-		"all items wrong twice": {array(`"items":{"anyOf":[{"type":"string"},{"enum":[true]},{"type":"object"}]}`), list(maxInputValues-2, func(int) string { return "1" })},
-		"unique numbers":        {array(`"uniqueItems":true`), list(maxInputValues-2, func(i int) string { return fmt.Sprint(i) })},
-		"unique exponents":      {array(`"uniqueItems":true`), list(maxInputValues-2, func(i int) string { return fmt.Sprintf("1.%d1e-400", i) })},
-		"multiples":             {array(`"items":{"multipleOf":1e-300}`), list(maxInputValues-2, func(i int) string { return fmt.Sprintf("1.%d1e400", i) })},
+		"all items wrong":       {array(`"items":{"type":"string"}`), list(document.MaxValues-2, func(int) string { return "1" })},
+		"all items wrong twice": {array(`"items":{"anyOf":[{"type":"string"},{"enum":[true]},{"type":"object"}]}`), list(document.MaxValues-2, func(int) string { return "1" })},
+		"unique numbers":        {array(`"uniqueItems":true`), list(document.MaxValues-2, func(i int) string { return fmt.Sprint(i) })},
+		"unique exponents":      {array(`"uniqueItems":true`), list(document.MaxValues-2, func(i int) string { return fmt.Sprintf("1.%d1e-400", i) })},
+		"multiples":             {array(`"items":{"multipleOf":1e-300}`), list(document.MaxValues-2, func(i int) string { return fmt.Sprintf("1.%d1e400", i) })},
 		"unique trees":          {array(`"uniqueItems":true`), list(1<<11, tree)},
 		"a million values":      {`{"type":"object"}`, list(1_000_000, func(int) string { return "1" })},
 		"long keys":             {array(`"items":{"items":{"type":"string"}}`), `{"a":[{"` + key + `":` + strings.Repeat(`[0,`, 90) + strings.TrimSuffix(strings.Repeat("1,", 40_000), ",") + strings.Repeat("]", 90) + `}]}`},
 		"a key of 8 MiB":        {`{"type":"object","additionalProperties":{"items":{"type":"string"}}}`, `{"` + strings.Repeat("k", 8<<20-100) + `":[1,2,3,4,5,6,7,8,9]}`},
-		"many properties":       {`{"type":"object","additionalProperties":false,"properties":{"a":{}}}`, `{"a":1` + properties(maxInputValues-2) + `}`},
-		"many names":            {`{"type":"object","propertyNames":{"pattern":"^x"}}`, `{"a":1` + properties(maxInputValues-2) + `}`},
+		"many properties":       {`{"type":"object","additionalProperties":false,"properties":{"a":{}}}`, `{"a":1` + properties(document.MaxValues-2) + `}`},
+		"many names":            {`{"type":"object","propertyNames":{"pattern":"^x"}}`, `{"a":1` + properties(document.MaxValues-2) + `}`},
 		"exponent":              {`{"type":"object","properties":{"a":{"minimum":0}}}`, `{"a":1e10000000}`},
 		"a number of 8 MB":      {`{"type":"object","properties":{"a":{"minimum":0}}}`, `{"a":` + strings.Repeat("9", 8_000_000) + `}`},
 		"long numbers":          {array(`"items":{"type":"integer","multipleOf":7}`), list(8000, func(int) string { return strings.Repeat("9", 1000) })},

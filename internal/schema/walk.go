@@ -1,4 +1,4 @@
-package registry
+package schema
 
 import (
 	"sync"
@@ -8,7 +8,7 @@ import (
 
 // walk visits every part of a compiled schema once.
 type walk struct {
-	schema *schema
+	schema *Schema
 	// anchors are where a dynamic reference may lead besides its own target.
 	anchors []*jsonschema.Schema
 	// ways has the longest ways from each part that was left; a part that was only
@@ -27,7 +27,7 @@ type way struct {
 // adopt notes where each part of the schema stands and how far the ways through it
 // lead, and exchanges the check of uniqueItems. The drafts' own schemas are left
 // alone, since all of the process shares them.
-func adopt(s *schema, anchors []*jsonschema.Schema) {
+func adopt(s *Schema, anchors []*jsonschema.Schema) {
 	w := &walk{schema: s, anchors: anchors, ways: make(map[*jsonschema.Schema]way)}
 	longest := w.visit(s.compiled)
 	for _, anchor := range anchors {

@@ -1,4 +1,4 @@
-package registry
+package schema
 
 import (
 	"fmt"
@@ -7,13 +7,15 @@ import (
 	"unicode/utf8"
 
 	"github.com/santhosh-tekuri/jsonschema/v5"
+
+	"toolhand/internal/document"
 )
 
 // expectation says what a keyword of the schema expects, as the end of the
 // sentence "expected …". It is empty for a keyword that it does not know.
 func expectation(keyword string, part *jsonschema.Schema, value any) string {
-	// Titles are kept of the schema of manifests alone, which says so in them.
-	if part.Title != "" && (keyword == "pattern" || keyword == "not") {
+	// Titles are kept of forms alone, which say in them what is expected.
+	if part.Title != "" && keyword != "uniqueItems" {
 		return part.Title
 	}
 	switch keyword {
@@ -66,7 +68,11 @@ func oneOf(values []any) string {
 func expectedOfString(keyword string, part *jsonschema.Schema) string {
 	switch keyword {
 	case "pattern":
-		return "a string that matches " + shortenTo(part.Pattern.String(), 200)
+		pattern := fmt.Sprint(part.Pattern)
+		if ecma, ok := part.Extensions[patternKey].(*ecmaPattern); ok {
+			pattern = ecma.re.String()
+		}
+		return "a string that matches " + document.Cut(pattern, 200)
 	case "minLength":
 		return fmt.Sprintf("at least %d characters", part.MinLength)
 	case "maxLength":
@@ -134,14 +140,14 @@ func counted(keyword string, value any, message string) string {
 		}
 	case "minLength", "maxLength":
 		if text, ok := value.(string); ok {
-			return fmt.Sprintf("%d in %s", utf8.RuneCountInString(text), describe(value))
+			return fmt.Sprintf("%d in %s", utf8.RuneCountInString(text), document.Describe(value))
 		}
 	case "oneOf":
-		return describe(value) + " that fits more than one"
+		return document.Describe(value) + " that fits more than one"
 	case "uniqueItems":
 		return strings.TrimSuffix(strings.Replace(message, "items at index ", "equal items at ", 1), " are equal")
 	}
-	return describe(value)
+	return document.Describe(value)
 }
 
 // dependency tells of a property that another one asks for.
@@ -150,7 +156,7 @@ func dependency(keywordLocation string, part *jsonschema.Schema) (expected strin
 	if len(tokens) < 3 {
 		return "", false
 	}
-	name := unescapePointer(unescapeLocation(tokens[len(tokens)-2]))
+	name := document.Unescape(unescapeLocation(tokens[len(tokens)-2]))
 	needs := part.DependentRequired[name]
 	if needs == nil {
 		needs, _ = part.Dependencies[name].([]string)
@@ -159,5 +165,5 @@ func dependency(keywordLocation string, part *jsonschema.Schema) (expected strin
 	if err != nil || i < 0 || i >= len(needs) {
 		return "", false
 	}
-	return fmt.Sprintf("the property %s, because %s is there", quoteShort(needs[i]), quoteShort(name)), true
+	return fmt.Sprintf("the property %s, because %s is there", document.Quote(needs[i]), document.Quote(name)), true
 }

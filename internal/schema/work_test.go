@@ -1,4 +1,4 @@
-package registry
+package schema
 
 import (
 	"context"
@@ -178,7 +178,7 @@ func TestSchemasTooLargeToCompile(t *testing.T) {
 		"names":       `{"type":"object","patternProperties":{"` + strings.Repeat("x{1000}", 300) + `":true}}`,
 	} {
 		began := time.Now()
-		_, err := NewTool(Spec{Name: "x", InputSchema: json.RawMessage(text), Handler: &echo{}})
+		_, err := compiled(text, Options{})
 		if err == nil || !strings.Contains(err.Error(), "expected fewer parts") && !strings.Contains(err.Error(), "expected patterns of at most") {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -197,7 +197,7 @@ func TestSchemaWithAnIDOfTheDrafts(t *testing.T) {
 		`"$schema":"http://json-schema.org/draft-04/schema#","id":"http://json-schema.org/x"`,
 	} {
 		for _, text := range []string{`{"type":"object",` + id + `}`, `{"type":"object","properties":{"a":{"allOf":[{` + id + `}]}}}`} {
-			_, err := NewTool(Spec{Name: "x", InputSchema: json.RawMessage(text), Handler: &echo{}})
+			_, err := compiled(text, Options{})
 			if err == nil || !strings.Contains(err.Error(), "to be a URL of your own") {
 				t.Errorf("%s: %v", text, err)
 			}
@@ -207,7 +207,7 @@ func TestSchemaWithAnIDOfTheDrafts(t *testing.T) {
 		`{"type":"object","$id":"https://example.com/json-schema.org/x","properties":{"$id":{},"id":{"const":{"$id":"https://json-schema.org/x"}}}}`,
 		`{"type":"object","$schema":"http://json-schema.org/draft-07/schema#","default":{"id":"https://json-schema.org/x"}}`,
 	} {
-		if _, err := NewTool(Spec{Name: "x", InputSchema: json.RawMessage(text), Handler: &echo{}}); err != nil {
+		if _, err := compiled(text, Options{}); err != nil {
 			t.Errorf("%s: %v", text, err)
 		}
 	}
@@ -245,7 +245,7 @@ func TestReferencesToDraftsAreCounted(t *testing.T) {
 }
 
 // heavyTool is a tool with an input whose check takes some seconds.
-func heavyTool(t *testing.T) (*Tool, json.RawMessage) {
+func heavyTool(t *testing.T) (*tested, json.RawMessage) {
 	t.Helper()
 	tool := mustTool(t, `{"type":"object","properties":{"a":{"items":{"anyOf":[`+strings.Repeat(`{"type":"string"},`, 30)+`{"type":"number"}]}}}}`)
 	return tool, json.RawMessage(`{"a":[` + strings.TrimSuffix(strings.Repeat(`1,`, 40_000), ",") + `]}`)

@@ -1,12 +1,15 @@
-package registry
+package schema
 
 import (
 	"context"
 	"encoding/json"
 	"regexp/syntax"
 	"strings"
+	"time"
 
 	"github.com/santhosh-tekuri/jsonschema/v5"
+
+	"toolhand/internal/document"
 )
 
 // The work on one input is counted in units of about 0.3 µs: the validator's own,
@@ -71,6 +74,8 @@ type count struct {
 	ctx context.Context
 	// left is what the input may still take, slice what it may take in this turn.
 	left, slice int
+	// matching is how long patterns of ECMA-262 have taken.
+	matching time.Duration
 	// factor is what a unit costs with this input: the longer the way to a value,
 	// the dearer its errors.
 	factor int
@@ -321,20 +326,20 @@ const (
 )
 
 // checkSize tells of a schema that is too much to compile.
-func checkSize(ps *problems, n *node) bool {
+func checkSize(ps *document.Problems, n *document.Node, pointer string) bool {
 	var patterns, parts, steps int
-	eachPart(n, func(part *node) {
+	eachPart(n, func(part *document.Node) {
 		parts++
-		for i, item := range part.items {
-			switch key := part.keys[i].text; key {
+		for i, item := range part.Items {
+			switch key := part.Keys[i].Text; key {
 			case "pattern":
-				patterns = min(patterns+patternSize(item.text), 1<<40)
+				patterns = min(patterns+patternSize(item.Text), 1<<40)
 			case "patternProperties":
-				for _, k := range item.keys {
-					patterns = min(patterns+patternSize(k.text), 1<<40)
+				for _, k := range item.Keys {
+					patterns = min(patterns+patternSize(k.Text), 1<<40)
 				}
 			case "$ref", "$dynamicRef", "$recursiveRef":
-				if strings.HasPrefix(item.text, "#/") {
+				if strings.HasPrefix(item.Text, "#/") {
 					steps += 5
 				} else {
 					steps += 20
@@ -343,11 +348,11 @@ func checkSize(ps *problems, n *node) bool {
 		}
 	})
 	if steps = (steps + parts) * parts; steps > maxCompiling {
-		ps.at(n, "input_schema: expected fewer parts and references, found %d parts", parts)
+		ps.At(n, pointer, "expected fewer parts and references, found %d parts", parts)
 		return false
 	}
 	if patterns > maxPatterns {
-		ps.at(n, "input_schema: expected patterns of at most %d instructions in all, found %d", maxPatterns, patterns)
+		ps.At(n, pointer, "expected patterns of at most %d instructions in all, found %d", maxPatterns, patterns)
 		return false
 	}
 	return true
@@ -355,28 +360,16 @@ func checkSize(ps *problems, n *node) bool {
 
 // eachPart visits the objects that may be parts of a schema, but not those that
 // are its data.
-func eachPart(n *node, visit func(*node)) {
-	if n.kind == kindObject {
+func eachPart(n *document.Node, visit func(*document.Node)) {
+	if n.Kind == document.Mapping {
 		visit(n)
 	}
-	for i, item := range n.items {
-		if n.kind == kindObject {
-			switch n.keys[i].text {
-			case "const", "enum", "default", "examples":
+	for i, item := range n.Items {
+		if n.Kind == document.Mapping {
+			if isData(n.Keys[i].Text) {
 				continue
 			}
 		}
 		eachPart(item, visit)
 	}
-}
-
-// isPattern takes the place of the validator's format regex, which compiles the
-// string: a short one may ask for gigabytes.
-func isPattern(v any) bool {
-	text, ok := v.(string)
-	if !ok {
-		return true
-	}
-	_, err := syntax.Parse(text, syntax.Perl)
-	return err == nil
 }

@@ -1,4 +1,4 @@
-package registry
+package schema
 
 import (
 	"encoding/json"
@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 	"unicode/utf8"
+
+	"toolhand/internal/document"
 
 	"github.com/rogpeppe/go-internal/txtar"
 	"github.com/santhosh-tekuri/jsonschema/v5"
@@ -28,7 +30,10 @@ func TestViolations(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			tool := mustTool(t, string(archive.Files[0].Data))
+			tool, err := compiled(string(archive.Files[0].Data), Options{AssertFormats: true})
+			if err != nil {
+				t.Fatal(err)
+			}
 			for i := 1; i+1 < len(archive.Files); i += 2 {
 				input, want := archive.Files[i], &archive.Files[i+1]
 				got := ""
@@ -108,14 +113,14 @@ func TestHostileInputs(t *testing.T) {
 func TestBoundsOfInputs(t *testing.T) {
 	tool := mustTool(t, `{"type":"object"}`)
 	for _, tc := range []struct{ input, want string }{
-		{nested(maxInputDepth - 1), ""},
-		{nested(maxInputDepth), "expected at most 100 levels of nesting, found more"},
+		{nested(document.MaxDepth - 1), ""},
+		{nested(document.MaxDepth), "expected at most 100 levels of nesting, found more"},
 		{`{"a":1e400,"b":-1.5E-400}`, ""},
 		{`{"a":[{"b/~":1e401}]}`, "- /a/0/b~1~0: expected a number whose exponent is between -400 and 400, found 1e401"},
 		{`{"a":1e99999999999999999999}`, "whose exponent"},
 		{`{"a":` + strings.Repeat("1", 1024) + `}`, ""},
 		{`{"a":` + strings.Repeat("1", 1025) + `}`, "- /a: expected a number of at most 1024 characters, found 111"},
-		{`{"a":{"k":1,"\u006b":2}}`, `- /a: expected each property once, found "k" twice`},
+		{`{"a":{"k":1,"\u006b":2}}`, `- /a: expected each key once, found "k" twice`},
 		{`{"a":9007199254740993}`, ""},
 	} {
 		err := tool.Validate([]byte(tc.input))
