@@ -208,7 +208,7 @@ func (handlerWork) call(tool *registry.Tool, n int) error {
 	}
 	ctx, cancel := context.WithDeadline(context.Background(), c.Deadline)
 	defer cancel()
-	if err := tool.Validate(c.Input); err != nil {
+	if err := tool.Validate(ctx, c.Input); err != nil {
 		return err
 	}
 	result, err := tool.Handler.Call(ctx, c)
