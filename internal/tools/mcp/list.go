@@ -119,7 +119,6 @@ func (s *server) listAgain() {
 // and at a URL now and then; with growing pauses while there is no answer.
 func (s *server) followTools(ctx context.Context) {
 	var wait pauses
-	wait.reset()
 	var since time.Time // of the window
 	lists := 0          // in it
 	for ctx.Err() == nil {
@@ -133,7 +132,7 @@ func (s *server) followTools(ctx context.Context) {
 			}
 			continue
 		}
-		wait.reset()
+		wait = pauses{}
 		var later <-chan time.Time
 		if wait := s.held(); wait > 0 {
 			later = time.After(wait)

@@ -1,9 +1,8 @@
 package mcp
 
 import (
+	"math/rand/v2"
 	"time"
-
-	"github.com/cenkalti/backoff/v4"
 )
 
 // steady is how long a connection must have stood, if nothing was answered over
@@ -12,24 +11,12 @@ const steady = 10 * time.Second
 
 // pauses are those between the starts of a server that fails: 100 ms at first,
 // each up to twice the one before, 15 s at most, without end.
-type pauses struct {
-	b        *backoff.ExponentialBackOff
-	failures int // in a row
-}
-
-func (p *pauses) reset() {
-	p.b = backoff.NewExponentialBackOff(
-		backoff.WithInitialInterval(100*time.Millisecond),
-		backoff.WithMultiplier(2),
-		backoff.WithMaxInterval(10*time.Second),
-		backoff.WithMaxElapsedTime(0),
-	)
-	p.failures = 0
-}
+type pauses struct{ failures int } // in a row
 
 func (p *pauses) next() time.Duration {
+	wait := min(100*time.Millisecond<<min(p.failures, 10), 10*time.Second)
 	p.failures++
-	return p.b.NextBackOff()
+	return wait/2 + rand.N(wait)
 }
 
 // few reports whether the failures are so few that a moment may mend them: the

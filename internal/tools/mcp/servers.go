@@ -107,7 +107,6 @@ func (s *Servers) server(e *endpoint) *server {
 	found := s.byKey[e.key]
 	if found == nil {
 		found = &server{owner: s, endpoint: e, log: s.log.With("server", e.name), relist: make(chan struct{}, 1)}
-		found.pauses.reset()
 		s.byKey[e.key] = found
 	}
 	return found
@@ -308,7 +307,7 @@ func (s *server) watch(c *client) {
 	}
 	if reason := c.reason(); !errors.Is(reason, errUnneeded) && s.owner.ctx.Err() == nil {
 		if c.answered.Load() || time.Since(up) > steady {
-			s.pauses.reset()
+			s.pauses = pauses{}
 		}
 		s.failed(reason)
 		s.log.Warn("the connection to an MCP server ended", "error", reason)
