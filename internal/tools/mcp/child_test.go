@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -16,7 +18,12 @@ import (
 // named.
 func rawMCP(mode, file string) int {
 	out := os.Stdout
-	say := func(format string, args ...any) { fmt.Fprintf(out, format+"\n", args...) }
+	var writing sync.Mutex // a tool may answer later
+	say := func(format string, args ...any) {
+		writing.Lock()
+		defer writing.Unlock()
+		fmt.Fprintf(out, format+"\n", args...)
+	}
 	note := func(string) {}
 	if file != "" {
 		f, err := os.OpenFile(file, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
@@ -32,6 +39,11 @@ func rawMCP(mode, file string) int {
 	case "down":
 		fmt.Fprintln(os.Stderr, "it is down today")
 		return 3
+	case "slow start":
+		fmt.Fprintln(os.Stderr, "downloading "+os.Getenv("MINE"))
+		time.Sleep(1500 * time.Millisecond)
+	case "bom":
+		fmt.Fprint(out, "\ufeff")
 	case "deathless":
 		signal.Ignore(syscall.SIGTERM)
 	case "stray":
@@ -56,8 +68,8 @@ func rawMCP(mode, file string) int {
 			ID     json.RawMessage
 			Method string
 			Params struct {
-				Name string
-				Meta struct {
+				Name, Cursor string
+				Meta         struct {
 					Token json.RawMessage `json:"progressToken"`
 				} `json:"_meta"`
 			}
@@ -65,12 +77,19 @@ func rawMCP(mode, file string) int {
 		if json.Unmarshal(lines.Bytes(), &m) != nil {
 			return 2
 		}
+		if mode == "strings" && m.ID != nil {
+			m.ID = json.RawMessage(strconv.Quote(string(m.ID)))
+		}
 		switch m.Method {
 		case "server/discover":
 			say(`{"jsonrpc":"2.0","id":%s,"result":{"supportedVersions":["2026-07-28"],"capabilities":{"tools":{}}}}`, m.ID)
 		case "initialize":
 			if mode == "modern" {
 				say(`{"jsonrpc":"2.0","id":%s,"error":{"code":-32601,"message":"no such method"}}`, m.ID)
+				continue
+			}
+			if result := os.Getenv("INITIALIZE"); result != "" {
+				say(`{"jsonrpc":"2.0","id":%s,"result":%s}`, m.ID, result)
 				continue
 			}
 			say(`{"jsonrpc":"2.0","id":%s,"result":{"protocolVersion":"2025-06-18","capabilities":{"tools":{}},"serverInfo":{"name":"raw","version":"1"}}}`, m.ID)
@@ -81,6 +100,10 @@ func rawMCP(mode, file string) int {
 		case "tools/list":
 			if mode == "restless" {
 				say(`{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}`)
+			}
+			if pages := os.Getenv("PAGES"); pages != "" {
+				say(`{"jsonrpc":"2.0","id":%s,"result":%s}`, m.ID, rawPage(pages, m.Params.Cursor))
+				continue
 			}
 			schema := `{"type":"object"}`
 			if mode == "changing" { // each list is another one
@@ -101,6 +124,19 @@ func rawMCP(mode, file string) int {
 	return 0
 }
 
+// rawPage is a page of a list of tools, from a JSON object of pages by their cursors. In
+// the page for any other cursor, the name of the tool and the next cursor are made of it.
+func rawPage(pages, cursor string) string {
+	var all map[string]json.RawMessage
+	if err := json.Unmarshal([]byte(pages), &all); err != nil {
+		return err.Error()
+	}
+	if page, ok := all[cursor]; ok {
+		return string(page)
+	}
+	return strings.ReplaceAll(string(all["*"]), "N", cursor+"x")
+}
+
 // rawCall does what a mode does with a call; it returns a status to end with, or
 // less than zero.
 func rawCall(mode, tool string, id, token json.RawMessage, say func(string, ...any)) int {
@@ -111,12 +147,33 @@ func rawCall(mode, tool string, id, token json.RawMessage, say func(string, ...a
 	case tool == "die" || mode == "die":
 		fmt.Fprintln(os.Stderr, "the token was hush-hush")
 		return 7
+	case tool == "work": // until there is a file
+		for _, err := os.Stat(os.Getenv("DONE")); err != nil; _, err = os.Stat(os.Getenv("DONE")) {
+			time.Sleep(5 * time.Millisecond)
+		}
+	case tool == "later":
+		time.AfterFunc(1500*time.Millisecond, func() {
+			say(`{"jsonrpc":"2.0","id":%s,"result":{"content":[{"type":"text","text":"later"}]}}`, id)
+		})
+		return -1
+	case tool == "huge last":
+		say(`{"result":{"content":[{"type":"text","text":"%s"}]},"jsonrpc":"2.0","id":%s}`, strings.Repeat("x", 20<<20), id)
+		return -1
+	case tool == "huge note":
+		say(`{"method":"notifications/message","params":{"data":"%s"},"jsonrpc":"2.0"}`, strings.Repeat("x", 20<<20))
 	case tool == "huge":
 		say(`{"jsonrpc":"2.0","id":%s,"result":{"content":[{"type":"text","text":"%s"}]}}`, id, strings.Repeat("x", 20<<20))
 		return -1
 	case tool == "refuse":
 		say(`{"jsonrpc":"2.0","id":%s,"error":{"code":-32602,"message":"Unknown tool: refuse","data":{"why":"it is not there"}}}`, id)
 		return -1
+	case tool == "blurt":
+		say(`{"jsonrpc":"2.0","id":%s,"error":{"code":-32000,"message":"bad key: %s"}}`, id, os.Getenv("KEY"))
+		return -1
+	case tool == "blurt and die":
+		fmt.Fprintln(os.Stderr, "starting with the key "+os.Getenv("KEY"))
+		fmt.Fprintln(os.Stderr, "bad key")
+		return 4
 	case tool == "garbage":
 		say(`{"jsonrpc":"2.0","id":%s,"result":[1,2]}`, id)
 		return -1

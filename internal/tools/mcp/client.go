@@ -7,7 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/http"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,8 +28,13 @@ const (
 	// is used with servers that refuse the handshake.
 	sessionVersion   = "2025-11-25"
 	statelessVersion = "2026-07-28"
-	// pingBound is what a server gets to answer a ping after a call of it has hung.
+	// pingBound is what a server gets to answer a ping after a call of it has hung,
+	// where no other call waits for it.
 	pingBound = 10 * time.Second
+	// maxWords bounds what is quoted of a server's words, in bytes.
+	maxWords = 1 << 10
+	// maxHidden is what of a text is looked at for secrets before it is cut, in bytes.
+	maxHidden = 64 << 10
 	// cancelBound is how long it may take to tell a server that a request is cancelled.
 	cancelBound = 2 * time.Second
 	// maxAnswering bounds the requests of a server's own that wait for our answer.
@@ -57,41 +65,71 @@ type client struct {
 	meta      map[string]any         // of every request; immutable after the handshake
 	answered  atomic.Bool            // some request after the handshake
 	calls     atomic.Int64           // of tools, that are open
+	hung      atomic.Bool            // a ping has no answer, and nothing else has come since
 	beside    goroutines             // that serve waits for before it closes the transport
 	answering chan struct{}          // holds one for each request of the server's that waits
 
-	mu   sync.Mutex
-	last int64                   // guarded by mu; the id of the last request
-	open map[jsonrpc.ID]*request // guarded by mu; requests without a response
+	mu     sync.Mutex
+	last   int64                   // guarded by mu; the id of the last request
+	open   map[jsonrpc.ID]*request // guarded by mu; requests without a response
+	stderr content.Ending          // guarded by mu
 }
 
-// dial connects, and does the handshake. A connection that is refused leaves
-// nothing behind.
-func (s *server) dial() (*client, error) {
+func (s *server) newClient() *client {
 	c := &client{
 		server: s, begun: time.Now(), gone: make(chan struct{}),
 		answering: make(chan struct{}, maxAnswering), open: map[jsonrpc.ID]*request{},
+		stderr: content.Ending{Max: maxWords},
 	}
 	c.ctx, c.end = context.WithCancelCause(s.owner.ctx)
-	ctx, cancel := context.WithTimeoutCause(c.ctx, s.owner.start, fmt.Errorf("the server was not ready within %v", s.owner.start))
-	defer cancel()
-	var err error
-	if s.endpoint.path == "" {
-		c.transport, err = newHTTPTransport(s.endpoint, &c.version)
+	return c
+}
+
+// dial connects, and does the handshake. A program has as long for it as it lives. A
+// server at a URL has until the bound: it loses nothing by being asked anew, and an
+// answer that is lost on the way would be waited for without end. A connection that is
+// refused leaves nothing behind.
+func (c *client) dial(bound time.Duration) (err error) {
+	ctx := c.ctx
+	if c.server.endpoint.path == "" {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, bound, c.unanswered("initialize", bound, nil))
+		defer cancel()
+		c.transport, err = newHTTPTransport(c.server.endpoint, &c.version)
 	} else {
-		c.transport, err = startStdio(ctx, c)
+		c.transport, err = startStdio(c)
 	}
 	if err != nil {
 		c.end(err)
-		return nil, err
+		return err
 	}
 	go c.serve()
-	if err := c.handshake(ctx); err != nil {
+	if err = c.handshake(ctx); err != nil {
 		c.end(err)
 		<-c.gone
-		return nil, err
 	}
-	return c, nil
+	return err
+}
+
+// unanswered says what a server has been waited for in vain, and why no longer.
+func (c *client) unanswered(method string, waited time.Duration, why error) error {
+	err := fmt.Errorf("the MCP server %q has not answered %s within %v", c.server.endpoint.name, method, waited.Round(100*time.Millisecond))
+	if why != nil {
+		err = fmt.Errorf("%w: %w", err, why)
+	}
+	return c.spoken(err)
+}
+
+// spoken is an error with what the server has written to its stderr last. That may be
+// anything, as it is content: above the debug level the log has the error without it.
+func (c *client) spoken(err error) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	words := strings.ReplaceAll(strings.TrimSpace(string(content.FromCharacter(c.stderr.Last()))), "\n", " | ")
+	if words == "" {
+		return err
+	}
+	return fmt.Errorf("%w; the end of its stderr: %s", err, words)
 }
 
 // serve reads what the server sends until the connection is over, and closes it.
@@ -135,9 +173,12 @@ func (c *client) handshake(ctx context.Context) error {
 	case err != nil:
 		return fmt.Errorf("the server refuses the handshake: %w", err)
 	}
+	// Nothing else of the answer is needed, whatever it looks like.
 	version := gjson.GetBytes(answer, "protocolVersion").String()
-	if !slices.Contains(mcp.SupportedProtocolVersions(), version) {
-		return fmt.Errorf("the server speaks version %.20q of the protocol, which is not supported", version)
+	if known := mcp.SupportedProtocolVersions(); version == "" {
+		return errors.New("the server names no version of the protocol in its answer to initialize")
+	} else if !slices.Contains(known, version) {
+		return fmt.Errorf("the server speaks version %.20q of the protocol, which is not supported: expected one of %s", version, strings.Join(known, ", "))
 	}
 	c.version.Store(&version)
 	return plain(c.notify(ctx, "notifications/initialized", map[string]any{}))
@@ -180,8 +221,6 @@ func (c *client) ask(ctx context.Context, r *request) (json.RawMessage, error) {
 		case <-ctx.Done():
 		case <-c.ctx.Done():
 		}
-	} else if r.status != 0 && !r.refused() && ctx.Err() == nil {
-		c.end(err) // what answers there is no MCP server
 	}
 	c.mu.Lock()
 	delete(c.open, id)
@@ -197,7 +236,8 @@ func (c *client) ask(ctx context.Context, r *request) (json.RawMessage, error) {
 		case response.Error == nil:
 			return response.Result, nil
 		case refused:
-			return nil, refusal
+			hide := c.server.endpoint.hide
+			return nil, &jsonrpc.Error{Code: refusal.Code, Message: hide.Replace(refusal.Message), Data: []byte(hide.Replace(string(refusal.Data)))}
 		}
 		err = response.Error // the transport's own: there will be no answer
 	}
@@ -233,14 +273,12 @@ func (c *client) register(r *request) jsonrpc.ID {
 
 // failure is why a request has no answer.
 func (c *client) failure(ctx context.Context, r *request, err error) *requestError {
-	failed := &requestError{sent: !r.withdraw(), forgotten: r.forgotten}
+	failed := &requestError{sent: !r.withdraw(), status: r.status, session: r.session}
 	switch {
 	case ctx.Err() != nil && c.ctx.Err() == nil: // else it may have ended with the connection
 		failed.err = context.Cause(ctx)
-	case r.refused():
-		failed.err, failed.status = statusError(r.status, err), r.status
-	case c.ctx.Err() != nil:
-		failed.err = c.reason()
+	case r.status == 0 && c.ctx.Err() != nil:
+		failed.err = c.spoken(c.reason())
 	default:
 		failed.err = plain(err)
 	}
@@ -275,12 +313,14 @@ func (c *client) cancelled(id jsonrpc.ID, why error) {
 
 // receive takes a message of the server's. Its error ends the connection.
 func (c *client) receive(msg jsonrpc.Message) error {
+	c.hung.Store(false)
 	switch m := msg.(type) {
 	case *jsonrpc.Response:
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		if r := c.open[m.ID]; r != nil {
-			delete(c.open, m.ID)
+		id := numbered(m.ID)
+		if r := c.open[id]; r != nil {
+			delete(c.open, id)
 			r.response = m
 			close(r.done)
 		}
@@ -291,6 +331,16 @@ func (c *client) receive(msg jsonrpc.Message) error {
 		c.notified(m)
 	}
 	return nil
+}
+
+// numbered is an id as we gave it: some servers make a string of it.
+func numbered(id jsonrpc.ID) jsonrpc.ID {
+	if text, ok := id.Raw().(string); ok {
+		if n, err := strconv.ParseInt(text, 10, 32); err == nil {
+			id, _ = jsonrpc.MakeID(float64(n)) // a number is an id
+		}
+	}
+	return id
 }
 
 // answer answers a request of the server's: a ping, and nothing else, since the
@@ -323,7 +373,7 @@ func (c *client) notified(m *jsonrpc.Request) {
 			return
 		}
 		c.mu.Lock()
-		r := c.open[id]
+		r := c.open[numbered(id)]
 		c.mu.Unlock()
 		if r != nil && r.progress != nil {
 			r.progress(m.Params)
@@ -331,29 +381,45 @@ func (c *client) notified(m *jsonrpc.Request) {
 	case "notifications/tools/list_changed":
 		c.server.listAgain()
 	case "notifications/message":
-		c.server.log.Debug("the MCP server says", "message", string(content.CutAfter(content.Valid(m.Params), maxLogLine)))
+		c.server.log.Debug("the MCP server says", "message", c.server.endpoint.quote(m.Params, maxLogLine))
 	}
 }
 
-// suspect looks at the connection after a request that has failed: the server may
-// have forgotten our session. By the protocol it answers 404 then; there are servers
-// that answer 400.
-func (c *client) suspect(failed *requestError) {
-	if failed.forgotten {
-		c.end(errForgotten)
-	} else if failed.refusesSession() {
-		c.beside.run(c.probe)
+// forgets reports whether a request failed because the server no longer knows our
+// session, and ends the connection then; the request has not run. By the protocol the
+// server answers 404; there are some that answer 400 or the like, to a ping too.
+func (c *client) forgets(ctx context.Context, failed *requestError) bool {
+	if !failed.session || failed.status < 400 || failed.status > 499 || failed.status == http.StatusTooManyRequests {
+		return false
 	}
+	var again *requestError
+	if failed.status != http.StatusNotFound && (!errors.As(c.ping(ctx), &again) || again.status != failed.status) {
+		return false
+	}
+	c.end(errForgotten)
+	return true
 }
 
-// probe looks whether the server still answers, after a call has hung or was
-// refused: one that does not is of no use to the next call either.
-func (c *client) probe() {
-	ctx, cancel := context.WithTimeoutCause(c.ctx, pingBound, fmt.Errorf("no answer within %v", pingBound))
-	defer cancel()
-	var failed *requestError
+func (c *client) ping(ctx context.Context) error {
 	_, err := c.ask(ctx, &request{method: "ping", params: map[string]any{}})
-	if errors.As(err, &failed) && (ctx.Err() != nil || failed.refusesSession()) && c.calls.Load() == 0 {
-		c.end(fmt.Errorf("the server did not answer a ping: %w", failed.err))
+	return err
+}
+
+// probe looks whether the server still answers, after a call has hung: one that does
+// not is of no use to the next call either. While another call waits for it, it may be
+// busy with that, and is left alone.
+func (c *client) probe() {
+	ctx, cancel := context.WithTimeout(c.ctx, c.server.owner.ping)
+	defer cancel()
+	if err := c.ping(ctx); err != nil && ctx.Err() != nil {
+		c.hung.Store(true)
+		c.endHung()
+	}
+}
+
+// endHung ends the connection to a server that has hung, if no call waits for it.
+func (c *client) endHung() {
+	if c.hung.Load() && c.calls.Load() == 0 {
+		c.end(fmt.Errorf("the server did not answer a ping within %v", c.server.owner.ping))
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"net/url"
 	"os/exec"
 	"slices"
 	"strings"
@@ -61,6 +62,8 @@ type endpoint struct {
 	key string
 	// name is what logs and answers call the server by.
 	name string
+	// hide takes what may be a secret of the manifest's out of a server's words.
+	hide *strings.Replacer
 	// path, args, dir, env and user are those of a program; path is empty for a
 	// server at a URL.
 	path string
@@ -125,11 +128,18 @@ func commandEndpoint(cfg Config, common tools.Common) (*endpoint, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Only the program is named: there may be a secret among its arguments.
 	e := &endpoint{name: cfg.Command[0], path: path, args: cfg.Command, dir: dir, user: user}
+	if len(cfg.Command) > 1 { // there may be a secret among the arguments
+		e.name += " …"
+	}
+	secrets := slices.Collect(maps.Values(cfg.Env))
 	for _, name := range slices.Sorted(maps.Keys(vars)) {
 		e.env = append(e.env, name+"="+vars[name])
+		if slices.Contains(cfg.PassEnv, name) {
+			secrets = append(secrets, vars[name])
+		}
 	}
+	e.hide = hiding(secrets)
 	e.key = keyOf(path, e.args, dir, e.env, cfg.User)
 	return e, nil
 }
@@ -147,7 +157,37 @@ func urlEndpoint(cfg Config, common tools.Common) (*endpoint, error) {
 	e := &endpoint{host: t.Host, header: t.Header, key: keyOf(t.URL, t.Host, t.Header)}
 	e.url, e.query, _ = strings.Cut(t.URL, "?")
 	e.name = e.url
+	secrets := []string{e.query}
+	for _, pair := range strings.Split(e.query, "&") {
+		_, value, _ := strings.Cut(pair, "=")
+		plain, _ := url.QueryUnescape(value)
+		secrets = append(secrets, value, plain)
+	}
+	for name := range t.Header {
+		value := t.Header.Get(name)
+		secrets = append(secrets, value, value[strings.LastIndex(value, " ")+1:]) // as in "Bearer X"
+	}
+	if _, password, ok := (&http.Request{Header: t.Header}).BasicAuth(); ok {
+		secrets = append(secrets, password)
+	}
+	e.hide = hiding(secrets)
 	return e, nil
+}
+
+// minSecret is the length in bytes of the shortest value that counts as a secret: a
+// shorter one would take ordinary words out of every text.
+const minSecret = 6
+
+// hiding replaces secrets, the longest first, as one can be part of another.
+func hiding(secrets []string) *strings.Replacer {
+	slices.SortFunc(secrets, func(a, b string) int { return len(b) - len(a) })
+	var pairs []string
+	for _, s := range secrets {
+		if len(s) >= minSecret {
+			pairs = append(pairs, s, "[redacted]")
+		}
+	}
+	return strings.NewReplacer(pairs...)
 }
 
 // keyOf hashes what tells one server from another; maps have their keys in order.

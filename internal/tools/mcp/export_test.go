@@ -6,9 +6,9 @@ import (
 	"toolhand/internal/tools"
 )
 
-// SetBounds shortens how long a server may take to be ready, and to read. Call it
-// before anything else.
-func (s *Servers) SetBounds(start, write time.Duration) { s.start, s.write = start, write }
+// SetBounds shortens how long a server at a URL may take to be ready, and a server to
+// answer a ping. Call it before anything else.
+func (s *Servers) SetBounds(start, ping time.Duration) { s.start, s.ping = start, ping }
 
 // SetFresh changes how much of the tools may be new in a window.
 func (s *Servers) SetFresh(values int, window time.Duration) {

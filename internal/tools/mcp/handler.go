@@ -48,6 +48,7 @@ func (h *handler) Call(ctx context.Context, call tools.Call) (tools.Result, erro
 	}
 	defer h.server.release()
 	c.calls.Add(1)
+	defer c.endHung()
 	defer c.calls.Add(-1)
 	answer, err := c.ask(ctx, h.request(call))
 	var refusal *jsonrpc.Error
@@ -72,28 +73,27 @@ func (h *handler) request(call tools.Call) *request {
 	return &request{
 		method: "tools/call", params: map[string]any{"name": h.tool, "arguments": input}, meta: meta,
 		progress: func(params json.RawMessage) {
-			log.Debug("progress of a call", "progress", string(content.CutAfter(content.Valid(params), maxLogLine)))
+			log.Debug("progress of a call", "progress", h.server.endpoint.quote(params, maxLogLine))
 		},
 	}
 }
 
 // failure is what a call ends with that has no answer in JSON-RPC.
 func (h *handler) failure(ctx context.Context, c *client, failed *requestError) (tools.Result, error) {
-	c.suspect(failed)
+	if c.forgets(ctx, failed) {
+		return tools.Result{}, &tools.UnavailableError{Err: errForgotten, Passing: true}
+	}
 	why := failed.err
 	if ctx.Err() != nil {
 		why = context.Cause(ctx)
+		c.beside.run(c.probe)
 	}
 	switch {
 	case !failed.sent:
 		return tools.Result{}, &tools.UnavailableError{Err: why, Passing: ctx.Err() == nil}
-	case failed.forgotten:
-		// By the protocol such a request is not run.
-		return tools.Result{}, &tools.UnavailableError{Err: errForgotten, Passing: true}
 	case ctx.Err() != nil:
-		c.beside.run(c.probe)
 		return tools.Result{}, &tools.LostError{Err: why}
-	case failed.status != 0:
+	case failed.status != 0 || errors.Is(failed, errTooLong):
 		return content.Error(bound(failed.Error(), h.max)), nil
 	}
 	return tools.Result{}, &tools.LostError{Err: why}
@@ -121,10 +121,13 @@ func bound(text string, max int) string {
 
 // Live reports whether the server is there and has the tool.
 func (h *handler) Live(ctx context.Context) error {
-	if _, err := h.server.list(ctx); err != nil {
+	if err := h.server.list(ctx); err != nil {
 		return err
 	}
-	list := h.server.listed()
+	list, err := h.server.listed()
+	if err != nil {
+		return err
+	}
 	if !slices.ContainsFunc(list, func(t ServerTool) bool { return t.Name == h.tool }) {
 		return fmt.Errorf("the server has no tool %q; it has: %s", h.tool, toolNames(list))
 	}

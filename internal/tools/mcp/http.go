@@ -1,11 +1,14 @@
 package mcp
 
 import (
+	"bufio"
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"mime"
 	"net/http"
 	"net/http/httptrace"
@@ -105,33 +108,79 @@ func (t *httpTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
-	// What GET is answered with tells of the rest of a stream: the call itself has
-	// been taken before, and may have run.
-	if ours != nil && out.Method == http.MethodPost {
-		ours.status = resp.StatusCode
-		ours.forgotten = resp.StatusCode == http.StatusNotFound && out.Header.Get("Mcp-Session-Id") != ""
-		if resp.StatusCode == http.StatusOK && kind != "text/event-stream" && kind != "application/json" {
-			resp.Body.Close()
-			return nil, fmt.Errorf("it answers with %s, which is no MCP: is the path of the url right?", cmp.Or(kind, "no content type"))
-		}
+	limited := &body{ReadCloser: resp.Body, buffered: bufio.NewReader(resp.Body), left: maxFrame}
+	if kind == "text/event-stream" {
+		limited.left = math.MaxInt
 	}
-	if kind != "text/event-stream" {
-		resp.Body = &limitedBody{ReadCloser: resp.Body, left: maxFrame}
+	resp.Body = limited
+	switch {
+	case out.Method != http.MethodPost:
+		// What GET is answered with tells of the rest of a stream: the call itself has
+		// been taken before, and may have run.
+		return resp, nil
+	case ours == nil:
+		// Nobody waits for this, and the SDK would end the connection for a refusal.
+		resp.StatusCode = http.StatusAccepted
+		return resp, nil
+	}
+	ours.session = out.Header.Get("Mcp-Session-Id") != ""
+	if err := t.check(ours, resp, kind); err != nil {
+		resp.Body.Close()
+		return nil, err
 	}
 	return resp, nil
 }
 
-// A limitedBody fails where it is longer than it may be.
-type limitedBody struct {
+// check says why an answer to a request is none in MCP: so it ends this request alone,
+// while the SDK would end the connection for it.
+func (t *httpTransport) check(ours *request, resp *http.Response, kind string) error {
+	ok := resp.StatusCode >= 200 && resp.StatusCode <= 299
+	if ok && kind == "text/event-stream" {
+		return nil
+	}
+	text, err := io.ReadAll(resp.Body)
+	_, wrong := jsonrpc.DecodeMessage(text)
+	if ok && kind == "application/json" && cmp.Or(err, wrong) == nil {
+		resp.Body.Close()
+		resp.Body = io.NopCloser(bytes.NewReader(text))
+		return nil
+	}
+	said := t.endpoint.said(text)
+	switch {
+	case !ok:
+		ours.status = resp.StatusCode
+		return statusError(resp.StatusCode, said)
+	case kind != "application/json":
+		return fmt.Errorf("it answers with %s, which is no MCP: is the path of the url right? It says: %s", cmp.Or(kind, "no content type"), cmp.Or(said.Message, "nothing"))
+	case err != nil:
+		return err
+	}
+	return fmt.Errorf("it answers with what is no message of MCP: %s", cmp.Or(said.Message, "nothing"))
+}
+
+// bom is what some servers begin a text with.
+var bom = []byte("\ufeff")
+
+// A body is without the mark that it may begin with. It fails where it is longer than
+// it may be.
+type body struct {
 	io.ReadCloser
-	left int
+	buffered *bufio.Reader
+	left     int
+	begun    bool
 }
 
 // Read reads what is left.
-func (l *limitedBody) Read(p []byte) (int, error) {
-	n, err := l.ReadCloser.Read(p)
-	if l.left -= n; l.left < 0 {
-		return 0, fmt.Errorf("the answer has more than %d bytes", maxFrame)
+func (b *body) Read(p []byte) (int, error) {
+	if !b.begun {
+		b.begun = true
+		if head, _ := b.buffered.Peek(len(bom)); bytes.Equal(head, bom) {
+			_, _ = b.buffered.Discard(len(bom)) // it is there
+		}
+	}
+	n, err := b.buffered.Read(p)
+	if b.left -= n; b.left < 0 {
+		return 0, errTooLong
 	}
 	return n, err
 }

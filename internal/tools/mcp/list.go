@@ -10,12 +10,15 @@ import (
 	"slices"
 	"time"
 
+	"github.com/tidwall/gjson"
+
 	"toolhand/internal/tools"
+	"toolhand/internal/tools/content"
 )
 
 const (
-	// listBound is how long one listing may take, the start of the server included.
-	listBound = 30 * time.Second
+	// listBound is how long a listing may take that nobody waits for.
+	listBound = 2 * time.Minute
 	// listEvery is how often a server at a URL is asked for its tools: without a
 	// stream that stays open it can't tell us that they have changed.
 	listEvery = time.Minute
@@ -32,54 +35,64 @@ const (
 	// values. A list in a window without another change is taken whatever it has.
 	freshValues = 100_000
 	freshWindow = time.Minute
-	// maxListed and maxPages bound what a server may list.
+	// maxListed and maxPages bound what is read of what a server lists, as maxFrame does.
 	maxListed = 2000
 	maxPages  = 200
 )
 
 // A ServerTool is a tool as an MCP server describes it.
 type ServerTool struct {
-	// Name is the server's own.
+	// Name is the server's own. It is not empty.
 	Name string
-	// Description may be empty.
-	Description string
-	// InputSchema is JSON as the server wrote it.
+	// Title is the tool's name for people. It may be empty, as Description may be,
+	// which is of any length.
+	Title, Description string
+	// InputSchema is JSON as the server wrote it, an object; empty: it wrote none.
 	InputSchema json.RawMessage
 }
 
-// Group is many tools of one MCP server. It may be used by anybody.
+// A Problem is what is wrong with a list of tools, of which the rest is used.
+type Problem struct {
+	// Tool is the name of the tool that is left out, or what stands in its place. Empty:
+	// the problem is the list's.
+	Tool string
+	Text string
+}
+
+// Group is many tools of one MCP server, or one. It may be used by anybody.
 type Group struct {
 	server *server
 	names  []string // nil: all
 	common tools.Common
 }
 
-// NewGroup makes the group of a config that asks for one. It checks what
-// [New] does.
+// NewGroup makes the group of a config: of many tools where it asks for them, else of its
+// one tool. So whoever has no description or schema of that tool asks for it here: after
+// [Group.List], or [Servers.Keep], [Group.Known] has it, and [Group.Handler] is what
+// [New] makes. NewGroup checks what [New] does.
 func NewGroup(cfg Config, common tools.Common, servers *Servers) (*Group, error) {
 	s, err := serverOf(cfg, common, servers)
 	if err != nil {
 		return nil, err
 	}
 	g := &Group{server: s, common: common}
-	if !cfg.All {
+	switch {
+	case cfg.All:
+	case len(cfg.Names) > 0:
 		g.names = cfg.Names
+	default:
+		g.names = []string{cmp.Or(cfg.Tool, common.Name)}
 	}
 	return g, nil
 }
 
 // Known is what the server has listed last, of what the group asks for; missing
-// are the names among it that the server does not have. The error says why
-// nothing is known yet.
+// are the names among it that the server does not have, or not so that they can be used
+// (see Problems). The error says why nothing is known yet.
 func (g *Group) Known() (list []ServerTool, missing []string, err error) {
-	g.server.mu.Lock()
-	all, known, why := g.server.tools, g.server.known, g.server.lastErr
-	g.server.mu.Unlock()
-	if !known {
-		return nil, nil, cmp.Or(why, errors.New("its MCP server has not listed its tools yet"))
-	}
-	if g.names == nil {
-		return all, nil, nil
+	all, err := g.server.listed()
+	if err != nil || g.names == nil {
+		return all, nil, err
 	}
 	for _, name := range g.names {
 		if i := slices.IndexFunc(all, func(t ServerTool) bool { return t.Name == name }); i >= 0 {
@@ -91,14 +104,26 @@ func (g *Group) Known() (list []ServerTool, missing []string, err error) {
 	return list, missing, nil
 }
 
+// Problems are those of what the server has listed last, as far as they concern the
+// group.
+func (g *Group) Problems() []Problem {
+	g.server.mu.Lock()
+	defer g.server.mu.Unlock()
+	if g.names == nil {
+		return g.server.problems
+	}
+	return slices.DeleteFunc(slices.Clone(g.server.problems), func(p Problem) bool {
+		return p.Tool != "" && !slices.Contains(g.names, p.Tool)
+	})
+}
+
 // Same reports whether two groups are of one server.
 func (g *Group) Same(other *Group) bool { return g.server == other.server }
 
 // List asks the server, which is started where it must be, for its tools; Known
-// tells of them afterwards.
+// tells of them afterwards. It waits until ctx ends.
 func (g *Group) List(ctx context.Context) error {
-	_, err := g.server.list(ctx)
-	return err
+	return g.server.list(ctx)
 }
 
 // Handler makes the handler of one of the group's tools, by the server's own name.
@@ -122,9 +147,13 @@ func (s *server) followTools(ctx context.Context) {
 	var since time.Time // of the window
 	lists := 0          // in it
 	for ctx.Err() == nil {
-		bounded, cancel := context.WithTimeout(ctx, listBound)
-		c, err := s.list(bounded)
-		cancel()
+		c, err := s.acquire(ctx)
+		if err == nil {
+			bounded, cancel := context.WithTimeout(ctx, listBound)
+			err = s.listOver(bounded, c)
+			cancel()
+			s.release()
+		}
 		if err != nil {
 			select {
 			case <-ctx.Done():
@@ -164,46 +193,76 @@ func (s *server) followTools(ctx context.Context) {
 	}
 }
 
-// list asks for all tools and takes note of them. It returns the connection that
-// they came by.
-func (s *server) list(ctx context.Context) (*client, error) {
-	c, err := s.acquire(ctx)
-	if err != nil {
-		return nil, err
+// list asks for all tools and takes note of them; where a session is forgotten, in a new
+// one.
+func (s *server) list(ctx context.Context) error {
+	for again := false; ; again = true {
+		c, err := s.acquire(ctx)
+		if err != nil {
+			return err
+		}
+		err = s.listOver(ctx, c)
+		s.release()
+		if again || !errors.Is(err, errForgotten) {
+			return err
+		}
 	}
-	defer s.release()
-	var all []ServerTool
-	cursor, size := "", 0
-	for page := 0; page == 0 || cursor != ""; page++ {
-		if page == maxPages || len(all) > maxListed || size > maxFrame {
-			return nil, s.listFailed(fmt.Errorf("the server lists more than %d tools, or %d pages or %d bytes of them", maxListed, maxPages, maxFrame))
-		}
-		var some []ServerTool
-		if some, cursor, err = s.page(ctx, c, cursor); err != nil {
-			return nil, s.listFailed(fmt.Errorf("its tools can't be listed: %w", err))
-		}
-		for _, t := range some {
-			size += len(t.Name) + len(t.Description) + len(t.InputSchema)
-		}
-		all = append(all, some...)
-	}
-	s.setTools(all)
-	return c, nil
 }
 
-// listed is what was listed last.
-func (s *server) listed() []ServerTool {
+// listOver does so over one connection. Where there is too much, or the pages repeat
+// themselves, what was read is used.
+func (s *server) listOver(ctx context.Context, c *client) error {
+	var all []ServerTool
+	var wrong []Problem
+	had, asked, size := map[string]bool{}, map[string]bool{}, 0
+	for cursor := ""; len(asked) == 0 || cursor != ""; {
+		some, problems, next, err := s.page(ctx, c, cursor)
+		if err != nil {
+			return s.listFailed(err)
+		}
+		before := len(all)
+		for _, t := range some {
+			if !had[t.Name] { // of two, the first
+				had[t.Name], all = true, append(all, t)
+				size += len(t.Name) + len(t.Title) + len(t.Description) + len(t.InputSchema)
+			}
+		}
+		wrong = append(wrong, problems...)
+		asked[cursor] = true
+		repeats := asked[next] && next != "" || len(some) > 0 && len(all) == before
+		if repeats || next != "" && len(asked) == maxPages || len(all) > maxListed || size > maxFrame {
+			all = all[:min(len(all), maxListed)]
+			wrong = append(wrong, Problem{Text: fmt.Sprintf("the server's list of tools repeats itself, or has more than %d tools, %d pages or %d bytes: the first %d tools are used", maxListed, maxPages, maxFrame, len(all))})
+			break
+		}
+		cursor = next
+	}
+	s.setTools(all, wrong)
+	return nil
+}
+
+// listed is what was listed last, or why nothing was yet.
+func (s *server) listed() ([]ServerTool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.tools
+	switch {
+	case s.known:
+		return s.tools, nil
+	case s.lastErr != nil:
+		return nil, s.lastErr
+	case s.attempt != nil:
+		c := s.attempt.client
+		return nil, c.unanswered("initialize", time.Since(c.begun), nil)
+	}
+	return nil, errors.New("its MCP server has not listed its tools yet")
 }
 
 // setTools takes note of a list. Where too much of it is new in this window, what was
 // listed before stays, and the tools are listed again when the window is over.
-func (s *server) setTools(all []ServerTool) {
+func (s *server) setTools(all []ServerTool, wrong []Problem) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.known && slices.EqualFunc(s.tools, all, ServerTool.equal) {
+	if s.known && slices.EqualFunc(s.tools, all, ServerTool.equal) && slices.Equal(s.problems, wrong) {
 		s.changeHeld = false
 		return
 	}
@@ -219,7 +278,7 @@ func (s *server) setTools(all []ServerTool) {
 		return
 	}
 	s.windowValues += n
-	s.tools, s.known, s.changeHeld = all, true, false
+	s.tools, s.problems, s.known, s.changeHeld = all, wrong, true, false
 	select {
 	case s.owner.changed <- struct{}{}:
 	default:
@@ -237,7 +296,7 @@ func (s *server) held() time.Duration {
 }
 
 func (t ServerTool) equal(other ServerTool) bool {
-	return t.Name == other.Name && t.Description == other.Description && bytes.Equal(t.InputSchema, other.InputSchema)
+	return t.Name == other.Name && t.Title == other.Title && t.Description == other.Description && bytes.Equal(t.InputSchema, other.InputSchema)
 }
 
 // changed is about how many values the schemas have that are new in a list, and one more
@@ -275,33 +334,57 @@ func (s *server) listFailed(err error) error {
 }
 
 // page asks for one page of the tools.
-func (s *server) page(ctx context.Context, c *client, cursor string) (list []ServerTool, next string, err error) {
-	params := map[string]any{}
+func (s *server) page(ctx context.Context, c *client, cursor string) (list []ServerTool, wrong []Problem, next string, err error) {
+	params, begun := map[string]any{}, time.Now()
 	if cursor != "" {
 		params["cursor"] = cursor
 	}
 	answer, err := c.ask(ctx, &request{method: "tools/list", params: params})
-	if err != nil {
-		var failed *requestError
-		if errors.As(err, &failed) {
-			c.suspect(failed)
+	var failed *requestError
+	switch {
+	case errors.As(err, &failed) && c.forgets(ctx, failed):
+		return nil, nil, "", errForgotten
+	case err != nil && ctx.Err() != nil:
+		return nil, nil, "", c.unanswered("tools/list", time.Since(begun), context.Cause(ctx))
+	case err != nil:
+		return nil, nil, "", fmt.Errorf("its tools can't be listed: %w", err)
+	}
+	page := gjson.ParseBytes(answer)
+	if !page.Get("tools").IsArray() {
+		return nil, nil, "", errors.New("its tools can't be listed: the server answers tools/list without an array \"tools\"")
+	}
+	page.Get("tools").ForEach(func(_, one gjson.Result) bool {
+		if t, why := toolOf(one); why == "" {
+			list = append(list, t)
+		} else {
+			name := one.Get("name")
+			wrong = append(wrong, Problem{Tool: short(cmp.Or(name.Str, name.Raw, one.Raw)), Text: why})
 		}
-		return nil, "", err
-	}
-	var page struct {
-		Tools []struct {
-			Name        string          `json:"name"`
-			Title       string          `json:"title"`
-			Description string          `json:"description"`
-			InputSchema json.RawMessage `json:"inputSchema"`
-		} `json:"tools"`
-		NextCursor string `json:"nextCursor"`
-	}
-	if err := json.Unmarshal(answer, &page); err != nil {
-		return nil, "", err
-	}
-	for _, t := range page.Tools {
-		list = append(list, ServerTool{Name: t.Name, Description: cmp.Or(t.Description, t.Title), InputSchema: t.InputSchema})
-	}
-	return list, page.NextCursor, nil
+		return true
+	})
+	return list, wrong, page.Get("nextCursor").String(), nil
 }
+
+// toolOf reads one tool, or says why it can't be used. What can be done without is
+// nothing where it is no text.
+func toolOf(t gjson.Result) (tool ServerTool, wrong string) {
+	name, schema := t.Get("name"), t.Get("inputSchema")
+	switch {
+	case !t.IsObject():
+		return tool, "expected an object, found " + found(t)
+	case name.Type != gjson.String || name.Str == "":
+		return tool, "name: expected a string that is not empty, found " + found(name)
+	case schema.Type != gjson.Null && !schema.IsObject():
+		return tool, "inputSchema: expected an object, found " + found(schema)
+	case schema.Type != gjson.Null:
+		tool.InputSchema = json.RawMessage(schema.Raw)
+	}
+	tool.Name, tool.Description = name.Str, t.Get("description").Str
+	tool.Title = cmp.Or(t.Get("title").Str, t.Get("annotations.title").Str)
+	return tool, ""
+}
+
+// found is what stands where something else is expected.
+func found(v gjson.Result) string { return short(cmp.Or(v.Raw, "nothing")) }
+
+func short(text string) string { return string(content.CutAfter([]byte(text), 200)) }

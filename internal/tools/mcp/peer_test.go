@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
@@ -152,4 +153,22 @@ func mcpRoles() map[string]func([]string) int {
 	roles["mcp"] = func(args []string) int { return serveMCP(handlertest.Behaviour(args[0])) }
 	roles["raw"] = func(args []string) int { return rawMCP(args[0], strings.Join(args[1:], "")) }
 	return roles
+}
+
+// syncBuffer is a buffer that many may write to.
+type syncBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
 }

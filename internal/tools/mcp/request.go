@@ -1,6 +1,7 @@
 package mcp
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,9 +9,13 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"regexp"
 	"sync/atomic"
 
 	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
+	"github.com/tidwall/gjson"
+
+	"toolhand/internal/tools/content"
 )
 
 // A request is one of ours: what is asked, and how far it has come.
@@ -20,11 +25,11 @@ type request struct {
 	meta     map[string]any               // of this request
 	progress func(params json.RawMessage) // nil: nobody wants to know
 
-	state     atomic.Int32      // queued, departed or withdrawn
-	status    int               // of HTTP; 0: none. Owned by ask, as forgotten is
-	forgotten bool              // the server no longer knows the session
-	response  *jsonrpc.Response // guarded by client.mu
-	done      chan struct{}     // closed when response is set
+	state    atomic.Int32      // queued, departed or withdrawn
+	status   int               // of HTTP, where it means no answer; else 0. Owned by ask, as session is
+	session  bool              // it named a session, over HTTP
+	response *jsonrpc.Response // guarded by client.mu
+	done     chan struct{}     // closed when response is set
 }
 
 const (
@@ -43,9 +48,6 @@ func (r *request) withdraw() bool {
 	return r.state.CompareAndSwap(queued, withdrawn) || r.state.Load() == withdrawn
 }
 
-// refused reports whether the server answered with a status that means no answer.
-func (r *request) refused() bool { return r.status != 0 && (r.status < 200 || r.status > 299) }
-
 type requestKey struct{}
 
 // requestOf is the request that a transport writes under ctx; nil: a notification,
@@ -57,10 +59,10 @@ func requestOf(ctx context.Context) *request {
 
 // A requestError is why a request has no answer in JSON-RPC.
 type requestError struct {
-	err       error
-	sent      bool // some of it may be with the server
-	status    int  // of HTTP, where that is the reason; else 0
-	forgotten bool // the server no longer knows the session, and so has not run it
+	err     error
+	sent    bool // some of it may be with the server
+	status  int  // of HTTP, where that is the reason; else 0
+	session bool // it named a session, over HTTP
 }
 
 // Error is the reason.
@@ -69,34 +71,42 @@ func (e *requestError) Error() string { return e.err.Error() }
 // Unwrap returns the reason.
 func (e *requestError) Unwrap() error { return e.err }
 
-// refusesSession reports whether the status may be meant for the session.
-func (e *requestError) refusesSession() bool {
-	return e.status >= 400 && e.status <= 499 && e.status != http.StatusTooManyRequests
-}
-
-// errForgotten is what a server at a URL says by 404.
+// errForgotten is why a session ends that the server no longer knows.
 var errForgotten = errors.New("the server no longer knows our session: a new one is made")
 
-// codeRejected is the code of the SDK's own error for what its transport refused.
-const codeRejected = -32005
+// errTooLong is an answer that is there and can't be read.
+var errTooLong = fmt.Errorf("the server answered with a message of more than %d bytes", maxFrame)
 
-// statusError is an answer in HTTP that is none in MCP, and what the server said in
-// JSON-RPC beside it, if it did.
-func statusError(status int, err error) error {
-	var refusal *jsonrpc.Error
-	if errors.As(err, &refusal) && refusal.Code != codeRejected {
-		return fmt.Errorf("%s: %w", statusText(status), refusal)
-	}
-	return errors.New(statusText(status))
-}
-
-func statusText(status int) string {
+// statusError is an answer in HTTP that is none in MCP, with the server's own words.
+func statusError(status int, said *jsonrpc.Error) error {
 	text := fmt.Sprintf("HTTP %d %s", status, http.StatusText(status))
 	if status >= 300 && status < 400 {
 		text += " (redirects are not followed)"
 	}
-	return text
+	if said.Message == "" {
+		return errors.New(text)
+	}
+	return fmt.Errorf("%s: %w", text, said)
 }
+
+// quote is at most max bytes of what a server has written, without secrets.
+func (e *endpoint) quote(text []byte, max int) string {
+	text = content.Valid(text[:min(len(text), maxHidden)])
+	return string(content.CutAfter([]byte(e.hide.Replace(string(text))), max))
+}
+
+// said is what a body says that is no message of the protocol: its error where it has
+// one as in JSON-RPC, else its beginning, without the marks of HTML.
+func (e *endpoint) said(body []byte) *jsonrpc.Error {
+	text, all := content.Valid(body[:min(len(body), maxHidden)]), gjson.ParseBytes(body)
+	if m := all.Get("error.message"); m.Type == gjson.String {
+		text = []byte(m.Str)
+	}
+	text = bytes.Join(bytes.Fields(markup.ReplaceAll(text, []byte(" "))), []byte(" "))
+	return &jsonrpc.Error{Code: all.Get("error.code").Int(), Message: e.quote(text, maxWords)}
+}
+
+var markup = regexp.MustCompile(`(?is)<script.*?</script>|<style.*?</style>|<[a-z!/][^>]*>`)
 
 // plain is an error without the words of the SDK and of net/http that are of no use
 // to a reader.

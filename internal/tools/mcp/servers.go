@@ -14,13 +14,15 @@ import (
 )
 
 const (
-	// startBound is what a server gets from its start, or from the first request
-	// to it, until its session is ready.
-	startBound = 20 * time.Second
+	// startBound is what a server at a URL gets at least until its session is ready: it
+	// gets as long as the call that asked first. A program gets as long as it lives.
+	startBound = time.Minute
 	// linger is how long a server is kept that no set in force refers to and that
 	// no call needs: between the loading of a set and its coming into force, and
 	// between two calls that keep the tools of an older set.
 	linger = 3 * time.Second
+	// startLinger is the same while it starts.
+	startLinger = 5 * time.Minute
 )
 
 // Servers owns the connections to MCP servers: one for all tools of one server,
@@ -37,7 +39,7 @@ type Servers struct {
 	started atomic.Uint64
 	changed chan struct{}
 	start   time.Duration // startBound, except in tests
-	write   time.Duration // writeBound, except in tests
+	ping    time.Duration // pingBound, except in tests
 
 	freshValues int           // freshValues, except in tests
 	freshWindow time.Duration // freshWindow, except in tests
@@ -58,7 +60,7 @@ func NewServers(procs *proctree.Processes, log *slog.Logger) *Servers {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	s := &Servers{procs: procs, log: log, changed: make(chan struct{}, 1), start: startBound, write: writeBound, freshValues: freshValues, freshWindow: freshWindow, byKey: map[string]*server{}}
+	s := &Servers{procs: procs, log: log, changed: make(chan struct{}, 1), start: startBound, ping: pingBound, freshValues: freshValues, freshWindow: freshWindow, byKey: map[string]*server{}}
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	return s
 }
@@ -148,7 +150,7 @@ type server struct {
 	mu        sync.Mutex
 	kept      bool               // guarded by mu
 	unlist    context.CancelFunc // guarded by mu; not nil while its tools are followed
-	calls     int                // guarded by mu; what needs it now
+	calls     int                // guarded by mu; what needs it or waits for it now
 	idle      *time.Timer        // guarded by mu; stops it when nothing has needed it for a while
 	client    *client            // guarded by mu; nil: not connected
 	attempt   *attempt           // guarded by mu; nil: nobody connects
@@ -156,6 +158,7 @@ type server struct {
 	notBefore time.Time          // guarded by mu; of the next start
 	lastErr   error              // guarded by mu; the last failure
 	tools     []ServerTool       // guarded by mu; as they were listed last
+	problems  []Problem          // guarded by mu; of that list
 	known     bool               // guarded by mu; they were listed
 
 	windowBegin  time.Time // guarded by mu; see freshWindow
@@ -165,46 +168,59 @@ type server struct {
 
 // An attempt is one to connect, for all who wait for it.
 type attempt struct {
-	done chan struct{}
-	err  error // read it after done
+	client *client
+	bound  time.Duration // see dial
+	done   chan struct{}
+	err    error // read it after done
 }
 
 // acquire connects where it must, and returns a connection that is kept until
-// release. Its error is an *UnavailableError.
+// release. It waits until ctx ends. Its error is an *UnavailableError.
 func (s *server) acquire(ctx context.Context) (*client, error) {
-	for {
-		s.mu.Lock()
-		if c := s.client; c != nil && c.ctx.Err() == nil {
-			s.calls++
-			if s.idle != nil {
-				s.idle.Stop()
-			}
-			s.mu.Unlock()
-			return c, nil
-		}
-		a := s.attempt
-		if a == nil {
-			if err := s.mayDial(); err != nil {
-				s.mu.Unlock()
-				return nil, err
-			}
-			a = &attempt{done: make(chan struct{})}
-			if !s.owner.running.run(func() { s.connection(a) }) {
-				s.mu.Unlock()
-				return nil, &tools.UnavailableError{Err: errServersClosed}
-			}
-			s.attempt = a
-		}
-		s.mu.Unlock()
-		select {
-		case <-a.done:
-		case <-ctx.Done():
-			return nil, &tools.UnavailableError{Err: context.Cause(ctx)}
-		}
-		if a.err != nil {
-			return nil, s.unavailable(a.err)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.calls++
+	if s.idle != nil {
+		s.idle.Stop()
+	}
+	for s.client == nil || s.client.ctx.Err() != nil {
+		if err := s.await(ctx); err != nil {
+			s.calls--
+			s.maybeIdle()
+			return nil, err
 		}
 	}
+	return s.client, nil
+}
+
+// await waits for an attempt to connect, which it begins where there is none. An attempt
+// goes on when who waits for it has given up. mu is held, but while it waits.
+func (s *server) await(ctx context.Context) error {
+	if s.attempt == nil {
+		if err := s.mayDial(); err != nil {
+			return err
+		}
+		a := &attempt{client: s.newClient(), bound: s.owner.start, done: make(chan struct{})}
+		if deadline, ok := ctx.Deadline(); ok {
+			a.bound = max(a.bound, time.Until(deadline))
+		}
+		if !s.owner.running.run(func() { s.connection(a) }) {
+			return &tools.UnavailableError{Err: errServersClosed}
+		}
+		s.attempt = a
+	}
+	a := s.attempt
+	s.mu.Unlock()
+	defer s.mu.Lock()
+	select {
+	case <-a.done:
+	case <-ctx.Done():
+		return &tools.UnavailableError{Err: a.client.unanswered("initialize", time.Since(a.client.begun), context.Cause(ctx))}
+	}
+	if a.err != nil {
+		return s.unavailable(a.err)
+	}
+	return nil
 }
 
 // mayDial says why not, while the pause after a failure lasts. mu is held.
@@ -229,21 +245,25 @@ func (s *server) release() {
 	s.maybeIdle()
 }
 
-// maybeIdle has the connection ended after a while, if nobody keeps or needs it.
-// mu is held.
+// maybeIdle has the connection, or the attempt at one, ended after a while, if nobody
+// keeps or needs it. mu is held.
 func (s *server) maybeIdle() {
-	if s.kept || s.calls > 0 || s.client == nil {
+	c, wait := s.client, linger
+	if s.attempt != nil {
+		c, wait = s.attempt.client, startLinger
+	}
+	if s.kept || s.calls > 0 || c == nil {
 		return
 	}
 	if s.idle != nil {
 		s.idle.Stop()
 	}
-	s.idle = time.AfterFunc(linger, func() {
+	s.idle = time.AfterFunc(wait, func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if !s.kept && s.calls == 0 && s.client != nil {
+		if !s.kept && s.calls == 0 {
 			s.log.Debug("an MCP server is stopped that no tool needs any more")
-			s.client.end(errUnneeded)
+			c.end(errUnneeded)
 		}
 	})
 }
@@ -276,17 +296,17 @@ func (s *server) keep(kept, listed bool) {
 // connection is one connection from its making to its end, in a goroutine of its
 // own.
 func (s *server) connection(a *attempt) {
-	c, err := s.dial()
+	c := a.client
+	err := c.dial(a.bound)
 	s.mu.Lock()
 	s.attempt = nil
 	if err != nil {
-		s.failed(err)
-		if s.owner.ctx.Err() == nil { // else it is we who have stopped it
-			s.log.Warn("an MCP server can't be used", "error", err, "again_in", time.Until(s.notBefore).Round(time.Millisecond).String())
-		}
 		a.err = err
+		if s.ended(c) {
+			s.log.Warn("an MCP server can't be used", "error", c.reason(), "again_in", time.Until(s.notBefore).Round(time.Millisecond).String())
+		}
 	} else {
-		s.client = c
+		s.client, s.lastErr = c, nil
 		s.maybeIdle()
 		s.log.Debug("an MCP server is ready", "took", time.Since(c.begun).Round(time.Millisecond).String())
 	}
@@ -305,19 +325,27 @@ func (s *server) watch(c *client) {
 	if s.client == c {
 		s.client = nil
 	}
-	if reason := c.reason(); !errors.Is(reason, errUnneeded) && s.owner.ctx.Err() == nil {
-		if c.answered.Load() || time.Since(up) > steady {
-			s.pauses = pauses{}
-		}
-		s.failed(reason)
-		s.log.Warn("the connection to an MCP server ended", "error", reason)
+	if c.answered.Load() || time.Since(up) > steady {
+		s.pauses = pauses{}
+	}
+	if s.ended(c) {
+		s.log.Warn("the connection to an MCP server ended", "error", c.reason())
 	}
 	s.mu.Unlock()
 	<-c.gone
 }
 
-// failed sets when the server may be started again. mu is held.
-func (s *server) failed(err error) {
-	s.lastErr = err
-	s.notBefore = time.Now().Add(s.pauses.next())
+// ended sets when the server may be started again, unless it is we who have stopped it,
+// and reports whether it is not. One that has forgotten a session is there for another
+// one. mu is held.
+func (s *server) ended(c *client) bool {
+	err := c.reason()
+	if errors.Is(err, errUnneeded) || s.owner.ctx.Err() != nil {
+		return false
+	}
+	s.lastErr = c.spoken(err)
+	if !errors.Is(err, errForgotten) {
+		s.notBefore = time.Now().Add(s.pauses.next())
+	}
+	return true
 }

@@ -11,10 +11,12 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"regexp"
 	"sync"
 	"time"
 
 	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
+	"github.com/tidwall/gjson"
 
 	"toolhand/internal/tools/content"
 	toolexec "toolhand/internal/tools/exec"
@@ -30,28 +32,30 @@ const (
 	maxStray = 10_000
 	// maxLogLine bounds what one line of a server's takes in the log, in bytes.
 	maxLogLine = 2 << 10
-	// writeBound is how long a server may leave its input unread.
-	writeBound = 30 * time.Second
+	// maxLine bounds what is skipped of a line that has more than maxFrame bytes. Who
+	// goes on does not write lines.
+	maxLine = 32 * maxFrame
 	// exitGrace is what a server gets to end by itself at the end of its input,
 	// before it gets SIGTERM.
 	exitGrace = 500 * time.Millisecond
 )
 
 // A stdioTransport is the connection to a server that is a program: a message a line.
-// A write is queued, and done by one goroutine: so nobody but that goroutine ever
-// waits for a server that does not read, and no message is cut off in its middle by a
-// call that is cancelled.
+// A write is queued, and done by one goroutine: so nobody but that goroutine waits for
+// a server that does not read for longer than a call of theirs may take, and no message
+// is cut off in its middle by a call that is cancelled.
 type stdioTransport struct {
 	proc   *proctree.Process
 	stdin  *os.File
 	stdout *os.File
 	stderr *os.File
 	queue  chan line
-	unread time.Duration // how long the server may leave its input unread
 	log    *slog.Logger
+	client *client
 
 	ctx  context.Context // the client's
 	end  context.CancelCauseFunc
+	told chan struct{} // closed at the end of stderr
 	gone chan struct{} // closed when nothing of the server runs any more
 
 	lines *bufio.Reader     // owned by Read
@@ -66,15 +70,15 @@ type line struct {
 	request *request // nil: it is none of ours
 }
 
-// startStdio starts the program of c's server. ctx bounds the start alone.
-func startStdio(ctx context.Context, c *client) (*stdioTransport, error) {
+// startStdio starts the program of c's server.
+func startStdio(c *client) (*stdioTransport, error) {
 	owner, log := c.server.owner, c.server.log
 	mark := owner.procs.ServerMark(owner.started.Add(1))
-	t := &stdioTransport{log: log, unread: owner.write, queue: make(chan line, 64), ctx: c.ctx, end: c.end, gone: make(chan struct{}), eof: make(chan struct{})}
+	t := &stdioTransport{log: log, client: c, queue: make(chan line, 64), ctx: c.ctx, end: c.end, told: make(chan struct{}), gone: make(chan struct{}), eof: make(chan struct{})}
 	cmd := c.server.endpoint.command(mark)
 	theirs, err := t.pipes(cmd)
 	if err == nil {
-		t.proc, err = owner.procs.Start(ctx, cmd, []string{mark}, log)
+		t.proc, err = owner.procs.Start(c.ctx, cmd, []string{mark}, log)
 	}
 	for _, f := range theirs {
 		f.Close()
@@ -122,10 +126,14 @@ func (t *stdioTransport) supervise() {
 	beside.Go(t.writeQueue)
 	beside.Go(t.logStderr)
 	if t.proc.Wait(t.ctx) {
-		select {
-		case <-t.eof: // what it wrote last is read first
-		case <-t.ctx.Done():
-		case <-time.After(toolexec.DrainDelay):
+		over := time.NewTimer(toolexec.DrainDelay)
+		for _, read := range []chan struct{}{t.eof, t.told} { // what it wrote last is read first
+			select {
+			case <-read:
+			case <-t.ctx.Done():
+			case <-over.C:
+				over.Reset(0)
+			}
 		}
 		t.end(fmt.Errorf("the server ended: %s", t.proc.Cmd.ProcessState))
 	}
@@ -174,7 +182,6 @@ func (t *stdioTransport) writeQueue() {
 			if l.request != nil && !l.request.depart() {
 				continue
 			}
-			_ = t.stdin.SetWriteDeadline(time.Now().Add(t.unread))
 			if _, err := t.stdin.Write(l.data); err != nil {
 				t.broken(err)
 				return
@@ -188,13 +195,9 @@ func (t *stdioTransport) writeQueue() {
 // broken ends the connection after a failed write. The end of the program, where
 // that is the reason, tells more: it gets a moment to be noticed.
 func (t *stdioTransport) broken(err error) {
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		err = fmt.Errorf("the server left its input unread for %v", t.unread)
-	} else {
-		select {
-		case <-t.ctx.Done():
-		case <-time.After(toolexec.DrainDelay):
-		}
+	select {
+	case <-t.ctx.Done():
+	case <-time.After(2 * toolexec.DrainDelay):
 	}
 	t.end(err)
 }
@@ -207,14 +210,19 @@ func (t *stdioTransport) Read(context.Context) (jsonrpc.Message, error) {
 			t.rest = t.rest[1:]
 			return msg, nil
 		}
-		line, err := t.readLine()
+		line, end, err := t.readLine()
 		if err != nil {
 			return nil, t.endOf(err)
 		}
-		if line = bytes.TrimSpace(line); len(line) == 0 {
+		if line = bytes.TrimSpace(bytes.TrimPrefix(line, bom)); len(line) == 0 {
 			continue
 		}
-		if t.rest, err = decodeFrame(line); err == nil {
+		if len(end) > 0 {
+			t.rest, err = tooLong(line, end)
+		} else {
+			t.rest, err = decodeFrame(line)
+		}
+		if err == nil {
 			t.stray = 0
 			continue
 		}
@@ -224,7 +232,7 @@ func (t *stdioTransport) Read(context.Context) (jsonrpc.Message, error) {
 		if t.stray == 1 {
 			t.log.Warn("an MCP server writes to its standard output what is no message: it is skipped")
 		}
-		t.log.Debug("no message", "line", string(content.CutAfter(content.Valid(line), maxLogLine)))
+		t.log.Debug("no message", "line", t.client.server.endpoint.quote(line, maxLogLine))
 	}
 }
 
@@ -235,7 +243,7 @@ func (t *stdioTransport) endOf(err error) error {
 		close(t.eof)
 		select {
 		case <-t.ctx.Done():
-		case <-time.After(toolexec.DrainDelay):
+		case <-time.After(2 * toolexec.DrainDelay):
 			err = errors.New("the server closed its standard output")
 		}
 	}
@@ -243,19 +251,42 @@ func (t *stdioTransport) endOf(err error) error {
 	return context.Cause(t.ctx)
 }
 
-// readLine reads the next line, of at most maxFrame bytes.
-func (t *stdioTransport) readLine() ([]byte, error) {
-	var line []byte
-	for {
+// readLine reads the next line. Of one that is longer than maxFrame, end is the end,
+// and line no more than what was read before it was.
+func (t *stdioTransport) readLine() (line, end []byte, err error) {
+	ending := content.Ending{Max: maxLogLine}
+	for n := 0; ; {
 		piece, err := t.lines.ReadSlice('\n')
-		if len(line)+len(piece) > maxFrame {
-			return nil, fmt.Errorf("the server wrote a message of more than %d bytes", maxFrame)
+		if n += len(piece); n > maxLine {
+			return nil, nil, fmt.Errorf("the server wrote a line of more than %d bytes", maxLine)
 		}
-		line = append(line, piece...)
+		if n > maxFrame {
+			_, _ = ending.Write(piece) // it never fails
+		} else {
+			line = append(line, piece...)
+		}
 		if !errors.Is(err, bufio.ErrBufferFull) {
-			return line, err
+			return line, ending.Last(), err
 		}
 	}
+}
+
+// idAtEnd is the id of a response that ends with it.
+var idAtEnd = regexp.MustCompile(`[,{]\s*"id"\s*:\s*"?(\d+)"?\s*(,\s*"jsonrpc"\s*:\s*"2\.0"\s*)?\}\s*$`)
+
+// tooLong is what a line comes to that is too long to be read: the error of the response
+// whose id is at its begin or its end, where servers have it.
+func tooLong(begin, end []byte) ([]jsonrpc.Message, error) {
+	head := gjson.GetManyBytes(begin[:min(len(begin), maxLogLine)], "id", "method")
+	text := head[0].String()
+	if at := idAtEnd.FindSubmatch(end); text == "" && at != nil {
+		text = string(at[1])
+	}
+	if head[1].Exists() || text == "" {
+		return nil, errTooLong
+	}
+	id, err := jsonrpc.MakeID(text)
+	return []jsonrpc.Message{&jsonrpc.Response{ID: numbered(id), Error: errTooLong}}, err
 }
 
 // decodeFrame reads one message, or a batch of them as one version of the
@@ -282,16 +313,22 @@ func decodeFrame(line []byte) ([]jsonrpc.Message, error) {
 }
 
 // logStderr takes what the server writes for people to the log, a bounded part of
-// each line. It may hold what was in a call, or a secret of the server's.
+// each line, and keeps the end. It may hold what was in a call, or a secret of the
+// server's.
 func (t *stdioTransport) logStderr() {
-	lines := bufio.NewReaderSize(t.stderr, maxLogLine)
+	defer close(t.told)
+	lines := bufio.NewReaderSize(t.stderr, maxHidden)
 	for whole := true; ; {
 		line, more, err := lines.ReadLine()
 		if err != nil {
 			return
 		}
 		if whole {
-			t.log.Debug("the MCP server wrote to stderr", "stderr", string(content.Valid(line)))
+			text := t.client.server.endpoint.quote(line, maxLogLine)
+			t.log.Debug("the MCP server wrote to stderr", "stderr", text)
+			t.client.mu.Lock()
+			_, _ = t.client.stderr.Write([]byte(text + "\n")) // it never fails
+			t.client.mu.Unlock()
 		}
 		whole = !more
 	}
