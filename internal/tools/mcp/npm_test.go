@@ -25,7 +25,7 @@ import (
 // npmServers are the programs of MCP servers that others have written, as
 // testdata/npm names them. They are installed once, below the folder of what is
 // built. It reports false, and says so where everybody sees it, without node and
-// npm.
+// npm, or without the network.
 func npmServers(t *testing.T) (dir string, ok bool) {
 	t.Helper()
 	testkit.OnlyInFull(t)
@@ -45,6 +45,10 @@ func npmServers(t *testing.T) (dir string, ok bool) {
 	}
 	dir = filepath.Join(bin, fmt.Sprintf("npm-%x", sha256.Sum256(lock))[:16])
 	if _, err := os.Stat(dir); err != nil {
+		if exec.CommandContext(t.Context(), "npm", "ping").Run() != nil {
+			fmt.Fprintf(os.Stderr, "NOT TESTED: %s, since npm can't reach its registry\n", t.Name())
+			return "", false
+		}
 		installNPM(t, bin, dir)
 	}
 	return filepath.Join(dir, "node_modules", ".bin"), true
@@ -79,6 +83,46 @@ func installNPM(t *testing.T, bin, dir string) {
 		if _, there := os.Stat(dir); there != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// Servers of all sorts list what they have, each tool with a schema. One for a cluster
+// starts without it.
+func TestMCPFound(t *testing.T) {
+	bin, ok := npmServers(t)
+	if !ok {
+		return
+	}
+	for program, c := range map[string]struct {
+		args  []string
+		tools []string
+	}{
+		"mcp-server-everything":          {tools: []string{"echo", "get-sum"}},
+		"mcp-server-filesystem":          {args: []string{t.TempDir()}, tools: []string{"read_text_file", "list_directory"}},
+		"mcp-server-memory":              {tools: []string{"create_entities", "read_graph"}},
+		"mcp-server-sequential-thinking": {tools: []string{"sequentialthinking"}},
+		"context7-mcp":                   {tools: []string{"resolve-library-id"}},
+		"mcp-server-kubernetes":          {tools: []string{"kubectl_get", "ping"}},
+	} {
+		t.Run(program, func(t *testing.T) {
+			g := group(t, newServers(t, handlertest.Processes(t)), toolmcp.Config{Command: append([]string{filepath.Join(bin, program)}, c.args...), All: true})
+			list, wrong := mustList(t, g), g.Problems()
+			names := map[string]bool{}
+			for _, tool := range list {
+				names[tool.Name] = true
+				if tool.Description == "" && tool.Title == "" || !json.Valid(tool.InputSchema) {
+					t.Errorf("%+v", tool)
+				}
+			}
+			for _, name := range c.tools {
+				if !names[name] {
+					t.Errorf("no tool %s among %d", name, len(list))
+				}
+			}
+			if len(wrong) > 0 {
+				t.Errorf("%v", wrong)
+			}
+		})
 	}
 }
 
