@@ -17,10 +17,11 @@ type Decoder interface {
 }
 
 // Decode fills the struct that into points to from a mapping. Keys are those of the
-// fields' yaml tags; what is not there, or null, leaves its field alone. The form of n was
-// judged before, by a schema: a value of another type than its field's panics; what
-// only Go can say (a number that is too large, the error of a [Decoder] or of an
-// [encoding.TextUnmarshaler]) is told at the value. pointer is that of n.
+// fields' yaml tags; what is not there, or null, leaves its field alone: that a pointer
+// is nil tells so. The form of n was judged before, by a schema: a value of another type
+// than its field's panics; what only Go can say (a number that is too large, the error of
+// a [Decoder] or of an [encoding.TextUnmarshaler]) is told at the value. pointer is that
+// of n.
 func Decode(ps *Problems, n *Node, pointer string, into any) {
 	decode(ps, n, pointer, reflect.ValueOf(into).Elem())
 }
@@ -59,6 +60,9 @@ func decodeKind(ps *Problems, n *Node, pointer string, v reflect.Value) error {
 			return fmt.Errorf("expected a whole number, found %s", Short(n.Text))
 		}
 		v.SetInt(r.Num().Int64())
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		decode(ps, n, pointer, v.Elem())
 	case reflect.Slice:
 		list := reflect.MakeSlice(v.Type(), len(n.Items), len(n.Items))
 		for i, item := range n.Items {

@@ -30,3 +30,17 @@ func TestNumbersOfYAML(t *testing.T) {
 		}
 	}
 }
+
+// TestPointersTellWhatIsThere: null is as if the key was not there.
+func TestPointersTellWhatIsThere(t *testing.T) {
+	ps := &Problems{File: "f"}
+	var into struct {
+		List []*struct {
+			N *int `yaml:"n"`
+		} `yaml:"list"`
+	}
+	Decode(ps, ParseYAML(ps, []byte("list: [{n: 0}, {}, null]")), "", &into)
+	if l := into.List; len(ps.List) > 0 || len(l) != 3 || l[0].N == nil || *l[0].N != 0 || l[1].N != nil || l[2] != nil {
+		t.Errorf("%v, %v", ps.List, into)
+	}
+}
