@@ -155,6 +155,12 @@ func formFound(v violation, part *jsonschema.Schema, value any) string {
 	}
 	found := document.Describe(value)
 	switch value := value.(type) {
+	case string:
+		var known []string
+		for _, one := range part.Enum {
+			known = append(known, fmt.Sprint(one))
+		}
+		return found + document.Nearest(value, known)
 	case nil:
 		return "nothing"
 	case []any:
