@@ -50,7 +50,7 @@ var rules = map[string]rule{
 	"config":            {[]string{"schema", "document"}, "it is read before anything else is there"},
 	"schema":            {[]string{"document"}, "it judges values, whatever they are for"},
 	"document":          {nil, "it reads what people write; what that means is said above it"},
-	"sim":               {nil, "a fake that shares code with what it judges would share its faults"},
+	"sim":               {[]string{"schema", "document"}, "a fake that shares code with what it judges would share its faults; reading a script is no part of the API that it fakes"},
 	"apispec":           {nil, "it judges what we send by the official document, for tests only"},
 	"layers":            {nil, "it only looks"},
 	"testkit":           {nil, "every test may use it"},

@@ -8,22 +8,22 @@ import (
 
 // Tool is a custom tool in an agent's definition.
 type Tool struct {
-	Name        string `json:"name"`
-	Description string `json:"description"`
+	Name        string `json:"name" yaml:"name"`
+	Description string `json:"description" yaml:"description"`
 	// InputSchema is a JSON Schema whose type is object. Empty means an object
 	// of any kind.
-	InputSchema json.RawMessage `json:"input_schema"`
+	InputSchema json.RawMessage `json:"input_schema" yaml:"input_schema"`
 }
 
 // AgentSpec defines an agent.
 type AgentSpec struct {
-	ID   string
-	Name string
+	ID   string `yaml:"id"`
+	Name string `yaml:"name"`
 	// Model is the model's name. Empty means claude-opus-4-5.
-	Model string
+	Model string `yaml:"model"`
 	// System is the system prompt.
-	System string
-	Tools  []Tool
+	System string `yaml:"system"`
+	Tools  []Tool `yaml:"tools"`
 }
 
 // agent is one version of an agent, immutable.

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -126,35 +127,11 @@ func (p *player) onThread(name string, do func(*Thread)) error {
 	return nil
 }
 
-func (p *player) interrupt(name string) error {
-	var id string
-	if err := p.onThread(name, func(t *Thread) { id = t.id }); err != nil {
-		return err
-	}
-	return p.sess.Interrupt(id)
-}
-
-func (p *player) call(ctx context.Context, c scriptCall) error {
-	if err := pause(ctx, c.delay); err != nil {
-		return err
-	}
-	spec := c.CallSpec
-	if spec.ID != "" {
-		spec.ID = p.unique(c.ID)
-	}
-	return p.onThread(c.thread, func(t *Thread) {
-		id := t.Call(spec)
-		p.ids[c.ID] = id
-	})
-}
-
 // expect ends the turn of each thread that has open calls, and waits for their
 // results.
 func (p *player) expect(ctx context.Context, e expectation) error {
-	if e.within == 0 {
-		e.within = defaultExpect
-	}
-	ctx, cancel := context.WithTimeoutCause(ctx, e.within, fmt.Errorf("nothing after %s", e.within))
+	within := cmp.Or(e.Within, defaultExpect)
+	ctx, cancel := context.WithTimeoutCause(ctx, within, fmt.Errorf("nothing after %s", within))
 	defer cancel()
 	for _, t := range p.waiters() {
 		t.RequireAction()
@@ -164,7 +141,7 @@ func (p *player) expect(ctx context.Context, e expectation) error {
 			return err
 		}
 	}
-	for _, want := range e.results {
+	for _, want := range e.Results {
 		if err := p.verify(want); err != nil {
 			return err
 		}
@@ -179,24 +156,12 @@ func (p *player) expected(e expectation) []string {
 	defer p.sess.mu.Unlock()
 	var ids []string
 	for _, c := range p.sess.open {
-		named := slices.ContainsFunc(e.results, func(r expectedResult) bool { return p.ids[r.call] == c.id })
+		named := slices.ContainsFunc(e.Results, func(r expectedResult) bool { return p.ids[r.Call] == c.id })
 		if !c.asks || !c.custom() || named {
 			ids = append(ids, c.id)
 		}
 	}
 	return ids
-}
-
-// confirm is a user's decision on a call of the session, made by this script or
-// before it.
-func (p *player) confirm(call, verdict, message string) error {
-	if id, known := p.ids[call]; known {
-		call = id
-	}
-	if message != "" {
-		return p.sess.Deny(call, message)
-	}
-	return p.sess.Confirm(call, verdict)
 }
 
 // waiters are the threads with open calls.
@@ -213,18 +178,18 @@ func (p *player) waiters() []*Thread {
 }
 
 func (p *player) verify(want expectedResult) error {
-	id, known := p.ids[want.call]
+	id, known := p.ids[want.Call]
 	if !known {
-		return fmt.Errorf("no call %q has been made", want.call)
+		return fmt.Errorf("no call %q has been made", want.Call)
 	}
 	r, ok := p.sess.Result(id)
 	switch {
 	case !ok:
 		return fmt.Errorf("call %s has no result", id)
-	case want.isError != nil && r.IsError != *want.isError:
-		return fmt.Errorf("call %s: is_error is %t, expected %t: %s", id, r.IsError, *want.isError, r.Text())
-	case !strings.Contains(r.Text(), want.contains):
-		return fmt.Errorf("call %s: the result lacks %q: %s", id, want.contains, r.Text())
+	case want.IsError != nil && r.IsError != *want.IsError:
+		return fmt.Errorf("call %s: is_error is %t, expected %t: %s", id, r.IsError, *want.IsError, r.Text())
+	case !strings.Contains(r.Text(), want.Contains):
+		return fmt.Errorf("call %s: the result lacks %q: %s", id, want.Contains, r.Text())
 	}
 	return nil
 }

@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
-	"github.com/goccy/go-yaml/ast"
+	"toolhand/internal/document"
+	"toolhand/internal/schema"
 )
 
 //go:embed scripts/demo.yaml
@@ -19,31 +21,32 @@ var scripts embed.FS
 // [Server.Play] plays it.
 type Script struct {
 	// Agent is the session's agent, with the tools that the API shows.
-	Agent AgentSpec
+	Agent AgentSpec `yaml:"agent"`
 	// Session is the id of the session.
-	Session string
+	Session string `yaml:"session"`
 	// Sessions is how many sessions play the script at once. With more than
 	// one, their ids are Session_1, Session_2 and so on.
-	Sessions int
+	Sessions int `yaml:"sessions"`
 	// Repeat is how many times the steps are played. Zero means until the
 	// context ends.
 	Repeat int
 	// Pace is the pause before each step.
-	Pace time.Duration
+	Pace time.Duration `yaml:"pace"`
 	// Attach is whether each round waits until the session has an open stream.
-	Attach bool
+	Attach bool `yaml:"attach"`
 
-	name    string // of the file
-	threads bool   // it has subagents
-	asked   bool   // its first step is a user's, which sets the session running
+	threads bool // it has subagents
+	asked   bool // its first step is a user's, which sets the session running
 	steps   []step
 }
 
 // step is one step of a script.
 type step struct {
 	at string // file and line, for errors
-	do func(context.Context, *player) error
+	do action
 }
+
+type action = func(context.Context, *player) error
 
 // Places returns the ids of the sessions that play the script.
 func (s *Script) Places() []string {
@@ -57,14 +60,15 @@ func (s *Script) Places() []string {
 	return ids
 }
 
-func newScript(name string) *Script {
+func newScript() *Script {
 	return &Script{
 		Agent:   AgentSpec{ID: "agent_sim", Name: "simulated agent"},
-		Session: "sesn_sim", Sessions: 1, Repeat: 1, Attach: true, name: name,
+		Session: "sesn_sim", Sessions: 1, Repeat: 1, Attach: true,
 	}
 }
 
-// LoadScript reads a script from a file. Errors name file, line and column.
+// LoadScript reads a script from a file. Its error is that of the file system, or a
+// *[document.Errors] of all that is wrong with the script.
 func LoadScript(path string) (*Script, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -73,55 +77,53 @@ func LoadScript(path string) (*Script, error) {
 	return ParseScript(path, data)
 }
 
-// ParseScript reads a script. name stands for the file in errors.
+// formText says which keys and steps there are, and what is expected of each.
+//
+//go:embed script.schema.json
+var formText string
+
+var form = sync.OnceValue(func() *schema.Form { return schema.NewForm(formText) })
+
+// ParseScript reads a script. name stands for the file in errors; they are as those of
+// [LoadScript].
 func ParseScript(name string, data []byte) (*Script, error) {
-	src := source{name}
-	root, err := src.parse(data)
-	if err != nil {
+	ps := &document.Problems{File: name}
+	s := newScript()
+	top := document.ParseYAML(ps, data)
+	if top == nil && len(ps.List) == 0 {
+		ps.Add("the file is empty")
+	}
+	// Each step needs that the one before found nothing.
+	for _, step := range []func(){func() { form().Check(ps, top) }, func() { s.read(ps, top) }} {
+		if len(ps.List) == 0 {
+			step()
+		}
+	}
+	if err := ps.Err(); err != nil {
 		return nil, err
 	}
-	s := newScript(name)
-	stepsSet := func(n ast.Node) error {
-		return src.sequence(n, "steps", func(n ast.Node) error { return s.addStep(src, n) })
-	}
-	forever := func(n ast.Node) error {
-		if v, ok := src.text(n); ok && v == "forever" {
-			s.Repeat = 0
-			return nil
-		}
-		return src.integer(&s.Repeat, 1, 1_000_000)(n)
-	}
-	return s, src.mapping(root, "the script", map[string]setter{
-		"agent":    func(n ast.Node) error { return s.readAgent(src, n) },
-		"session":  src.str(&s.Session),
-		"sessions": src.integer(&s.Sessions, 1, 100_000),
-		"repeat":   forever,
-		"pace":     src.duration(&s.Pace),
-		"attach":   src.boolean(&s.Attach),
-		"steps":    stepsSet,
-	}, "steps")
+	return s, nil
 }
 
-func (s *Script) readAgent(src source, n ast.Node) error {
-	a := &s.Agent
-	tool := func(n ast.Node) error {
-		var t Tool
-		err := src.mapping(n, "a tool", map[string]setter{
-			"name": src.str(&t.Name), "description": src.str(&t.Description),
-			"input_schema": src.json(&t.InputSchema),
-		}, "name", "description")
-		if err == nil && t.InputSchema != nil {
-			if problem := inputSchema("input_schema", t.InputSchema); problem != "" {
-				err = src.errorf(n, "%s", problem)
-			}
-		}
-		a.Tools = append(a.Tools, t)
-		return err
+// read takes a document whose form is right.
+func (s *Script) read(ps *document.Problems, top *document.Node) {
+	document.Decode(ps, top, "", s)
+	if n := top.Get("repeat"); n != nil && n.Kind == document.String {
+		s.Repeat = 0 // forever
+	} else {
+		document.Decode(ps, n, "/repeat", &s.Repeat)
 	}
-	return src.mapping(n, "agent", map[string]setter{
-		"id": src.str(&a.ID), "name": src.str(&a.Name), "model": src.str(&a.Model), "system": src.str(&a.System),
-		"tools": func(n ast.Node) error { return src.sequence(n, "tools", tool) },
-	})
+	known := stepReaders()
+	for i, n := range top.Get("steps").Items {
+		pointer, word, details := fmt.Sprintf("/steps/%d", i), n.Text, (*document.Node)(nil)
+		if n.Kind == document.Mapping {
+			word, details = n.Keys[0].Text, n.Items[0]
+			pointer = document.Below(pointer, word)
+		}
+		s.threads = s.threads || word == "thread"
+		s.asked = s.asked || word == "user" && i == 0
+		s.then(fmt.Sprintf("%s:%d", ps.File, n.Line), known[word](ps, details, pointer))
+	}
 }
 
 // DemoScript returns the script of the demo: a coding agent's session with the
@@ -138,7 +140,7 @@ func DemoScript() (*Script, error) {
 // ends its turn. Each call is written NAME or NAME=INPUT, with the input as a
 // JSON object; none means an agent that only says hello.
 func CallsScript(calls ...string) (*Script, error) {
-	s := newScript("calls")
+	s := newScript()
 	s.then("greeting", func(_ context.Context, p *player) error {
 		p.sess.Message("hello: these are the calls from the command line")
 		return nil
@@ -151,7 +153,7 @@ func CallsScript(calls ...string) (*Script, error) {
 		if problem := isObject("input", json.RawMessage(input)); problem != "" || name == "" {
 			return nil, fmt.Errorf("call %q: write NAME or NAME={…}: the input is a JSON object", text)
 		}
-		c := scriptCall{CallSpec: CallSpec{Name: name, Input: json.RawMessage(input)}}
+		c := scriptCall{Name: name, Input: json.RawMessage(input)}
 		s.then(text, func(ctx context.Context, p *player) error { return p.call(ctx, c) })
 		s.then(text, func(ctx context.Context, p *player) error { return p.expect(ctx, expectation{}) })
 	}
@@ -159,6 +161,6 @@ func CallsScript(calls ...string) (*Script, error) {
 	return s, nil
 }
 
-func (s *Script) then(at string, do func(context.Context, *player) error) {
+func (s *Script) then(at string, do action) {
 	s.steps = append(s.steps, step{at: at, do: do})
 }

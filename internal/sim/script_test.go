@@ -155,41 +155,52 @@ steps:
 
 func TestScriptErrors(t *testing.T) {
 	for text, want := range map[string]string{
-		"":                                        "x.yaml:1:1: the file is empty",
-		"steps: []\nstepz: 1":                     `x.yaml:2:1: unknown key "stepz" in the script; it has agent,`,
-		"session: a":                              `x.yaml:1:8: the script needs "steps"`,
-		"steps:\n  - jump":                        `x.yaml:2:5: unknown step "jump"`,
-		"steps:\n  - jump: high":                  `x.yaml:2:5: unknown key "jump" in a step`,
-		"steps:\n  - sleep: 5":                    `x.yaml:2:12: "5" is no duration such as`,
-		"steps:\n  - message: a\n    user: b":     "a step has one key",
-		"steps:\n  - call: { input: {} }":         `a call needs "name"`,
-		"steps:\n  - call: { name: a, input: 7 }": "input must be a mapping",
-		"steps:\n  - call: { name: a, input_json: '[]' }":                           "input_json: must be an object",
-		"steps:\n  - call: { name: a, input_json: '{}', input: {} }":                "one of them",
-		"steps:\n  - call: { name: a, permission: ask, evaluated_permission: ask }": "one of them",
-		"steps:\n  - confirm: { result: allow }":                                    `confirm needs "call"`,
-		"steps:\n  - confirm: { call: a, result: later }":                           `"later" is none of allow, deny`,
-		"steps:\n  - confirm: { call: a, deny_message: no }":                        "deny_message goes with result: deny",
-		"steps:\n  - call: { name: a, mood: 1 }":                                    `x.yaml:2:22: unknown key "mood" in a call`,
-		"steps:\n  - call: { name: &n a }":                                          "x.yaml:2:",
-		"steps:\n  - call: { name: a, input: { a: &x 1, b: *x } }":                  "anchors, aliases",
-		"steps: 7":                             "x.yaml:1:8: steps must be a sequence",
-		"steps: []\n---\nsteps: []":            "a second document",
-		"steps: []\nsteps: []":                 "x.yaml:2:1:",
-		"steps: [":                             "x.yaml:1:",
-		"sessions: 0\nsteps: []":               "x.yaml:1:11: a number from 1 to",
-		"repeat: often\nsteps: []":             "x.yaml:1:9: a number",
-		"steps:\n  - fail: { endpoint: send }": "one of status and do",
-		"steps:\n  - fail: { endpoint: send, status: 200 }":                                          "a number from 400 to 599",
-		"steps:\n  - fail: { endpoint: nowhere, status: 500 }":                                       `"nowhere" is none of stream,`,
-		"steps:\n  - fail: { endpoint: send, do: stall }":                                            "stall is for the endpoint stream",
-		"steps:\n  - fail: { endpoint: stream, do: reset_after }":                                    "cut_stream",
-		"steps:\n  - cut_stream: softly":                                                             `"softly" is none of clean, reset`,
-		"steps:\n  - expect: money":                                                                  "write: expect",
-		"agent: { tools: [{ name: a }] }\nsteps: []":                                                 `a tool needs "description"`,
-		"agent: { tools: [{ name: a, description: b, input_schema: 7 }] }\nsteps: []":                "input_schema: must be an object",
-		"agent: { tools: [{ name: a, description: b, input_schema: { type: string } }] }\nsteps: []": "must be object",
-		"attach: maybe\nsteps: []":                                                                   "true or false",
+		"":                                        "x.yaml: the file is empty",
+		"steps: []\nstepz: 1":                     "x.yaml:2:1: stepz: unknown key (did you mean steps?), expected one of agent,",
+		"session: a":                              "x.yaml:1:1: expected the key steps (a list of steps), found none",
+		"steps:\n  - jump":                        `x.yaml:2:5: steps[0]: expected one of "expect", "end_turn",`,
+		"steps:\n  - expct":                       `found string "expct" (did you mean expect?)`,
+		"steps:\n  - 7":                           "x.yaml:2:5: steps[0]: expected one step, ",
+		"steps:\n  - {}":                          "steps[0]: expected one step, ",
+		"steps:\n  - jump: high":                  "x.yaml:2:5: steps[0].jump: unknown key, expected one of message, user,",
+		"steps:\n  - sleep: 5":                    "x.yaml:2:12: steps[0].sleep: expected a duration such as 500ms or 2s, found integer 5: write 5s",
+		"steps:\n  - sleep: -5s":                  "steps[0].sleep: expected a duration such as",
+		"steps:\n  - sleep: 9999999h":             "x.yaml:2:12: steps[0].sleep: ",
+		"steps:\n  - interrupt:":                  "steps[0].interrupt: expected a text, found nothing",
+		"steps:\n  - user: 7":                     `steps[0].user: expected a text, found integer 7: write "7"`,
+		"steps:\n  - message: a\n    user: b":     `x.yaml:2:5: steps[0]: expected one step, with - in front of it, such as end_turn or message: TEXT, found the keys "message", "user"`,
+		"steps:\n  - message: { thread: a }":      "steps[0].message: expected the key text (a text), found none",
+		"steps:\n  - message: ''":                 "steps[0].message: expected a text, or the keys text and thread, found",
+		"steps:\n  - call: { input: {} }":         "steps[0].call: expected the key name (a text), found none",
+		"steps:\n  - call: { name: a, input: 7 }": "steps[0].call.input: expected a mapping of names and values, found integer 7",
+		"steps:\n  - calls: [{ name: a, input_json: '[]' }]":                                         `x.yaml:2:36: steps[0].calls[0].input_json: expected a JSON object as text, found string "[]"`,
+		"steps:\n  - call: { name: a, input_json: '{}', input: {} }":                                 "steps[0].call: expected one of input and input_json",
+		"steps:\n  - call: { name: a, permission: ask, evaluated_permission: ask }":                  "steps[0].call: expected one of permission and evaluated_permission: the first",
+		"steps:\n  - confirm: { result: allow }":                                                     "steps[0].confirm: expected the key call (a text), found none",
+		"steps:\n  - confirm: { call: a, result: later }":                                            `steps[0].confirm.result: expected one of "allow", "deny", found string "later"`,
+		"steps:\n  - confirm: { call: a, deny_message: no }":                                         "steps[0].confirm: expected the key result (deny, which deny_message goes with), found none",
+		"steps:\n  - confirm: { call: a, deny_message: no, result: allow }":                          "steps[0].confirm.result: expected deny, which deny_message goes with, found",
+		"steps:\n  - call: { name: a, mood: 1 }":                                                     "x.yaml:2:22: steps[0].call.mood: unknown key, expected one of name,",
+		"steps: 7":                                                                                   "x.yaml:1:8: steps: expected a list of steps, found integer 7",
+		"steps: []\n---\nsteps: []":                                                                  "a second YAML document",
+		"steps: []\nsteps: []":                                                                       "x.yaml:2:1:",
+		"steps: [":                                                                                   "x.yaml:2:1: expected valid YAML",
+		"sessions: 0\nsteps: []":                                                                     "x.yaml:1:11: sessions: expected a whole number from 1 to",
+		"repeat: often\nsteps: []":                                                                   "x.yaml:1:9: repeat: expected a whole number from 1 to 1000000, or forever",
+		"repeat: 0\nsteps: []":                                                                       "x.yaml:1:9: repeat: expected a whole number from 1 to 1000000, or forever",
+		"steps:\n  - fail: { endpoint: send }":                                                       "steps[0].fail: expected one of status and do",
+		"steps:\n  - fail: { endpoint: send, status: 500, do: html }":                                "steps[0].fail: expected one of status and do",
+		"steps:\n  - fail: { endpoint: send, status: 200 }":                                          "steps[0].fail.status: expected a whole number from 400 to 599",
+		"steps:\n  - fail: { endpoint: nowhere, status: 500 }":                                       `steps[0].fail.endpoint: expected one of "stream",`,
+		"steps:\n  - fail: { endpoint: send, do: stall }":                                            "stall, heartbeats_only and duplicate are for the endpoint stream",
+		"steps:\n  - fail: { endpoint: stream, do: reset_after }":                                    "cut_stream: reset",
+		"steps:\n  - cut_stream: softly":                                                             `steps[0].cut_stream: expected one of "clean", "reset", found string "softly"`,
+		"steps:\n  - expect: money":                                                                  "steps[0].expect: expected results, or the keys within and results",
+		"agent: { tools: [{ name: a }] }\nsteps: []":                                                 "agent.tools[0]: expected the key description (a text), found none",
+		"agent: { tools: [{ name: a, description: b, input_schema: 7 }] }\nsteps: []":                "agent.tools[0].input_schema: expected a JSON Schema whose top is an object",
+		"agent: { tools: [{ name: a, description: b, input_schema: { type: string } }] }\nsteps: []": `agent.tools[0].input_schema.type: expected "object" at the top of a schema`,
+		"attach: maybe\nsteps: []":                                                                   "attach: expected true or false",
+		"sessions: 0\nsteps:\n  - jump: high\n  - user: ''":                                          "\nx.yaml:4:11: steps[1].user: expected a text", // all of it at once
 	} {
 		_, err := sim.ParseScript("x.yaml", []byte(text))
 		if err == nil || !strings.Contains(err.Error(), want) || !strings.HasPrefix(err.Error(), "x.yaml:") {
@@ -198,6 +209,21 @@ func TestScriptErrors(t *testing.T) {
 	}
 	if _, err := sim.LoadScript(filepath.Join(t.TempDir(), "none.yaml")); err == nil {
 		t.Error("a missing file was loaded")
+	}
+}
+
+// TestScriptWithAliases: YAML of any style is read as in the other files.
+func TestScriptWithAliases(t *testing.T) {
+	script, err := sim.ParseScript("x.yaml", []byte("%YAML 1.2\n---\nattach: false\nsteps:\n  - call: &c {\"name\":a, input: { n: &n 1.0, m: *n }}\n  - call: *c\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := sim.New(sim.Options{})
+	if err := srv.Play(t.Context(), script); err != nil {
+		t.Fatal(err)
+	}
+	if got := string(srv.Session("sesn_sim").History()[2].Data); !strings.Contains(got, `"input":{"n":1.0,"m":1.0}`) {
+		t.Error(got)
 	}
 }
 
