@@ -1,8 +1,10 @@
 // Package testkit has what the tests of several packages share: one way to wait, one to
-// say that a machine is too slow, and one to tell a run in full from a sample. It is in no binary.
+// say that a machine is too slow, one to tell a run in full from a sample, and one to let
+// tests wait beside one another. It is in no binary.
 package testkit
 
 import (
+	"flag"
 	"os"
 	"strconv"
 	"testing"
@@ -60,6 +62,18 @@ func Sample(all, some int) int {
 	return some
 }
 
+// Some gives some cases of a table, others each time; all where a test runs in full.
+func Some[K comparable, V any](all map[K]V, some int) map[K]V {
+	few := map[K]V{}
+	for name, c := range all {
+		if len(few) == Sample(len(all), some) {
+			break
+		}
+		few[name] = c
+	}
+	return few
+}
+
 // Number gives how much of something a test does: what a variable says, else otherwise.
 func Number(t testing.TB, variable string, otherwise int) int {
 	t.Helper()
@@ -79,5 +93,17 @@ func OnlyInFull(t testing.TB) {
 	t.Helper()
 	if !Full() {
 		t.Skip("a long test: it runs in full only (" + fullEnv + "=full, as `make test` sets it)")
+	}
+}
+
+// SideBySide lets n parallel tests of a package run at a time, unless -parallel says
+// how many: the processors bound those that work, and not those that wait. In full they
+// work, and it does nothing. TestMain asks for it.
+func SideBySide(n int) {
+	if Full() {
+		return
+	}
+	if err := flag.Set("test.parallel", strconv.Itoa(n)); err != nil {
+		panic(err) // TestMain is called by what has defined it
 	}
 }

@@ -30,6 +30,22 @@ func TestSample(t *testing.T) {
 	}
 }
 
+func TestSome(t *testing.T) {
+	all := map[string]int{"a": 1, "b": 2, "c": 3}
+	for env, want := range map[string]int{"": 2, "full": 3} {
+		t.Setenv("TOOLHAND_TEST", env)
+		some := testkit.Some(all, 2)
+		for name, c := range some {
+			if all[name] != c {
+				t.Errorf("%q: %s is %d", env, name, c)
+			}
+		}
+		if len(some) != want {
+			t.Errorf("%q: %d cases, want %d", env, len(some), want)
+		}
+	}
+}
+
 func TestNumber(t *testing.T) {
 	for env, want := range map[string]int{"": 3, "100": 100} {
 		t.Setenv("CRASHES", env)
