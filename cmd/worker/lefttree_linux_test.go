@@ -51,7 +51,6 @@ func TestTreeLeftByDeadWorker(t *testing.T) {
 		args []string
 	}{{"cgroup", []string{"worker", "run"}}, {"marks", withoutCgroups}} {
 		t.Run(way.name, func(t *testing.T) {
-			t.Parallel()
 			if !handlertest.Alone(t) {
 				return
 			}
