@@ -135,16 +135,21 @@ func TestCgroupsAreUsedAgain(t *testing.T) {
 	if again := leaf(); again != first {
 		t.Errorf("a new cgroup %s was made, and %s was there", again, first)
 	}
+	const killed, frozen = "killed", "frozen"
 	spoil := map[string]string{
 		"a cgroup below it": `mkdir "$D/inner"`,
-		"killed":            `trap "" TERM; while :; do sleep 0.1; done`,
+		killed:              `trap "" TERM; while :; do sleep 0.1; done`,
 		"a child was left":  `setsid sleep 100 >/dev/null 2>&1 &`,
 		"killed by itself":  `echo 1 >"$D/cgroup.kill"`,
-		"frozen":            `echo 1 >"$D/cgroup.freeze"`,
+		frozen:              `echo 1 >"$D/cgroup.freeze"`,
 	}
 	for what, script := range spoil {
 		was := leaf()
-		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		deadline := 5 * time.Second
+		if what == killed || what == frozen { // they don't end by themselves
+			deadline = 500 * time.Millisecond
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), deadline)
 		_, _ = handlertest.Shell(t, procs, `D=`+was+`; `+script).Call(ctx, handlertest.NewCall(`{}`))
 		cancel()
 		if now := leaf(); now == was {

@@ -80,6 +80,7 @@ func TestProcessOne(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("NOT TESTED: only root can make a pid namespace")
 	}
+	t.Parallel()
 	for shape, left := range map[string]int{"env -i daemon": 0, "unlimited daemon": 0, "unmarked daemon": 1} {
 		t.Run(shape, func(t *testing.T) {
 			t.Parallel()
@@ -94,7 +95,7 @@ func TestProcessOne(t *testing.T) {
 			defer func() { _ = cmd.Process.Kill() }()
 			testkit.Eventually(t, "a member", func() bool { return len(pids(dir)) == 1 })
 			enter := exec.Command("nsenter", "-t", strconv.Itoa(cmd.Process.Pid), "-p", "-m", "sh", "-c",
-				`setsid sleep 60 >/dev/null 2>&1 & sleep 0.2; echo $! >"$0"`, filepath.Join(dir, "stranger"))
+				`(setsid sleep 60 >/dev/null 2>&1 & sleep 0.2; echo $! >"$0.new"); mv "$0.new" "$0"`, filepath.Join(dir, "stranger"))
 			if text, err := enter.CombinedOutput(); err != nil {
 				t.Skipf("NOT TESTED: nsenter: %v: %s", err, text)
 			}

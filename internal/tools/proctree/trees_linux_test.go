@@ -157,17 +157,34 @@ func familyHandler(t *testing.T, procs *proctree.Processes, shape, dir, how stri
 	return h
 }
 
+// besideOthers lets the shapes be tested beside one another, as the calls of a worker
+// are: but for the one that can't be told from other calls' while they run.
+func besideOthers(t *testing.T, shape string) {
+	t.Helper()
+	if shape != "unmarked daemon" {
+		t.Parallel()
+	}
+}
+
+// callOf is a call whose variables no other has.
+func callOf(name string) tools.Call {
+	call := handlertest.NewCall(`{}`)
+	call.ID = "sevt_" + name
+	return call
+}
+
 // TestNothingSurvivesTheDeadline counts what is left of a call that is stopped.
 func TestNothingSurvivesTheDeadline(t *testing.T) {
 	handlertest.EachTree(t, func(t *testing.T, procs *proctree.Processes) {
 		for _, shape := range shapes() {
 			t.Run(shape, func(t *testing.T) {
+				besideOthers(t, shape)
 				dir := handlertest.PublicDir(t)
 				h := familyHandler(t, procs, shape, dir, "stay")
 				ctx, cancel := context.WithCancel(t.Context())
 				done := make(chan error, 1)
 				go func() {
-					_, err := h.Call(ctx, handlertest.NewCall(`{}`))
+					_, err := h.Call(ctx, callOf(shape))
 					done <- err
 				}()
 				testkit.Eventually(t, "a member", func() bool { return len(pids(dir)) == 1 })
@@ -193,10 +210,15 @@ func TestNothingSurvivesSuccess(t *testing.T) {
 	handlertest.EachTree(t, func(t *testing.T, procs *proctree.Processes) {
 		for _, shape := range shapes() {
 			t.Run(shape, func(t *testing.T) {
+				besideOthers(t, shape)
 				dir := handlertest.PublicDir(t)
 				h := familyHandler(t, procs, shape, dir, "leave")
-				if text, isError := handlertest.Call(t, h, `{}`); text != "done" || isError {
-					t.Errorf("got %q, error %t", text, isError)
+				r, err := h.Call(t.Context(), callOf(shape))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if text := handlertest.Text(t, r); text != "done" || r.IsError {
+					t.Errorf("got %q, error %t", text, r.IsError)
 				}
 				if left := survivors(dir); len(left) > 0 || len(pids(dir)) != 1 {
 					t.Errorf("left: %v of %v", left, pids(dir))
@@ -209,9 +231,13 @@ func TestNothingSurvivesSuccess(t *testing.T) {
 // TestCallsLeaveEachOtherAlone stops one of two calls of the same shape, and then
 // the other.
 func TestCallsLeaveEachOtherAlone(t *testing.T) {
+	if !handlertest.Alone(t) {
+		return
+	}
 	handlertest.EachTree(t, func(t *testing.T, procs *proctree.Processes) {
 		for _, shape := range shapes() {
 			t.Run(shape, func(t *testing.T) {
+				besideOthers(t, shape)
 				var dirs [2]string
 				var cancels [2]context.CancelFunc
 				var done [2]chan struct{}
@@ -221,8 +247,7 @@ func TestCallsLeaveEachOtherAlone(t *testing.T) {
 					var ctx context.Context
 					ctx, cancels[i] = context.WithCancel(t.Context())
 					done[i] = make(chan struct{})
-					call := handlertest.NewCall(`{}`)
-					call.ID = fmt.Sprintf("sevt_%d", i)
+					call := callOf(fmt.Sprint(shape, i))
 					go func() {
 						defer close(done[i])
 						_, _ = h.Call(ctx, call)
@@ -252,6 +277,9 @@ func TestCallsLeaveEachOtherAlone(t *testing.T) {
 // TestOrphansAreBuried lets a tool that runs on leave ended orphans, while this
 // process has an ended child of its own that nobody waits for yet.
 func TestOrphansAreBuried(t *testing.T) {
+	if !handlertest.Alone(t) {
+		return
+	}
 	handlertest.EachTree(t, func(t *testing.T, procs *proctree.Processes) {
 		foreign := exec.Command("true")
 		if err := foreign.Start(); err != nil {
