@@ -56,6 +56,9 @@ func TestMCPOverHTTPResumes(t *testing.T) {
 // A stream that can't be asked for again breaks the connection; its error names the
 // server, and neither the query of its url nor the session.
 func TestMCPOverHTTPHidesQuery(t *testing.T) {
+	if !handlertest.Alone(t) {
+		return
+	}
 	d, _ := newDoor(t)
 	var queries atomic.Int32
 	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -160,6 +163,9 @@ func TestMCPOverHTTPTrouble(t *testing.T) {
 
 // However often a server is looked for, the reason says once when it is tried again.
 func TestMCPReasonDoesNotGrow(t *testing.T) {
+	if !handlertest.Alone(t) {
+		return
+	}
 	servers := newServers(t, handlertest.Processes(t))
 	cfg := childServer(t, "raw", "down")
 	cfg.All = true

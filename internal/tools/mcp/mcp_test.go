@@ -139,6 +139,9 @@ func TestMCPLastWords(t *testing.T) {
 // A server that says each time that its tools have changed is not listed without a
 // pause.
 func TestMCPServerIsRestless(t *testing.T) {
+	if !handlertest.Alone(t) {
+		return
+	}
 	servers := newServers(t, handlertest.Processes(t))
 	file := filepath.Join(t.TempDir(), "wire")
 	cfg := childServer(t, "raw", "restless", file)
@@ -167,6 +170,9 @@ func TestMCPServerIsRestless(t *testing.T) {
 // A server whose tools are others in each list is followed as far as a window has room
 // for: then what was listed last stays until the next one, and a line of the log says so.
 func TestMCPServerChangesTooMuch(t *testing.T) {
+	if !handlertest.Alone(t) {
+		return
+	}
 	var log syncBuffer
 	servers := toolmcp.NewServers(handlertest.Processes(t), slog.New(slog.NewTextHandler(&log, nil)))
 	t.Cleanup(func() { _ = servers.Close() })
@@ -280,6 +286,9 @@ func TestMCPServerIsDown(t *testing.T) {
 // A server that never answers ends no call later than its deadline, and holds up no
 // other server.
 func TestMCPServerIsSilent(t *testing.T) {
+	if !handlertest.Alone(t) {
+		return
+	}
 	servers := newServers(t, handlertest.Processes(t))
 	silent := childServer(t, "raw", "silent")
 	silent.All = true
@@ -409,6 +418,9 @@ func TestMCPAnswers(t *testing.T) {
 // What no set in force refers to is stopped, but not under a call; a call that
 // keeps its tool works on, and so does one that begins with it later.
 func TestMCPKeep(t *testing.T) {
+	if !handlertest.Alone(t) {
+		return
+	}
 	servers := newServers(t, handlertest.Processes(t))
 	file := filepath.Join(t.TempDir(), "wire")
 	h, hang := raw(t, servers, "x", "", file), raw(t, servers, "hang", "", file)
