@@ -16,10 +16,14 @@ import (
 	"go.uber.org/goleak"
 
 	"toolhand/internal/registry"
+	"toolhand/internal/testkit"
 	"toolhand/internal/tools"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	testkit.SideBySide(8) // they wait for answers
+	goleak.VerifyTestMain(m)
+}
 
 // rig is a NATS server, and a connection of the one who asks.
 type rig struct {
@@ -30,6 +34,7 @@ type rig struct {
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
+	t.Parallel() // each has a server of its own
 	srv, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true})
 	if err != nil {
 		t.Fatal(err)

@@ -27,12 +27,11 @@ import (
 // begun is not run again, where the tool may not run twice. So it is when who asks is
 // restarted with the server, as with an embedded one.
 func TestConsumersLost(t *testing.T) {
+	testkit.OnlyInFull(t)
+	t.Parallel()
 	for _, idempotent := range []bool{false, true} {
 		for _, restarted := range []bool{false, true} {
 			t.Run(fmt.Sprintf("idempotent=%t, asker restarted=%t", idempotent, restarted), func(t *testing.T) {
-				if idempotent {
-					testkit.OnlyInFull(t)
-				}
 				t.Parallel()
 				consumersLost(t, idempotent, restarted)
 			})

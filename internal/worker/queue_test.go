@@ -24,7 +24,7 @@ func TestQueueTakerConnectsAgain(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	manifest := "name: slow\ndescription: Be slow.\ninput_schema: {type: object}\n" +
-		"handler: {exec: {command: [sh, -c, 'echo > began; sleep 3; echo done']}}\n"
+		"handler: {exec: {command: [sh, -c, 'echo > began; sleep 1.5; echo done']}}\n"
 	if err := os.WriteFile(filepath.Join(dir, "slow.yaml"), []byte(manifest), 0o600); err != nil {
 		t.Fatal(err)
 	}

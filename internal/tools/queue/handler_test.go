@@ -33,6 +33,7 @@ type queueRig struct {
 
 func newQueueRig(t *testing.T) *queueRig {
 	t.Helper()
+	t.Parallel() // each has a server of its own, and waits more than it works
 	r := &queueRig{t: t, store: t.TempDir(), port: server.RANDOM_PORT}
 	r.begin()
 	t.Cleanup(func() { r.end() })
