@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"toolhand/internal/testkit"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -243,6 +245,9 @@ func TestSlowClientsHoldNothing(t *testing.T) {
 	io.WriteString(conn, "GET /healthz HTTP/1.1\r\nHost: ")
 	if status, _, _ := ask(t, s, "GET", "/healthz"); status != 200 {
 		t.Errorf("another client gets %d", status)
+	}
+	if !testkit.Full() {
+		return // it has some seconds to ask
 	}
 	conn.SetReadDeadline(begin.Add(4 * readTimeout))
 	if _, err := io.Copy(io.Discard, conn); err != nil {
