@@ -70,7 +70,7 @@ func TestStartIsForOneOwner(t *testing.T) {
 func TestTwoOwnersRace(t *testing.T) {
 	b := quick(t)
 	journals := []*journal.Journal{openJournal(t, b, journal.Options{}), openJournal(t, b, journal.Options{})}
-	for round := range 1000 {
+	for round := range testkit.Sample(1000, 250) {
 		var wg sync.WaitGroup
 		won := make([]bool, 4)
 		for i := range won {

@@ -222,6 +222,7 @@ func startServer(t *testing.T, port, dir string) (url string, kill func()) {
 // TestExternalServerIsKilledUnderLoad: each call is started once and has its
 // result, though the server dies again and again.
 func TestExternalServerIsKilledUnderLoad(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	url, kill := startServer(t, "-1", dir)
 	b := embedded(t, bus.Options{URL: url})

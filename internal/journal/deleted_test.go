@@ -16,6 +16,7 @@ import (
 // TestDeletedBucket: a bucket that somebody deletes is told of although nothing is
 // written, and not made anew: who reads it must not take it for an empty one.
 func TestDeletedBucket(t *testing.T) {
+	t.Parallel()
 	b := quick(t)
 	j := openJournal(t, b, journal.Options{})
 	if err := errors.Join(j.Look(t.Context()), j.Check(t.Context())); err != nil {

@@ -41,8 +41,10 @@ func smallDisk(t *testing.T, size int) string {
 // TestFullDisk: writes fail in bounded time, what was acknowledged stays, and the
 // store works again once it is opened anew with room.
 func TestFullDisk(t *testing.T) {
+	t.Parallel()
 	for _, sync := range []time.Duration{0, time.Minute} {
 		t.Run(fmt.Sprintf("sync=%s", sync), func(t *testing.T) {
+			t.Parallel()
 			dir := smallDisk(t, 24<<20)
 			ballast := filepath.Join(dir, "ballast")
 			if err := os.WriteFile(ballast, make([]byte, 12<<20), 0o600); err != nil {

@@ -129,6 +129,7 @@ func openFaulty(t *testing.T, b *bus.Bus, opts journal.Options) (*journal.Journa
 // as lost. Then it is done again, or the worker is started anew; either way
 // nothing runs twice and no result is lost.
 func TestEveryWriteFailsTwice(t *testing.T) {
+	t.Parallel()
 	e := entry("s", "c")
 	other := entry("s", "other")
 	for _, op := range []struct {
@@ -180,6 +181,7 @@ func TestEveryWriteFailsTwice(t *testing.T) {
 		for _, kind := range []fault{lost, persisted} {
 			for _, sole := range []bool{false, true} {
 				t.Run(fmt.Sprintf("%s/%s/sole=%t", op.name, kind, sole), func(t *testing.T) {
+					t.Parallel()
 					b := quick(t)
 					j, f := openFaulty(t, b, journal.Options{Sole: sole})
 					revision := op.before(t, j)
@@ -317,6 +319,7 @@ func TestRecoverGetsFurtherAtEachAttempt(t *testing.T) {
 // TestRandomFaults lets two owners work on the same calls over connections that
 // lose half of all, and start anew now and then.
 func TestRandomFaults(t *testing.T) {
+	t.Parallel()
 	b := quick(t)
 	for seed := range uint64(testkit.Sample(150, 40)) {
 		r := rand.New(rand.NewPCG(seed, 1))

@@ -14,7 +14,7 @@ import (
 // closed it five times.
 func TestManyLargeResultsAreRecoveredAtOnce(t *testing.T) {
 	const size = 7 << 20
-	sessions := testkit.Sample(120, 30)
+	sessions := testkit.Sample(120, 16)
 	b := quick(t)
 	j := openJournal(t, b, journal.Options{})
 	content := strings.Repeat("x", size)

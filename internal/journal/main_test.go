@@ -14,6 +14,7 @@ import (
 
 	"toolhand/internal/bus"
 	"toolhand/internal/journal"
+	"toolhand/internal/testkit"
 )
 
 // The test binary plays the processes that are killed: this variable says which.
@@ -22,6 +23,7 @@ const roleEnv = "JOURNAL_TEST_ROLE"
 func TestMain(m *testing.M) {
 	switch role, args, _ := strings.Cut(os.Getenv(roleEnv), " "); role {
 	case "":
+		testkit.SideBySide(8) // they wait for servers and disks
 		goleak.VerifyTestMain(m)
 	case "writer":
 		writer(strings.Fields(args)) // returns only where it can't begin

@@ -88,6 +88,7 @@ func cutRecords(t *testing.T, path string, n int) {
 // TestLessThanWasAcknowledged: the server opens each of these as if nothing were
 // missing.
 func TestLessThanWasAcknowledged(t *testing.T) {
+	t.Parallel()
 	streams := func(dir string, more ...string) string {
 		return filepath.Join(append([]string{dir, "jetstream/toolhand/streams"}, more...)...)
 	}
@@ -151,6 +152,7 @@ func TestLessThanWasAcknowledged(t *testing.T) {
 		}, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			dir := lived(t)
 			c.damage(t, dir)
 			if marked, log := damagedNow(t, dir); marked != c.damaged || (log != "") != c.damaged {
