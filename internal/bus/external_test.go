@@ -69,6 +69,7 @@ func TestExternalThatStartsLater(t *testing.T) {
 }
 
 func TestExternalStartErrors(t *testing.T) {
+	t.Parallel()
 	withToken, _ := play(t, "server -1 "+t.TempDir()+" token")
 	without, _ := play(t, "server -1 none")
 	silent, err := net.Listen("tcp", "127.0.0.1:0") // takes connections and says nothing

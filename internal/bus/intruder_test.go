@@ -284,6 +284,7 @@ func grant(t *testing.T, nc *nats.Conn, refused chan error, subject string) {
 // sessions too, and no client can give it to itself: the server lets who receives a
 // message publish where it is to be answered.
 func TestIntruderReachesNothingElse(t *testing.T) {
+	t.Parallel()
 	b := listening(t)
 	put(t, b, "s.c", "started")
 	ours, err := b.Conn().SubscribeSync(">")

@@ -56,6 +56,7 @@ func learn(t *testing.T, opts Options, what string, is func(r record, there bool
 // TestDeletedWhileItRuns: a stream that is deleted in order, and perhaps made anew, is
 // no damage, whether the process ends in order or is killed. Nobody looks by the clock.
 func TestDeletedWhileItRuns(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		anew      bool
 		unnoticed bool // the kill comes before anybody has learnt of it
@@ -73,6 +74,7 @@ func TestDeletedWhileItRuns(t *testing.T) {
 		"made anew, entries are lost, at once": {entries: 3, anew: true, unnoticed: true, damaged: true},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			opts := Options{StoreDir: t.TempDir(), WatchInterval: time.Hour}
 			b := openIn(t, opts)
 			made(t, b, 100)

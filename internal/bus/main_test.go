@@ -18,6 +18,7 @@ import (
 	"go.uber.org/goleak"
 
 	"toolhand/internal/bus"
+	"toolhand/internal/testkit"
 )
 
 // The test binary plays the processes that are killed or refused: this
@@ -27,6 +28,7 @@ const roleEnv = "BUS_TEST_ROLE"
 func TestMain(m *testing.M) {
 	switch role, args, _ := strings.Cut(os.Getenv(roleEnv), " "); role {
 	case "":
+		testkit.SideBySide(8) // they wait for servers and disks
 		goleak.VerifyTestMain(m)
 	case "hold": // a process that has the store open until its stdin ends
 		os.Exit(hold(args, false))

@@ -18,7 +18,7 @@ import (
 // was sound stays so and has all its entries, and what was damaged is marked in the
 // end, wherever a start came to. CRASHES says how often for each kind of store.
 func TestStartIsKilled(t *testing.T) {
-	n := testkit.Number(t, "CRASHES", testkit.Sample(12, 4))
+	n := testkit.Number(t, "CRASHES", testkit.Sample(12, 2))
 	const entries = 30
 	stream := func(dir string, more ...string) string {
 		return filepath.Join(append([]string{dir, "jetstream/toolhand/streams/KV_toolhand_calls"}, more...)...)
