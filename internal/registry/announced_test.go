@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"toolhand/internal/testkit"
 	"toolhand/internal/tools"
 	toolnats "toolhand/internal/tools/nats"
 )
@@ -327,7 +328,7 @@ func TestGarbageIsRefused(t *testing.T) {
 // one each time, fills no disk.
 func TestLogOfGarbageIsBounded(t *testing.T) {
 	f := newFinder(t, Discover{All: true}, nil)
-	for i := range 30 {
+	for i := range testkit.Sample(30, 5) {
 		var list []Announcement
 		for j := range 1000 {
 			list = append(list, says("x", "t", metaDeadline, fmt.Sprint(i, "-", j)))
@@ -495,6 +496,7 @@ func FuzzAnnounced(f *testing.F) {
 
 // A service whose tools change all the time keeps those of no other from being read.
 func TestNoisyServiceStarvesNoOther(t *testing.T) {
+	testkit.OnlyInFull(t)
 	// By number of tools, the rounds until what was saved is used up.
 	for noisy, saved := range map[int]int{120: 150, 1000: 8} {
 		f := newFinder(t, Discover{All: true}, nil)

@@ -15,6 +15,8 @@ import (
 
 	"github.com/rogpeppe/go-internal/txtar"
 	"github.com/santhosh-tekuri/jsonschema/v5"
+
+	"toolhand/internal/testkit"
 )
 
 // TestViolations holds the texts that an agent is told. Each archive has a
@@ -82,7 +84,7 @@ func checkAnswer(t *testing.T, text string) {
 // leaves room for a machine under load and the race detector. Without the bounds
 // of input.go and walk.go some of these take hours, or all of the memory.
 func TestHostileInputs(t *testing.T) {
-	for name, c := range hostile() {
+	for name, c := range testkit.Some(hostile(), 8) {
 		t.Run(name, func(t *testing.T) {
 			tool := mustTool(t, c[0])
 			began := time.Now()
