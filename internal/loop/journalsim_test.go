@@ -23,7 +23,7 @@ const seedsPerStore = 25
 // whose failure hangs on that shows it in some of its runs (-count).
 // JOURNAL_SEEDS is how many seeds, JOURNAL_SEED the only one.
 func TestInvariants1To6And8OverSeeds(t *testing.T) {
-	from, to := uint64(0), uint64(testkit.Number(t, "JOURNAL_SEEDS", testkit.Sample(150, 50)))
+	from, to := uint64(0), uint64(testkit.Number(t, "JOURNAL_SEEDS", testkit.Sample(150, 25)))
 	if one := testkit.Number(t, "JOURNAL_SEED", -1); one >= 0 {
 		from, to = uint64(one), uint64(one)+1
 	}

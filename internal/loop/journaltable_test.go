@@ -2,9 +2,12 @@ package loop
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
+
+	"toolhand/internal/testkit"
 )
 
 // wrong is one way in which one write of one call goes wrong.
@@ -81,6 +84,9 @@ func TestInvariants1To6EveryWriteFailsTwice(t *testing.T) {
 	all := wrongs()
 	inStore(t, func(t *testing.T, s *store) {
 		for i, w := range all {
+			if !testkit.Full() && rand.IntN(3) > 0 {
+				continue // a third of them, and others each time
+			}
 			o := newOutside(t, s, fmt.Sprintf("sesn_t%d", i))
 			fired := make(chan struct{}, 1)
 			o.plan = func(p point) fate {

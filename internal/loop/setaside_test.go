@@ -11,6 +11,7 @@ import (
 
 	"toolhand/internal/journal"
 	"toolhand/internal/loop/run"
+	"toolhand/internal/testkit"
 	"toolhand/internal/tools"
 	"toolhand/internal/tools/content"
 	"toolhand/internal/upstream"
@@ -43,7 +44,7 @@ func attachedTranscript() *transcript {
 
 // A result that was set aside is in memory until the journal has it, and no longer.
 func TestSetAsideResultIsNotHeldInMemory(t *testing.T) {
-	const many = 40
+	many := testkit.Sample(40, 10)
 	p := attachedTranscript()
 	var bodies []weak.Pointer[byte]
 	held := func() int {
