@@ -8,12 +8,15 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"toolhand/internal/testkit"
 )
 
 // TestNATSExamples runs the handlers of examples/nats-go and examples/nats-js with
 // their manifests, each as a process beside a worker. Without node and npm the
 // second is not tested; `make test` says so.
 func TestNATSExamples(t *testing.T) {
+	testkit.OnlyInFull(t)
 	t.Parallel()
 	dir, listen := t.TempDir(), freeAddress(t)
 	root, err := filepath.Abs("../..")

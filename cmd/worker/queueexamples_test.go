@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"toolhand/internal/testkit"
 )
 
 // TestQueueExamples runs the consumers of examples/queue-go and examples/queue-js
@@ -14,6 +16,7 @@ import (
 // beside a server of its own. Without node and npm the second is not tested; `make
 // test` says so.
 func TestQueueExamples(t *testing.T) {
+	testkit.OnlyInFull(t)
 	t.Parallel()
 	root, err := filepath.Abs("../..")
 	if err != nil {

@@ -51,7 +51,7 @@ type victim struct {
 // end all of them run.
 func killAtRandom(t *testing.T, random *rand.Rand, victims ...*victim) {
 	t.Helper()
-	n := testkit.Number(t, "CRASHES", testkit.Sample(7, 3)*len(victims))
+	n := testkit.Number(t, "CRASHES", testkit.Sample(7, 2)*len(victims))
 	t.Logf("%d kills", n)
 	for _, v := range victims {
 		v.now = v.start()

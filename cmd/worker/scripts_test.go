@@ -31,6 +31,7 @@ const patience = 30 * time.Second
 type leakFree struct{ m *testing.M }
 
 func (l leakFree) Run() int {
+	testkit.SideBySide(8) // they wait for processes
 	code := l.m.Run()
 	if code == 0 {
 		if err := goleak.Find(); err != nil {
