@@ -41,7 +41,7 @@ var rules = map[string]rule{
 	"tools/nats":        {[]string{"tools", "tools/content", "tools/natswire"}, "a handler knows no other but what it is built on"},
 	"tools/queue":       {[]string{"tools", "tools/content", "tools/natswire", "tools/nats"}, "a handler knows no other but what it is built on; its configuration is that of nats"},
 	"tools/mcp":         {[]string{"tools", "tools/content", "tools/proctree", "tools/exec", "tools/http"}, "a handler knows no other but what it is built on: servers are programs or URLs"},
-	"tools/handlertest": {[]string{"tools", "tools/content", "tools/exec", "tools/proctree"}, "it judges a handler by what it does"},
+	"tools/handlertest": {[]string{"testkit", "tools", "tools/content", "tools/exec", "tools/proctree"}, "it judges a handler by what it does"},
 	"upstream":          {nil, "it speaks the API; what an event means for a call is loop's"},
 	"journal":           {nil, "it keeps entries; what they mean is loop's"},
 	"bus":               {[]string{"tools/natswire"}, "it makes the connection that others are given"},

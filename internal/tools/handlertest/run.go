@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"toolhand/internal/testkit"
 	"toolhand/internal/tools"
 	"toolhand/internal/tools/content"
 )
@@ -137,7 +138,7 @@ func textOf(t *testing.T, r tools.Result) string {
 }
 
 func (s suite) input(t *testing.T) {
-	large := 5 << 20
+	large := testkit.Sample(5<<20, 1<<20)
 	if s.MaxAnswer != 0 {
 		large = min(large, s.MaxAnswer/2)
 	}
