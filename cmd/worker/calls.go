@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/url"
@@ -22,6 +23,7 @@ func (callsCmd) Help() string {
 
 type callsListCmd struct {
 	adminFlags
+	JSON    bool   `help:"Print JSON."`
 	Tool    string `help:"Only calls of this tool." placeholder:"NAME"`
 	Session string `help:"Only calls of this session." placeholder:"ID"`
 	Outcome string `help:"Only calls with this outcome, such as ok or error." placeholder:"NAME"`
@@ -50,8 +52,16 @@ func (c callsListCmd) Run(p *process) error {
 	var told struct {
 		Calls []admin.Call `json:"calls"`
 	}
-	if done, err := c.ask(p, "/api/v1/calls?"+query.Encode(), &told); done || err != nil {
+	body, err := c.get(p, "/api/v1/calls?"+query.Encode())
+	if err != nil {
 		return err
+	}
+	if c.JSON {
+		_, err := p.stdout.Write(body)
+		return err
+	}
+	if err := json.Unmarshal(body, &told); err != nil {
+		return fmt.Errorf("the answer is not that of a worker: %w", err)
 	}
 	return printCalls(p.stdout, told.Calls)
 }

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -35,9 +36,11 @@ type commands struct {
 	Tools   toolsCmd   `cmd:"" help:"Show, check, call and export the tools in tools.d."`
 	Config  configCmd  `cmd:"" help:"Check a configuration."`
 	Status  statusCmd  `cmd:"" help:"Show what a running worker is doing."`
+	Reload  reloadCmd  `cmd:"" help:"Have a running worker take tools.d and the key file anew."`
 	Calls   callsCmd   `cmd:"" help:"Show the last calls, and what the journal has of one."`
 	Journal journalCmd `cmd:"" help:"Look after the journal's store."`
 	Version versionCmd `cmd:"" help:"Print version, commit and Go version."`
+	Help    helpCmd    `cmd:"" help:"Show the help of a command."`
 }
 
 // process is what a command knows of the process that it runs in.
@@ -81,8 +84,13 @@ func Main(args []string, p *process) int {
 		fmt.Fprintln(p.stderr, "worker: the command line is broken:", err)
 		return exitFailure
 	}
-	if len(args) == 0 {
+	switch {
+	case len(args) == 0:
 		args = []string{"--help"}
+	case args[0] == "help": // worker help tools call
+		args = append(slices.Clone(args[1:]), "--help")
+	case args[0] == "--version":
+		args[0] = "version"
 	}
 	ctx, err := parser.Parse(args)
 	if exit >= 0 {

@@ -38,7 +38,7 @@ func (c runCmd) Run(p *process) error {
 		if err != nil {
 			return err
 		}
-		opts.Purpose, opts.Source = worker.Sessions, path
+		opts.Purpose, opts.Source, opts.Sole = worker.Sessions, path, len(c.Session) > 0
 		return serve(s, cfg, opts)
 	})
 }

@@ -131,7 +131,7 @@ func reload(s *signals, served <-chan struct{}, opts worker.Options, w *worker.W
 			return
 		case <-s.reload:
 			opts.Log.Info("reloading tools and key file")
-			w.Reload(s.stop)
+			_ = w.Reload(s.stop) // the log says what is wrong
 		}
 	}
 }

@@ -2,12 +2,15 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
-	"text/tabwriter"
+	"net/http"
 	"time"
 
-	"toolhand/internal/loop/run"
+	"github.com/alecthomas/kong"
+
+	"toolhand/internal/admin"
 	"toolhand/internal/worker"
 )
 
@@ -15,100 +18,122 @@ import (
 type adminFlags struct {
 	configFlags
 	Admin string `help:"The worker's admin address; stands before admin.listen." placeholder:"ADDR"`
-	JSON  bool   `help:"Print JSON."`
 }
 
-// ask asks for a path of the admin address. What it answers is decoded into body, or
-// with --json printed as it is: then done is true.
-func (f adminFlags) ask(p *process, path string, body any) (done bool, err error) {
+// ask asks the running worker for a path; see [worker.Ask].
+func (f adminFlags) ask(p *process, method, path string, timeout time.Duration) (worker.Answer, error) {
 	cfg, _, err := f.load(p)
 	if err != nil {
-		return false, err
+		return worker.Answer{}, err
 	}
 	addr := cfg.Admin.Listen
 	if f.Admin != "" {
 		addr = f.Admin
 	}
 	if addr == "" {
-		return false, worker.Usagef("admin.listen is off: name the worker's address with --admin")
+		return worker.Answer{}, worker.Usagef("admin.listen is off: name the worker's address with --admin")
 	}
-	text, err := worker.Ask(p.ctx, addr, path, cfg.Admin)
-	if err != nil {
-		return false, err
-	}
-	if f.JSON {
-		_, err := p.stdout.Write(text)
-		return true, err
-	}
-	if err := json.Unmarshal(text, body); err != nil {
-		return false, fmt.Errorf("%s answers, and not as a worker does: %w", addr, err)
-	}
-	return false, nil
+	return worker.Ask(p.ctx, addr, method, path, timeout, cfg.Admin)
 }
 
-type statusCmd struct{ adminFlags }
+// get asks for a path whose answer is no health: any other status than 200 is an error.
+func (f adminFlags) get(p *process, path string) ([]byte, error) {
+	got, err := f.ask(p, http.MethodGet, path, worker.AskTimeout)
+	if err == nil && got.Status != http.StatusOK {
+		err = fmt.Errorf("the worker answers with %d %s", got.Status, http.StatusText(got.Status))
+	}
+	return got.Body, err
+}
+
+type statusCmd struct {
+	adminFlags
+	JSON   bool       `help:"Print JSON."`
+	Health healthFlag `help:"Print only which checks of /readyz fail (--health=live: of /healthz), for the probes of containers."`
+}
+
+// healthFlag is --health, or --health=live.
+type healthFlag string
+
+// IsBool lets it stand without a value.
+func (*healthFlag) IsBool() bool { return true }
+
+// Decode reads it.
+func (h *healthFlag) Decode(ctx *kong.DecodeContext) error {
+	*h = "/readyz"
+	if ctx.Scan.Peek().Type != kong.FlagValueToken {
+		return nil
+	}
+	switch value := fmt.Sprint(ctx.Scan.Pop().Value); value {
+	case "live":
+		*h = "/healthz"
+	case "ready", "true":
+	default:
+		return fmt.Errorf("expected --health, or --health=live, found %q", value)
+	}
+	return nil
+}
 
 // Help is the long help.
 func (statusCmd) Help() string {
-	return "Examples:\n\n  worker status\n  worker status --admin 127.0.0.1:9464 --json\n"
+	return `The exit code is 0 if the worker is ready, and 1 if it is not, or does not answer: the checks that fail are named.
+
+Examples:
+
+  worker status
+  worker status --admin 127.0.0.1:9464 --json
+  worker status --health=live
+`
 }
+
+// errNotReady is why a worker that answers is not well; what fails was told.
+var errNotReady = fmt.Errorf("%w: the worker is not ready", errSaid)
 
 // Run asks a running worker what it is doing.
 func (c statusCmd) Run(p *process) error {
-	var st worker.Status
-	if done, err := c.ask(p, "/api/v1/status", &st); done || err != nil {
+	if c.Health != "" {
+		return c.health(p, p.stdout, string(c.Health))
+	}
+	body, err := c.get(p, "/api/v1/status")
+	if err != nil {
 		return err
 	}
-	return printStatus(p.stdout, st)
+	if c.JSON {
+		if _, err := p.stdout.Write(body); err != nil {
+			return err
+		}
+		return c.health(p, p.stderr, "/readyz")
+	}
+	var st worker.Status
+	if err := json.Unmarshal(body, &st); err != nil {
+		return fmt.Errorf("the answer is not that of a worker: %w", err)
+	}
+	return errors.Join(printStatus(p.stdout, st, time.Now()), c.health(p, p.stdout, "/readyz"))
 }
 
-// printStatus shows a status at a glance.
-func printStatus(out io.Writer, st worker.Status) error {
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(w, "worker\t%s, pid %d, up %s\n", st.Version["version"], st.Worker.PID, st.Worker.Uptime)
-	if !st.Worker.RefusedSince.IsZero() {
-		fmt.Fprintf(w, "\tthe API refuses the credential since %s\n", st.Worker.RefusedSince.Format(time.RFC3339))
-	}
-	fmt.Fprintf(w, "journal\t%d entries, %d bytes, %s\n", st.Journal.Entries, st.Journal.Bytes, st.Journal.Server.Server)
-	if st.Journal.Problem != "" {
-		fmt.Fprintf(w, "\tcan't be written: %s\n", st.Journal.Problem)
-	}
-	if st.Journal.Damage != nil {
-		fmt.Fprintf(w, "\t%s\n", st.Journal.Damage)
-	}
-	for _, u := range st.Journal.Unserved {
-		fmt.Fprintf(w, "\t%d of them of %s, which is not served\n", u.Entries, u.Session)
-	}
-	if more := st.Journal.UnservedSessions - len(st.Journal.Unserved); more > 0 {
-		fmt.Fprintf(w, "\tand of %d more sessions that are not served\n", more)
-	}
-	fmt.Fprintf(w, "calls\t%d open", st.Calls.Open)
-	if st.Calls.Held > 0 {
-		fmt.Fprintf(w, ", %d held", st.Calls.Held)
-	}
-	for _, o := range run.Outcomes() {
-		if n := st.Calls.Outcomes[o]; n > 0 {
-			fmt.Fprintf(w, ", %d %s", n, o)
-		}
-	}
-	fmt.Fprintf(w, "\nrequests\t%d stream, %d list, %d get, %d send\n", st.Worker.Requests["stream"], st.Worker.Requests["list"],
-		st.Worker.Requests["get"], st.Worker.Requests["send"])
-	fmt.Fprintf(w, "sessions\t%d\n", len(st.Sessions))
-	if err := w.Flush(); err != nil {
+// health prints which checks fail, a line each.
+func (c statusCmd) health(p *process, out io.Writer, path string) error {
+	got, err := c.ask(p, http.MethodGet, path, worker.AskTimeout)
+	if err != nil {
 		return err
 	}
-	for _, s := range st.Sessions {
-		fmt.Fprintf(w, "  %s\t%s\t%d calls", s.ID, s.State, len(s.Calls))
-		if s.TurnEnd != "" && s.TurnEnd != "end_turn" {
-			fmt.Fprintf(w, ", turn ended by %s", s.TurnEnd)
+	var h admin.Health
+	if err := json.Unmarshal(got.Body, &h); err != nil {
+		return fmt.Errorf("the answer is not that of a worker: %w", err)
+	}
+	for _, r := range h.Reasons {
+		text := ""
+		if r.Text != "" {
+			text = ": " + printable(r.Text)
 		}
-		fmt.Fprintln(w)
-		for _, c := range s.Calls {
-			fmt.Fprintf(w, "    %s\t%s\t%s, since %s\n", c.ID, c.State, c.Tool, c.Received.Format(time.TimeOnly))
+		if !r.Since.IsZero() {
+			text += ", since " + r.Since.Format(time.RFC3339)
 		}
-		for _, k := range s.Kept {
-			fmt.Fprintf(w, "    %s\tquarantined\t%s, %d bytes, since %s\n", k.ID, k.Tool, k.Bytes, k.At.Format(time.RFC3339))
+		if _, err := fmt.Fprintf(out, "%s fails%s\n", r.Check, text); err != nil {
+			return err
 		}
 	}
-	return w.Flush()
+	if got.Status != http.StatusOK {
+		return errNotReady
+	}
+	return nil
 }

@@ -17,36 +17,30 @@ const (
 	// readTimeout is a client's time to ask, writeTimeout its time to get the
 	// answer, both in wall clock from the first byte.
 	readTimeout  = 5 * time.Second
-	writeTimeout = 10 * time.Second
+	writeTimeout = 30 * time.Second // of a reload, which waits for MCP servers
 	idleTimeout  = 30 * time.Second
 	maxHeader    = 16 << 10
 	// stopTimeout is how long answers in the making hold up a stop.
 	stopTimeout = time.Second
 )
 
-// Reason is why a worker is not ready.
-type Reason struct {
-	// Check names what was looked at: tools, journal, sessions, …
-	Check string `json:"check"`
-	// Text says what is wrong with it.
-	Text string `json:"reason"`
-}
-
-// Server is an admin address. It is made by [Listen]; what it shows is
-// registered with Ready, Section and Calls before Serve is called.
+// Server is an admin address. It is made by [Listen]; what it shows, and what can be
+// asked of it, is registered before Serve is called.
 type Server struct {
 	listener net.Listener
 	token    string
 	tls      *tls.Config // nil: plain HTTP
 	log      *slog.Logger
-	ready    *part[[]Reason] // nil means always ready
+	alive    *part[[]Reason] // nil: always, as ready
+	ready    *part[[]Reason]
 	sections map[string]*part[any]
+	actions  map[string]func(context.Context) (status int, body any)
 	calls    *Calls // nil: there are none
 	outcomes []string
 }
 
 // Listen takes the address addr (host:port; port 0 takes any). token is what
-// all but /healthz must show as a bearer; empty means that nobody need. It must
+// all but /healthz and /readyz must show as a bearer; empty means that nobody need. It must
 // not be empty where addr is not loopback. log may be nil.
 func Listen(addr, token string, log *slog.Logger) (*Server, error) {
 	if log == nil {
@@ -60,7 +54,8 @@ func Listen(addr, token string, log *slog.Logger) (*Server, error) {
 		listener.Close()
 		return nil, fmt.Errorf("admin address %s is not loopback: admin.token_file is required", addr)
 	}
-	return &Server{listener: listener, token: token, log: log, sections: map[string]*part[any]{}}, nil
+	return &Server{listener: listener, token: token, log: log, sections: map[string]*part[any]{},
+		actions: map[string]func(context.Context) (int, any){}}, nil
 }
 
 func loopback(addr net.Addr) bool {
@@ -71,14 +66,17 @@ func loopback(addr net.Addr) bool {
 // Addr is the address that was taken, with its port.
 func (s *Server) Addr() net.Addr { return s.listener.Addr() }
 
-// Ready registers what /readyz asks: why the worker is not ready, nothing if it
-// is. f is called by one goroutine at a time.
-func (s *Server) Ready(f func() []Reason) { s.ready = newPart(f) }
-
 // Section registers what /api/v1/status shows under name: a snapshot that
 // encoding/json can write and nobody changes any more. f is called by one
 // goroutine at a time.
 func (s *Server) Section(name string, f func() any) { s.sections[name] = newPart(f) }
+
+// Action registers what a POST to the path does. Its body is answered as JSON with the
+// status. f is called by any number of goroutines; its context ends when the client goes
+// away.
+func (s *Server) Action(path string, f func(context.Context) (status int, body any)) {
+	s.actions[path] = f
+}
 
 // Serve answers until ctx is done, then stops within a second or so and returns
 // nil. Another return means that the address is lost. It is called once.

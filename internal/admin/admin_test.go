@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -93,9 +94,9 @@ func TestPaths(t *testing.T) {
 		status       int
 		body         string
 	}{
-		{"GET", "/healthz", 200, "map[status:ok]"},
+		{"GET", "/healthz", 200, "map[alive:true reasons:[]]"},
 		{"HEAD", "/healthz", 200, "map[]"},
-		{"GET", "/readyz", 200, "map[ready:true]"},
+		{"GET", "/readyz", 200, "map[ready:true reasons:[]]"},
 		{"GET", "/api/v1/status", 200, "map[calls:[1 2] version:v1]"},
 		{"GET", "/api/v1/status?x=y", 200, "map[calls:[1 2] version:v1]"},
 		{"POST", "/api/v1/status", 405, "map[error:expected GET or HEAD]"},
@@ -116,19 +117,25 @@ func TestPaths(t *testing.T) {
 
 func TestReadyFollowsItsReasons(t *testing.T) {
 	var mu sync.Mutex
-	reasons := []Reason{{"tools", "not loaded yet"}, {"journal", "can't be written"}}
+	reasons := []Reason{{Check: "tools", Text: "not loaded yet", Since: time.Unix(0, 0).UTC()}, {Check: "journal", Text: "can't be written"}}
 	s := start(t, "", nil, func(s *Server) {
 		s.Ready(func() []Reason { mu.Lock(); defer mu.Unlock(); return reasons })
 	})
 	status, body, _ := ask(t, s, "GET", "/readyz")
-	want := "map[ready:false reasons:[map[check:tools reason:not loaded yet] map[check:journal reason:can't be written]]]"
-	if status != 503 || fmt.Sprint(body) != want {
-		t.Errorf("got %d %v, want %s", status, body, want)
+	got := regexp.MustCompile(`since:2[0-9-]+T[0-9:]+Z`).ReplaceAllString(fmt.Sprint(body), "since:NOW")
+	want := "map[ready:false reasons:[map[check:tools reason:not loaded yet since:1970-01-01T00:00:00Z] map[check:journal reason:can't be written since:NOW]]]"
+	if status != 503 || got != want {
+		t.Errorf("got %d %s, want %s", status, got, want)
+	}
+	first := fmt.Sprint(body)
+	time.Sleep(1100 * time.Millisecond) // a second is what is told
+	if _, body, _ := ask(t, s, "GET", "/readyz"); fmt.Sprint(body) != first {
+		t.Errorf("since when has changed: %v, was %s", body, first)
 	}
 	mu.Lock()
 	reasons = nil
 	mu.Unlock()
-	if status, body, _ := ask(t, s, "GET", "/readyz"); status != 200 || fmt.Sprint(body) != "map[ready:true]" {
+	if status, body, _ := ask(t, s, "GET", "/readyz"); status != 200 || fmt.Sprint(body) != "map[ready:true reasons:[]]" {
 		t.Errorf("got %d %v", status, body)
 	}
 }
@@ -142,13 +149,55 @@ func TestToken(t *testing.T) {
 		} {
 			status, body, header := ask(t, s, "GET", path, "Authorization", shown)
 			refused := status == 401
-			if want := !right && path != "/healthz"; refused != want {
+			if want := !right && path != "/healthz" && path != "/readyz"; refused != want {
 				t.Errorf("%s with %q: %d, refused should be %v", path, shown, status, want)
 			}
 			if refused != (header.Get("WWW-Authenticate") == "Bearer") || strings.Contains(fmt.Sprint(body), "right-token") {
 				t.Errorf("%s with %q: %v %v", path, shown, header, body)
 			}
 		}
+	}
+}
+
+// TestStrangersAreToldTheChecks: probes of containers have no token, and what is wrong
+// may name a session or a server.
+func TestStrangersAreToldTheChecks(t *testing.T) {
+	s := start(t, "right-token", nil, func(s *Server) {
+		s.Ready(func() []Reason { return []Reason{{Check: "journal", Text: "secret"}} })
+		s.Alive(func() []Reason { return []Reason{{Check: "sessions", Text: "secret"}} })
+	})
+	for path, want := range map[string]string{
+		"/readyz": "map[ready:false reasons:[map[check:journal]]]", "/healthz": "map[alive:false reasons:[map[check:sessions]]]",
+	} {
+		if status, body, _ := ask(t, s, "GET", path); status != 503 || fmt.Sprint(body) != want {
+			t.Errorf("%s: %d %v, want %s", path, status, body, want)
+		}
+		if _, body, _ := ask(t, s, "GET", path, "Authorization", "Bearer right-token"); !strings.Contains(fmt.Sprint(body), "reason:secret") {
+			t.Errorf("%s with the token: %v", path, body)
+		}
+	}
+}
+
+func TestActions(t *testing.T) {
+	ran := 0
+	s := start(t, "right-token", nil, func(s *Server) {
+		s.Action("/api/v1/act", func(context.Context) (int, any) { ran++; return 202, map[string]string{"did": "it"} })
+	})
+	for _, c := range []struct {
+		method, kind, token string
+		status              int
+	}{
+		{"POST", "application/json", "right-token", 202}, {"POST", "Application/JSON; charset=utf-8", "right-token", 202},
+		{"POST", "application/json", "wrong", 401}, {"POST", "text/plain", "right-token", 415}, {"POST", "", "right-token", 415},
+		{"POST", "application/x-www-form-urlencoded", "right-token", 415}, {"GET", "application/json", "right-token", 405}, {"DELETE", "application/json", "right-token", 405},
+	} {
+		status, body, _ := ask(t, s, c.method, "/api/v1/act", "Content-Type", c.kind, "Authorization", "Bearer "+c.token)
+		if status != c.status {
+			t.Errorf("%+v: %d %v", c, status, body)
+		}
+	}
+	if ran != 2 {
+		t.Errorf("it was done %d times, want 2", ran)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"maps"
+	"mime"
 	"net"
 	"net/http"
 	"net/netip"
@@ -16,21 +17,34 @@ import (
 	"sync"
 )
 
+// route is what is done with a path.
+type route struct {
+	method string // GET, and HEAD with it; or POST
+	open   bool   // it needs no token
+	serve  http.HandlerFunc
+}
+
 // routes are the paths that there are.
-func (s *Server) routes() map[string]http.HandlerFunc {
-	return map[string]http.HandlerFunc{
-		"/healthz":       s.serveHealth,
-		"/readyz":        s.serveReady,
-		"/api/v1/status": s.serveStatus,
-		"/api/v1/calls":  s.serveCalls,
+func (s *Server) routes() map[string]route {
+	all := map[string]route{
+		"/healthz":       {http.MethodGet, true, s.serveHealth},
+		"/readyz":        {http.MethodGet, true, s.serveReady},
+		"/api/v1/status": {http.MethodGet, false, s.serveStatus},
+		"/api/v1/calls":  {http.MethodGet, false, s.serveCalls},
 	}
+	for path, act := range s.actions {
+		all[path] = route{http.MethodPost, false, func(w http.ResponseWriter, r *http.Request) {
+			status, body := act(r.Context())
+			reply(w, status, body)
+		}}
+	}
+	return all
 }
 
 // handler lets through who may ask, then what may be asked.
 func (s *Server) handler() http.Handler {
 	routes := s.routes()
 	guardHost := loopback(s.Addr())
-	want := sha256.Sum256([]byte(s.token))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("Cache-Control", "no-store")
@@ -39,28 +53,40 @@ func (s *Server) handler() http.Handler {
 			fail(w, http.StatusForbidden, "the Host header is not of this machine, expected localhost or a loopback address")
 			return
 		}
-		if s.token != "" && r.URL.Path != "/healthz" {
-			scheme, shown, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-			// Hashes have one length, so that the time tells none.
-			got := sha256.Sum256([]byte(shown))
-			if !strings.EqualFold(scheme, "Bearer") || subtle.ConstantTimeCompare(got[:], want[:]) != 1 {
-				h.Set("WWW-Authenticate", "Bearer")
-				fail(w, http.StatusUnauthorized, "expected the token of admin.token_file as Authorization: Bearer TOKEN")
-				return
-			}
-		}
-		serve := routes[r.URL.Path]
-		if serve == nil {
-			fail(w, http.StatusNotFound, "no such path, expected "+strings.Join(slices.Sorted(maps.Keys(routes)), ", "))
+		to, known := routes[r.URL.Path]
+		if !to.open && !s.admits(r) {
+			h.Set("WWW-Authenticate", "Bearer")
+			fail(w, http.StatusUnauthorized, "expected the token of admin.token_file as Authorization: Bearer TOKEN")
 			return
 		}
-		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")) // one that can't be read is none
+		switch {
+		case !known:
+			fail(w, http.StatusNotFound, "no such path, expected "+strings.Join(slices.Sorted(maps.Keys(routes)), ", "))
+		case to.method == http.MethodGet && r.Method != http.MethodGet && r.Method != http.MethodHead:
 			h.Set("Allow", "GET, HEAD")
 			fail(w, http.StatusMethodNotAllowed, "expected GET or HEAD")
-			return
+		case to.method == http.MethodPost && r.Method != http.MethodPost:
+			h.Set("Allow", http.MethodPost)
+			fail(w, http.StatusMethodNotAllowed, "expected POST")
+		case to.method == http.MethodPost && kind != "application/json":
+			// A page of the web can't make a browser send this one.
+			fail(w, http.StatusUnsupportedMediaType, "expected Content-Type: application/json")
+		default:
+			to.serve(w, r)
 		}
-		serve(w, r)
 	})
+}
+
+// admits reports whether a request shows the token, where there is one.
+func (s *Server) admits(r *http.Request) bool {
+	if s.token == "" {
+		return true
+	}
+	scheme, shown, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	// Hashes have one length, so that the time tells none.
+	want, got := sha256.Sum256([]byte(s.token)), sha256.Sum256([]byte(shown))
+	return strings.EqualFold(scheme, "Bearer") && subtle.ConstantTimeCompare(got[:], want[:]) == 1
 }
 
 // localHost reports whether a Host header names this machine. A page of the web
@@ -75,29 +101,6 @@ func localHost(host string) bool {
 	}
 	ip, err := netip.ParseAddr(host)
 	return err == nil && ip.Unmap().IsLoopback()
-}
-
-func (s *Server) serveHealth(w http.ResponseWriter, _ *http.Request) {
-	reply(w, http.StatusOK, map[string]string{"status": "ok"})
-}
-
-func (s *Server) serveReady(w http.ResponseWriter, r *http.Request) {
-	var reasons []Reason
-	if s.ready != nil {
-		var err error
-		if reasons, err = s.ready.ask(r.Context()); err != nil {
-			s.logPanic("readyz", err)
-			reasons = []Reason{{Check: "worker", Text: err.Error()}}
-		}
-	}
-	status := http.StatusOK
-	if len(reasons) > 0 {
-		status = http.StatusServiceUnavailable
-	}
-	reply(w, status, struct {
-		Ready   bool     `json:"ready"`
-		Reasons []Reason `json:"reasons,omitempty"`
-	}{len(reasons) == 0, reasons})
 }
 
 // serveStatus shows every section; one that can't say anything says why, and

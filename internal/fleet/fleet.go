@@ -47,7 +47,10 @@ type Config struct {
 	New func(id string, permanent bool) Session
 	// MaxActive bounds the sessions that are served at once; 0: no bound.
 	MaxActive int
-	Log       *slog.Logger
+	// Ended is told of each session that ended, in a goroutine that must not wait. Nil:
+	// nobody is.
+	Ended func(loop.Status)
+	Log   *slog.Logger
 }
 
 // Fleet is the set of sessions that are served. Make it with [New] and run
@@ -275,6 +278,9 @@ func (f *Fleet) exited(e exit) (left int) {
 	}
 	f.cfg.Log.Info("session detached", "session", e.id, "reason", string(e.reason), "calls_left", left)
 	st.ID = e.id
+	if f.cfg.Ended != nil {
+		f.cfg.Ended(st)
+	}
 	if e.member.permanent {
 		f.settled[e.id] = st
 		return left

@@ -2,6 +2,7 @@ package loop
 
 import (
 	"context"
+
 	"toolhand/internal/journal"
 )
 

@@ -148,7 +148,7 @@ func (s *Session) retry(text string, read func(context.Context) error) bool {
 	wait := newBackoff()
 	for fails := 0; ; fails++ {
 		err := read(s.ctx)
-		if err == nil {
+		if s.failed(err); err == nil {
 			return true
 		}
 		if s.ctx.Err() != nil {

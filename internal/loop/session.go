@@ -1,6 +1,7 @@
 package loop
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"sync"
@@ -190,6 +191,7 @@ func (s *Session) recover(ctx context.Context) Reason {
 		if err == nil && left == nil {
 			break
 		}
+		s.failed(cmp.Or(err, left))
 		switch {
 		case fails%10 != 0:
 		case err != nil:

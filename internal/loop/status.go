@@ -20,9 +20,14 @@ type Status struct {
 	// LastByte is when the stream last gave a byte.
 	LastByte time.Time `json:"last_byte,omitzero"`
 	// Opened is how often the stream was opened.
-	Opened int64        `json:"streams_opened"`
-	Calls  []CallStatus `json:"calls"`
-	Kept   []KeptStatus `json:"quarantined,omitempty"`
+	Opened int64 `json:"streams_opened"`
+	// LastError is why it can't be attached, or its stream not be opened; empty while
+	// all is well.
+	LastError string `json:"last_error,omitempty"`
+	// NotFound reports that the API knew no such session at the first attach.
+	NotFound bool         `json:"not_found,omitempty"`
+	Calls    []CallStatus `json:"calls"`
+	Kept     []KeptStatus `json:"quarantined,omitempty"`
 }
 
 // CallStatus is what is known of a call that has not ended.
@@ -83,6 +88,10 @@ func (s *Session) status() Status {
 	default:
 		st.State = "attached"
 	}
+	if why := s.stream.lastErr.Load(); why != nil && st.State != "attached" {
+		st.LastError = *why
+	}
+	st.NotFound = l.gone && !first
 	st.Attached = first || st.State == "forbidden" || l.over
 	for _, c := range l.calls {
 		if c.state == ended {

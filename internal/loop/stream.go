@@ -21,9 +21,10 @@ const (
 // streamState is what others may know of the stream.
 type streamState struct {
 	open    atomic.Pointer[upstream.Stream]
-	opened  atomic.Int64 // how often it was opened
-	refused atomic.Bool  // the session is forbidden, for now
-	counted atomic.Bool  // the budget has let the next read of the history through
+	opened  atomic.Int64           // how often it was opened
+	refused atomic.Bool            // the session is forbidden, for now
+	counted atomic.Bool            // the budget has let the next read of the history through
+	lastErr atomic.Pointer[string] // why something of it failed last; nil since it went well
 }
 
 // follow keeps the event stream open until ctx ends or the session is gone. Each
@@ -67,6 +68,7 @@ func (s *Session) follow(ctx context.Context) {
 // logLoss tells of a lost stream. One that comes back soon is normal; of a
 // refused credential the client has told already, once for all sessions.
 func (s *Session) logLoss(err error, fails int, wait time.Duration) {
+	s.failed(err)
 	args := []any{"error", errText(err), "fails", fails, "wait", wait.Round(time.Millisecond).String()}
 	refused := upstream.KindOf(err) == upstream.KindCredential
 	if !refused && (fails == warnFails || fails > warnFails && fails%20 == 0) {
@@ -74,6 +76,16 @@ func (s *Session) logLoss(err error, fails int, wait time.Duration) {
 	} else {
 		s.cfg.Log.Debug("the event stream ended; opening it again", args...)
 	}
+}
+
+// failed notes why the session can't be followed, or that it can: nil.
+func (s *Session) failed(err error) {
+	if err == nil {
+		s.stream.lastErr.Store(nil)
+		return
+	}
+	text := err.Error()
+	s.stream.lastErr.Store(&text)
 }
 
 // streamEnd is what the opening of a stream came to.
@@ -109,7 +121,7 @@ func (s *Session) followOnce(ctx context.Context, idle time.Duration) (streamEnd
 	s.stream.open.Store(st)
 	defer s.stream.open.Store(nil)
 	if s.stream.opened.Add(1) > 1 {
-		s.cfg.Log.Debug("the event stream is open again")
+		s.cfg.Log.Info("reconnected: the event stream is open again")
 	}
 	s.post(attached{})
 	for {

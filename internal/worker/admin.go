@@ -17,8 +17,11 @@ import (
 	"toolhand/internal/config"
 )
 
-// askTimeout bounds the question to a running worker.
-const askTimeout = 5 * time.Second
+// How long a running worker may take to answer.
+const (
+	AskTimeout    = 5 * time.Second
+	ReloadTimeout = 30 * time.Second // it waits for MCP servers
+)
 
 // openAdmin takes the admin address, if there is to be one, and registers what each
 // part can say of itself.
@@ -39,13 +42,47 @@ func (w *Worker) openAdmin() (err error) {
 		return err
 	}
 	w.page.TLS(cert)
-	w.page.Ready(w.service.unready)
+	w.page.Alive(w.service.stuck)
+	w.page.Ready(w.unready)
+	w.page.Action("/api/v1/reload", w.reload)
+	w.page.Action("/api/v1/drain", w.drain)
 	w.stats.show(w.page)
 	w.page.Section("version", func() any { return map[string]string{"version": w.opts.Version, "commit": w.opts.Commit} })
 	w.page.Section("tools", func() any { return w.Tools() })
 	w.service.show(w.page)
 	w.log.Info("admin address", "listen", w.page.Addr().String())
 	return nil
+}
+
+// unready says why the worker is not ready.
+func (w *Worker) unready() []admin.Reason {
+	reasons := w.service.unready()
+	if since := w.draining.Load(); since != nil {
+		reasons = append(reasons, admin.Reason{Check: "draining", Text: "the worker takes no new calls and ends", Since: *since})
+	}
+	return reasons
+}
+
+// Problems is the answer to a reload that leaves something as it was.
+type Problems struct {
+	Error    string   `json:"error"`
+	Problems []string `json:"problems"`
+}
+
+// reload answers when the new set is in force, or what is wrong.
+func (w *Worker) reload(ctx context.Context) (status int, body any) {
+	w.log.Info("reloading tools and key file")
+	if err := w.Reload(ctx); err != nil {
+		return http.StatusUnprocessableEntity, Problems{"what is broken leaves the old in force", strings.Split(err.Error(), "\n")}
+	}
+	return http.StatusOK, map[string]int{"tools": len(w.Set().Tools())}
+}
+
+// drain has the worker drain, and end.
+func (w *Worker) drain(context.Context) (status int, body any) {
+	w.log.Info("draining: asked to at the admin address", "grace", w.cfg.Shutdown.Grace)
+	w.askDrain()
+	return http.StatusAccepted, map[string]string{"status": "draining"}
 }
 
 // Admin is the admin address with its port; nil where there is none.
@@ -64,46 +101,56 @@ func (w *Worker) serveAdmin(ctx context.Context) {
 	}
 }
 
+// Answer is what a running worker says at its admin address.
+type Answer struct {
+	Status int
+	Body   []byte
+}
+
 // Ask asks a running worker at the admin address addr (host:port, or a URL) for a path,
-// and returns the body of its answer. cfg is the section admin of the configuration.
-func Ask(ctx context.Context, addr, path string, cfg config.Admin) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+// by GET or POST. cfg is the section admin of the configuration. Any answer that is the
+// worker's own is one, whatever its status; another token, a wrong question, and no
+// answer within timeout are errors.
+func Ask(ctx context.Context, addr, method, path string, timeout time.Duration, cfg config.Admin) (Answer, error) {
+	var none Answer
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	base, client, err := adminClient(addr, cfg)
 	if err != nil {
-		return nil, err
+		return none, err
 	}
 	defer client.CloseIdleConnections()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, base+path, nil)
+	req, err := http.NewRequestWithContext(ctx, method, base+path, nil)
 	if err != nil {
-		return nil, Usagef("the address %q: %w", addr, err)
+		return none, Usagef("the address %q: %w", addr, err)
 	}
+	req.Header.Set("Content-Type", "application/json")
 	if cfg.TokenFile != "" {
 		token, err := config.ReadKeyFile(cfg.TokenFile)
 		if err != nil {
-			return nil, Usagef("admin.token_file: %w", err)
+			return none, Usagef("admin.token_file: %w", err)
 		}
 		req.Header.Set("Authorization", "Bearer "+token)
 	}
 	res, err := client.Do(req)
 	if err != nil {
-		return nil, fmt.Errorf("no worker answers at %s (admin.listen, or --admin): %w", addr, errors.Unwrap(err))
+		return none, fmt.Errorf("no worker answers at %s (admin.listen, or --admin): %w", addr, errors.Unwrap(err))
 	}
 	defer res.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(res.Body, 64<<20))
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("the answer of %s broke off: %w", addr, err)
+		return none, fmt.Errorf("the answer of %s broke off: %w", addr, err)
 	case res.StatusCode == http.StatusUnauthorized:
-		return nil, fmt.Errorf("%s asks for another token than admin.token_file has", addr)
+		return none, fmt.Errorf("%s asks for another token than admin.token_file has", addr)
 	case res.StatusCode == http.StatusBadRequest:
 		var said struct{ Error string }
 		_ = json.Unmarshal(body, &said) // without it the status alone is told
-		return nil, Usagef("%s answers: %s", addr, cmp.Or(said.Error, res.Status))
-	case res.StatusCode != http.StatusOK:
-		return nil, fmt.Errorf("%s answers with %s", addr, res.Status)
+		return none, Usagef("%s answers: %s", addr, cmp.Or(said.Error, res.Status))
+	case !json.Valid(body):
+		return none, fmt.Errorf("%s answers with %s, and not as a worker does", addr, res.Status)
 	}
-	return body, nil
+	return Answer{res.StatusCode, body}, nil
 }
 
 // adminClient is the client for the admin address addr. Our own address shows the

@@ -53,6 +53,8 @@ func (o *offers) reloaded(context.Context) {
 	}
 }
 
+func (*offers) stuck() []admin.Reason { return nil }
+
 func (o *offers) unready() []admin.Reason {
 	if err := o.bus.Healthy(); err != nil {
 		return []admin.Reason{{Check: "nats", Text: err.Error()}}
@@ -61,12 +63,13 @@ func (o *offers) unready() []admin.Reason {
 }
 
 func (o *offers) show(page *admin.Server) {
+	page.Section("worker", func() any { return o.processStatus() })
 	page.Section("nats", func() any { return o.bus.Status() })
 	page.Section("calls", func() any {
 		open := o.server.Calls()
-		return map[string]any{"open": len(open), "outcomes": o.stats.snapshot(), "calls": open}
+		return CallsStatus{Open: len(open), Outcomes: o.stats.snapshot(), Serving: open}
 	})
 }
 
-func (*offers) renew() {}
-func (*offers) close() {}
+func (*offers) renew() error { return nil }
+func (*offers) close()       {}

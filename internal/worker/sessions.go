@@ -9,6 +9,7 @@ import (
 	mathrand "math/rand/v2"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -34,6 +35,10 @@ type sessions struct {
 	doubts    doubts
 	fleet     *fleet.Fleet
 	owner     string
+	// incomplete is since when some session does not say what it does; owned by stuck.
+	incomplete time.Time
+	// unknown has a session each time that one of the configured was not found.
+	unknown chan string
 }
 
 func (s *sessions) newClient() (*upstream.Client, error) {
@@ -74,7 +79,8 @@ func (s *sessions) credential() (upstream.Credential, error) {
 
 func (s *sessions) open(ctx context.Context) error {
 	s.owner = rand.Text()
-	s.fleet = fleet.New(fleet.Config{New: s.newSession, MaxActive: s.cfg.Sessions.MaxActive, Log: s.log})
+	s.unknown = make(chan string, len(s.cfg.Sessions.IDs))
+	s.fleet = fleet.New(fleet.Config{New: s.newSession, MaxActive: s.cfg.Sessions.MaxActive, Ended: s.sessionEnded, Log: s.log})
 	if s.opts.Forgets {
 		s.journal = &journal.Memory{}
 		return nil
@@ -205,6 +211,7 @@ func (s *sessions) serve(drain, hard context.Context) (left int, broken error) {
 	defer drained()
 	beside, end := context.WithCancel(context.WithoutCancel(hard))
 	var wg sync.WaitGroup
+	var nobody error
 	if s.store != nil {
 		wg.Go(func() {
 			if broken = s.bus.Watch(beside, s.store.Refused); broken != nil {
@@ -218,6 +225,19 @@ func (s *sessions) serve(drain, hard context.Context) (left int, broken error) {
 		s.firstTools(drain, watch)
 		wg.Go(func() { watch.Run(beside) })
 	}
+	if s.opts.Sole {
+		wg.Go(func() {
+			for range s.cfg.Sessions.IDs {
+				select {
+				case <-s.unknown:
+				case <-beside.Done():
+					return
+				}
+			}
+			nobody = Usagef("no session to serve: the API knows none of %s: check the ids, and the workspace of the key", strings.Join(s.cfg.Sessions.IDs, ", "))
+			drained()
+		})
+	}
 	done := make(chan int)
 	go func() { done <- s.fleet.Serve(drain, hard, time.Duration(s.cfg.Shutdown.Grace)) }()
 	for _, id := range s.cfg.Sessions.IDs {
@@ -228,7 +248,7 @@ func (s *sessions) serve(drain, hard context.Context) (left int, broken error) {
 	left = <-done
 	end()
 	wg.Wait()
-	return left, broken
+	return left, cmp.Or(broken, nobody)
 }
 
 // Attach serves a session from now on. One that is served already stays as it is. It
@@ -240,13 +260,26 @@ func (w *Worker) Attach(ctx context.Context, id string) error {
 // Requests counts the requests to the API of a worker for Sessions.
 func (w *Worker) Requests() upstream.Counts { return w.service.(*sessions).client.Counts() }
 
-func (s *sessions) renew() {
+// sessionEnded takes in that a session has ended.
+func (s *sessions) sessionEnded(st loop.Status) {
+	if !st.NotFound || !slices.Contains(s.cfg.Sessions.IDs, st.ID) {
+		return
+	}
+	s.log.Error("the API knows no such session: check the id, and the workspace of the key", "session", st.ID)
+	select {
+	case s.unknown <- st.ID:
+	default: // it was counted
+	}
+}
+
+func (s *sessions) renew() error {
 	cred, err := s.credential()
 	if err != nil {
 		s.log.Error("credential not reloaded; the old one stays in force", "error", err)
-		return
+		return err
 	}
 	s.client.Renew(cred)
+	return nil
 }
 
 func (s *sessions) reloaded(ctx context.Context) { s.fleet.Reload(ctx) }

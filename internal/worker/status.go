@@ -13,6 +13,7 @@ import (
 	"toolhand/internal/loop/circuit"
 	"toolhand/internal/loop/run"
 	"toolhand/internal/registry"
+	"toolhand/internal/serve"
 )
 
 const (
@@ -22,11 +23,13 @@ const (
 	overdue = 30 * time.Second
 )
 
-// Status is what a worker for Sessions says of itself at its admin address.
+// Status is what a worker says of itself at its admin address. One for the Fleet has no
+// Journal and no Sessions, one for Sessions no NATS.
 type Status struct {
 	Version  map[string]string `json:"version"`
-	Worker   ProcessStatus     `json:"worker"`
-	Journal  JournalStatus     `json:"journal"`
+	Worker   *ProcessStatus    `json:"worker,omitempty"`
+	Journal  *JournalStatus    `json:"journal,omitempty"`
+	NATS     *bus.Status       `json:"nats,omitempty"`
 	Sessions []loop.Status     `json:"sessions"`
 	Calls    CallsStatus       `json:"calls"`
 	Tools    []ToolStatus      `json:"tools"`
@@ -38,7 +41,7 @@ type ProcessStatus struct {
 	Started  time.Time        `json:"started"`
 	Uptime   string           `json:"uptime"`
 	Slots    int              `json:"slots_in_use"`
-	Requests map[string]int64 `json:"requests"`
+	Requests map[string]int64 `json:"requests,omitempty"`
 	// RefusedSince is since when the API refuses the credential.
 	RefusedSince time.Time `json:"credential_refused_since,omitzero"`
 }
@@ -60,6 +63,8 @@ type CallsStatus struct {
 	Open     int                   `json:"open"`
 	Held     int                   `json:"held"` // wait for permission
 	Outcomes map[run.Outcome]int64 `json:"outcomes"`
+	// Serving are the open calls of a worker for the Fleet.
+	Serving []serve.OpenCall `json:"calls,omitempty"`
 }
 
 // ToolStatus is a tool in force.
@@ -130,14 +135,17 @@ func (s *sessions) statuses() []loop.Status {
 	return all
 }
 
+// processStatus is that of any worker.
+func (w *Worker) processStatus() ProcessStatus {
+	return ProcessStatus{PID: os.Getpid(), Started: w.stats.started,
+		Uptime: time.Since(w.stats.started).Round(time.Second).String(), Slots: w.slots.Held()}
+}
+
 func (s *sessions) processStatus() ProcessStatus {
-	n := s.client.Counts()
-	return ProcessStatus{
-		PID: os.Getpid(), Started: s.stats.started, Uptime: time.Since(s.stats.started).Round(time.Second).String(),
-		Slots:        s.slots.Held(),
-		Requests:     map[string]int64{"stream": n.Streams, "list": n.Lists, "get": n.Gets, "send": n.Sends},
-		RefusedSince: s.client.RefusedSince(),
-	}
+	st, n := s.Worker.processStatus(), s.client.Counts()
+	st.Requests = map[string]int64{"stream": n.Streams, "list": n.Lists, "get": n.Gets, "send": n.Sends}
+	st.RefusedSince = s.client.RefusedSince()
+	return st
 }
 
 func (s *sessions) journalStatus() JournalStatus {
@@ -166,6 +174,27 @@ func (s *sessions) callsStatus() CallsStatus {
 		}
 	}
 	return st
+}
+
+// stuckAfter is for how long a session may not say what it does, before its loop counts
+// as one that does not move.
+const stuckAfter = 30 * time.Second
+
+// stuck implements service.
+func (s *sessions) stuck() []admin.Reason {
+	ctx, cancel := context.WithTimeout(context.Background(), statusTimeout)
+	defer cancel()
+	if _, complete := s.fleet.Statuses(ctx); complete {
+		s.incomplete = time.Time{}
+		return nil
+	}
+	if s.incomplete.IsZero() {
+		s.incomplete = time.Now()
+	}
+	if time.Since(s.incomplete) < stuckAfter {
+		return nil
+	}
+	return []admin.Reason{{Check: "sessions", Text: "a session does not say what it does", Since: s.incomplete.UTC().Truncate(time.Second)}}
 }
 
 // unready implements service: health is progress, not the process being up.
@@ -198,7 +227,12 @@ func (s *sessions) unready() []admin.Reason {
 		}
 	}
 	for _, id := range s.cfg.Sessions.IDs {
-		if st, ok := byID[id]; complete && (!ok || !st.Attached) {
+		switch st, ok := byID[id]; {
+		case st.NotFound:
+			add("sessions", "the API knows no session %s: check the id and the key's workspace", id)
+		case complete && (!ok || !st.Attached) && st.LastError != "":
+			add("sessions", "session %s is not attached yet: %s", id, st.LastError)
+		case complete && (!ok || !st.Attached):
 			add("sessions", "session %s is not attached yet", id)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -63,6 +64,9 @@ type Options struct {
 	Report func(run.Report)
 	// Tools stand in the place of those in tools.dir. Nil: they don't.
 	Tools *registry.Set
+	// Sole says that the sessions of the configuration are all that there will be: the
+	// worker ends where the API knows none of them.
+	Sole bool
 	// Forgets keeps the journal of a worker for Sessions in memory: there is no store,
 	// no NATS, and what ran is forgotten with the process.
 	Forgets bool
@@ -87,6 +91,12 @@ type Worker struct {
 	bus      *bus.Bus      // nil: there is none
 	page     *admin.Server // nil: there is none
 	service  service       // nil for a Command
+
+	// asked ends when somebody asks for a drain at the admin address, by askDrain; draining is
+	// since when the worker drains, nil while it does not.
+	asked    context.Context
+	askDrain context.CancelFunc
+	draining atomic.Pointer[time.Time]
 }
 
 // service is what a worker serves.
@@ -99,11 +109,12 @@ type service interface {
 	// serve serves until drain ends, and what runs then for the configured grace. The
 	// end of hard stops everything at once. It returns how many calls are left.
 	serve(drain, hard context.Context) (left int, err error)
-	// renew takes the credential anew.
-	renew()
+	// renew takes the credential anew. What is wrong with it leaves the old one.
+	renew() error
 	// reloaded takes another set of tools.
 	reloaded(ctx context.Context)
-	// unready says why it is not ready.
+	// stuck says which of its own loops don't move, unready why it is not ready.
+	stuck() []admin.Reason
 	unready() []admin.Reason
 	// show registers its sections of the status.
 	show(*admin.Server)
@@ -126,6 +137,7 @@ func Usagef(format string, args ...any) error { return &UsageError{fmt.Errorf(fo
 func Open(ctx context.Context, cfg *config.Config, opts Options) (_ *Worker, err error) {
 	w := &Worker{cfg: cfg, opts: opts, log: opts.Log, stats: newStats(),
 		slots: slots.New(cfg.Tools.Concurrency), circuits: &circuit.Circuits{}}
+	w.asked, w.askDrain = context.WithCancel(context.Background())
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, w.Close())
@@ -217,13 +229,20 @@ func (w *Worker) Set() *registry.Set {
 // error. It returns how many calls are left without an answer, and why the worker
 // ended, nil where it was drained. It is called once, and not for a Command.
 func (w *Worker) Serve(drain, hard context.Context) (left int, err error) {
+	drain, end := context.WithCancel(drain)
+	defer end()
+	defer context.AfterFunc(w.asked, end)()
+	defer context.AfterFunc(drain, func() {
+		now := time.Now().UTC().Truncate(time.Second)
+		w.draining.Store(&now)
+	})()
 	w.service.greet()
 	for _, text := range config.Exposed(w.cfg) {
 		w.log.Warn(text)
 	}
 	// What goes on beside the service is there from before its first call until after
 	// the last one.
-	beside, end := context.WithCancel(context.WithoutCancel(hard))
+	beside, endBeside := context.WithCancel(context.WithoutCancel(hard))
 	var wg sync.WaitGroup
 	if w.page != nil {
 		wg.Go(func() { w.serveAdmin(beside) })
@@ -232,19 +251,24 @@ func (w *Worker) Serve(drain, hard context.Context) (left int, err error) {
 		wg.Go(func() { w.registry.Follow(beside, func() { w.reloaded(beside) }) })
 	}
 	left, err = w.service.serve(drain, hard)
-	end()
+	endBeside()
 	wg.Wait()
 	w.log.Info("worker stopped", "calls_left", left)
 	return left, cmp.Or(context.Cause(hard), err)
 }
 
 // Reload takes tools.d and the key file anew. What is broken leaves the old one in
-// force, and the log says so. The end of ctx ends it.
-func (w *Worker) Reload(ctx context.Context) {
-	w.service.renew()
-	if w.registry != nil && w.registry.Reload(ctx) == nil {
+// force; the log and the error say so. The end of ctx ends it.
+func (w *Worker) Reload(ctx context.Context) error {
+	err := w.service.renew()
+	if w.registry == nil {
+		return err
+	}
+	broken := w.registry.Reload(ctx)
+	if broken == nil {
 		w.reloaded(ctx)
 	}
+	return errors.Join(broken, err)
 }
 
 // reloaded has the rest of the worker take another set of tools.
@@ -266,6 +290,7 @@ func (w *Worker) ended(r run.Report) {
 // Close closes what is open, in the reverse order. What does not end in order is
 // logged, and is the error.
 func (w *Worker) Close() (err error) {
+	w.askDrain()
 	if w.page != nil {
 		_ = w.page.Close() // after Serve it is closed
 	}
