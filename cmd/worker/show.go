@@ -153,8 +153,8 @@ func (s *show) table(n upstream.Counts, left int) {
 
 // took is how long a tool ran, or a call without a tool took to be answered.
 func took(r run.Report) time.Duration {
-	if r.Ran > 0 {
-		return r.Ran
+	if r.Phases.Run > 0 {
+		return r.Phases.Run
 	}
 	return r.Duration
 }

@@ -86,7 +86,7 @@ type call struct {
 	inJournal bool       // an entry may stand, which is to be forgotten
 	resume    bool       // an earlier process started it: only its result is waited for
 	late      run.Answer // at its deadline, where no run has it any more
-	ran       time.Duration
+	phases    run.Phases
 
 	// When it is finished:
 	answer     run.Answer
@@ -144,7 +144,10 @@ func (c *call) resumable() bool {
 func (c *call) report(now time.Time, o run.Outcome) run.Report {
 	r := run.Report{
 		ID: c.id, Tool: c.name, Thread: c.thread, Outcome: o, Received: c.received, Duration: now.Sub(c.received),
-		Ran: c.ran, Bytes: len(c.answer.Result.Content), Result: c.answer.Result, Reason: c.answer.Reason,
+		Phases: c.phases, Bytes: len(c.answer.Result.Content), Result: c.answer.Result, Reason: c.answer.Reason,
+	}
+	if !c.finishedAt.IsZero() && o == c.answer.Outcome {
+		r.Phases.Send = now.Sub(c.finishedAt)
 	}
 	if o == c.answer.Outcome { // else the caller knows why
 		r.Cause = c.answer.Cause()

@@ -151,7 +151,7 @@ func (l *ledger) ran(id string, end run.End) {
 	} else if errors.Is(end.Err, journal.ErrOwned) {
 		c.inJournal = false // it is somebody else's entry
 	}
-	c.alive, c.ran = end.GoesOn, end.Ran
+	c.alive, c.phases = end.GoesOn, end.Phases
 	c.starting = end.GoesOn && end.MayStand && !end.Started
 	switch {
 	case c.state != running:

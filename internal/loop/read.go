@@ -40,7 +40,9 @@ func (s *Session) readHistory(r readHistory) {
 	if ok {
 		slices.Reverse(rd.events)
 		in.events, in.complete = rd.events, rd.complete
-		s.post(in)
+		if s.post(in); !s.stream.attached.Swap(true) {
+			s.cfg.Log.Info("session attached", "open_calls", len(r.open))
+		}
 	}
 }
 

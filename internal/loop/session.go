@@ -260,6 +260,11 @@ func (s *Session) finish(cancel context.CancelCauseFunc, reason Reason) {
 	// What the joined have reported counts in the last status.
 	defer func() {
 		st := last()
+		for _, c := range st.Calls {
+			if c.Owed {
+				s.cfg.Log.Warn("call left without an answer", "tool", c.Tool, "call", c.ID, "state", c.State)
+			}
+		}
 		s.last.Store(&st)
 		close(s.closed)
 	}()

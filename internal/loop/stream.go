@@ -3,6 +3,7 @@ package loop
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"sync/atomic"
 	"time"
 
@@ -16,15 +17,19 @@ const (
 	maxSilence = 10 * time.Minute
 	// warnFails is how many tries in a row fail before it is worth a warning.
 	warnFails = 3
+	// toldAway is for how long a stream is away before its return is worth a line.
+	toldAway = time.Second
 )
 
 // streamState is what others may know of the stream.
 type streamState struct {
-	open    atomic.Pointer[upstream.Stream]
-	opened  atomic.Int64           // how often it was opened
-	refused atomic.Bool            // the session is forbidden, for now
-	counted atomic.Bool            // the budget has let the next read of the history through
-	lastErr atomic.Pointer[string] // why something of it failed last; nil since it went well
+	open     atomic.Pointer[upstream.Stream]
+	opened   atomic.Int64           // how often it was opened
+	refused  atomic.Bool            // the session is forbidden, for now
+	attached atomic.Bool            // the first read of the history has ended
+	counted  atomic.Bool            // the budget has let the next read of the history through
+	lost     time.Time              // when it was lost last; owned by follow
+	lastErr  atomic.Pointer[string] // why something of it failed last; nil since it went well
 }
 
 // follow keeps the event stream open until ctx ends or the session is gone. Each
@@ -119,9 +124,14 @@ func (s *Session) followOnce(ctx context.Context, idle time.Duration) (streamEnd
 	s.stream.refused.Store(false)
 	s.stream.counted.Store(true)
 	s.stream.open.Store(st)
-	defer s.stream.open.Store(nil)
+	defer func() { s.stream.open.Store(nil); s.stream.lost = time.Now() }()
 	if s.stream.opened.Add(1) > 1 {
-		s.cfg.Log.Info("reconnected: the event stream is open again")
+		// That a stream is cut now and then, and is back at once, is worth no line.
+		level, away := slog.LevelDebug, time.Since(s.stream.lost)
+		if away > toldAway {
+			level = slog.LevelInfo
+		}
+		s.cfg.Log.Log(ctx, level, "reconnected: the event stream is open again", "away_ms", away.Milliseconds())
 	}
 	s.post(attached{})
 	for {

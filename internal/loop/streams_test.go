@@ -134,7 +134,7 @@ func TestReconnectsAreNoSpam(t *testing.T) {
 			r.session.CutStreams(false)
 			after(10 * time.Minute)
 		}
-		if log := r.log.String(); strings.Contains(log, "level=INFO") || strings.Contains(log, "level=WARN") {
+		if log := r.log.String(); strings.Count(log, "level=INFO") != strings.Count(log, "session attached") || strings.Contains(log, "level=WARN") {
 			t.Errorf("streams that come back at once are told: %s", log)
 		}
 		r.requests(sim.Stream, 21)
@@ -292,4 +292,16 @@ func TestRedirectIsNotFollowedAndTakesNoCredentialAlong(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestLongLossIsTold: a stream that was away for a while is told when it is back.
+func TestLongLossIsTold(t *testing.T) {
+	scenario(t, nil, func(t *testing.T, r *rig) {
+		r.sim.Arm(sim.Fault{Endpoint: sim.Stream, Times: 3, Do: sim.Refuse(503)})
+		r.session.CutStreams(false)
+		after(10 * time.Minute)
+		if log := r.log.String(); strings.Count(log, `level=INFO msg="reconnected: the event stream is open again"`) != 1 || !strings.Contains(log, "away_ms=") {
+			t.Errorf("log: %s", log)
+		}
+	})
 }

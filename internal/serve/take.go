@@ -117,12 +117,7 @@ func (s *Server) run(ctx context.Context, call tools.Call) (run.Report, error) {
 			report.Take(run.AnswerLost(call.Tool, err))
 		}
 	}
-	args := []any{"tool", call.Tool, "call", call.ID, "session", call.Session,
-		"outcome", string(report.Outcome), "duration", report.Duration.Round(time.Microsecond).String(), "bytes", report.Bytes}
-	if report.Cause != "" {
-		args = append(args, "cause", report.Cause)
-	}
-	s.cfg.Log.Info("call served", args...)
+	report.Log(s.cfg.Log.With("session", call.Session), "call served")
 	if s.cfg.Report != nil {
 		s.cfg.Report(report)
 	}

@@ -35,6 +35,9 @@ type Result struct {
 	Content json.RawMessage
 	// IsError reports to the agent that the tool failed.
 	IsError bool
+	// Cause says for the log why it failed, such as its exit status, with nothing of
+	// what it printed. Empty: that is not known.
+	Cause string
 }
 
 // Handler runs calls of one tool. Call may be called by many goroutines at

@@ -1,6 +1,7 @@
 package run
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -137,7 +138,7 @@ func (a Answer) Cause() string {
 	case a.Own || a.Outcome != Failed:
 		return firstLine(a.Result)
 	}
-	return "the result of the tool is an error"
+	return cmp.Or(a.Result.Cause, "the result of the tool is an error")
 }
 
 // firstLine is what an answer of the worker's own says, without what follows its first

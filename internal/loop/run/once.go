@@ -117,9 +117,8 @@ func (o Once) join(ends <-chan End) {
 func (o Once) report(c Call, end End) Report {
 	r := Report{
 		Session: c.Session, ID: c.ID, Tool: c.Tool, Thread: c.Thread, Received: c.Received,
-		Duration: time.Since(c.Received), Ran: end.Ran,
+		Duration: time.Since(c.Received), Phases: end.Phases,
 	}
 	r.Take(end.Answer)
-	r.Log(o.Log, "call answered")
 	return r
 }

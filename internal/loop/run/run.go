@@ -77,9 +77,9 @@ type End struct {
 	// otherwise it may have it where MayStand is set.
 	Started, MayStand bool
 	Revision          uint64
-	// Handled says that the handler had the call, for the time Ran.
+	// Handled says that the handler had the call, and Phases what its time went into.
 	Handled bool
-	Ran     time.Duration
+	Phases  Phases
 	// GoesOn says that the handler, or the write to the journal, goes on all the same:
 	// its end is told too.
 	GoesOn bool
@@ -116,7 +116,7 @@ type Run struct {
 
 	mu       sync.Mutex
 	phase    phase       // guarded by mu
-	since    time.Time   // guarded by mu; when the handler got it, while it has it
+	since    time.Time   // guarded by mu; when the phase began
 	slot     *slots.Slot // guarded by mu
 	handOver bool        // guarded by mu; no attempt follows this one
 	end      End         // guarded by mu; what is known so far
@@ -128,7 +128,7 @@ type Run struct {
 func (r Runner) Queue(ctx context.Context, c Call, tell func(End)) *Run {
 	stopped, stop := context.WithCancelCause(ctx)
 	bound, free := context.WithDeadlineCause(stopped, c.Deadline, ErrDeadline)
-	a := &Run{Runner: r, call: c, tell: tell, ctx: bound, stop: stop, free: free, bound: make(chan struct{})}
+	a := &Run{Runner: r, call: c, tell: tell, ctx: bound, stop: stop, free: free, bound: make(chan struct{}), since: time.Now()}
 	a.queue()
 	return a
 }
@@ -215,9 +215,7 @@ func (r *Run) ending(err error) End {
 	defer r.mu.Unlock()
 	end := r.end
 	end.Err = err
-	if r.phase == handling {
-		end.Ran += time.Since(r.since)
-	}
+	end.Phases.add(r.phase, time.Since(r.since))
 	switch {
 	case err == nil:
 		return end
@@ -326,7 +324,8 @@ func (r *Run) starts() error {
 	if r.ctx.Err() != nil {
 		return context.Cause(r.ctx)
 	}
-	r.phase, r.end.MayStand = starting, true
+	r.move(starting)
+	r.end.MayStand = true
 	r.noStart = cmp.Or(r.noStart, errSilent)
 	return nil
 }
@@ -334,7 +333,7 @@ func (r *Run) starts() error {
 func (r *Run) started(revision uint64, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.phase = waiting
+	r.move(waiting)
 	switch {
 	case err == nil:
 		r.end.Started, r.end.Revision, r.noStart = true, revision, nil
@@ -356,17 +355,18 @@ func (r *Run) hand() error {
 	if r.ctx.Err() != nil {
 		return context.Cause(r.ctx)
 	}
-	r.phase, r.since, r.end.Handled, r.end.Away = handling, time.Now(), true, nil
-	r.attempts++
-	r.Log.Info("call started", "tool", r.call.Def.Name, "call", r.call.ID, "bytes", len(r.call.Input),
-		"waited", time.Since(r.call.Received).Round(time.Microsecond).String())
+	r.move(handling)
+	r.end.Handled, r.end.Away = true, nil
+	if r.attempts++; r.attempts == 1 { // of the next ones a line was told
+		r.Log.Info("call started", "tool", r.call.Def.Name, "call", r.call.ID, "bytes", len(r.call.Input),
+			"waited_ms", milliseconds(time.Since(r.call.Received)))
+	}
 	return nil
 }
 
 func (r *Run) handled() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.phase = waiting
+	r.move(waiting)
 	r.slot = nil
-	r.end.Ran += time.Since(r.since)
 }

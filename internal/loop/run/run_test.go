@@ -97,7 +97,7 @@ func TestStopBetweenTheSteps(t *testing.T) {
 		"slot":          {full: true, journal: &writes{}},
 		"start":         {journal: &writes{takes: 3 * time.Second}, want: End{MayStand: true, Started: true, Revision: 7}},
 		"failing start": {journal: &writes{fails: 1000, err: errors.New("disk")}, want: End{MayStand: true}},
-		"handler":       {journal: &writes{}, handler: never, want: End{MayStand: true, Started: true, Revision: 7, Handled: true, Ran: time.Second}},
+		"handler":       {journal: &writes{}, handler: never, want: End{MayStand: true, Started: true, Revision: 7, Handled: true, Phases: Phases{Run: time.Second}}},
 		"between two attempts": {journal: &writes{}, handler: away,
 			want: End{MayStand: true, Started: true, Revision: 7, Handled: true, Away: errors.New("away")}},
 	} {
@@ -133,7 +133,7 @@ func TestStopBetweenTheSteps(t *testing.T) {
 					}
 					w1, w2 := c.want, end
 					if w1.MayStand != w2.MayStand || w1.Started != w2.Started || w1.Revision != w2.Revision ||
-						w1.Handled != w2.Handled || w1.Ran != w2.Ran || (w1.Away == nil) != (w2.Away == nil) {
+						w1.Handled != w2.Handled || w1.Phases.Run != w2.Phases.Run || (w1.Away == nil) != (w2.Away == nil) {
 						t.Errorf("began %+v, want %+v", end, c.want)
 					}
 					if n := r.Slots.Held(); n > 1 || n == 1 && !c.full {

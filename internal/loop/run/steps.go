@@ -67,7 +67,14 @@ func (r *Run) check() (a Answer, err error) {
 func (r *Run) enter(p phase) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.phase = p
+	r.move(p)
+}
+
+// move begins another phase. r.mu is held.
+func (r *Run) move(p phase) {
+	now := time.Now()
+	r.end.Phases.add(r.phase, now.Sub(r.since))
+	r.phase, r.since = p, now
 }
 
 func (r *Run) logPanic(text string, value any, stack []byte) {
@@ -177,6 +184,8 @@ func (r *Run) next(why error, passing bool, attempts int) (Answer, time.Duration
 	if r.attempts >= attempts || !time.Now().Add(wait).Before(r.call.Deadline) {
 		return AnswerUnavailable(r.call.Def.Name, why), 0
 	}
+	r.Log.Info("call is tried again", "tool", r.call.Def.Name, "call", r.call.ID, "attempt", r.attempts+1,
+		"wait_ms", milliseconds(wait), "reason", why.Error())
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.end.Away = why; r.handOver {

@@ -128,10 +128,10 @@ func (h *handler) Call(ctx context.Context, call tools.Call) (tools.Result, erro
 	if cmd.ProcessState == nil {
 		return tools.Result{}, &tools.LostError{Err: fmt.Errorf("its exit status is not known: %w", proc.Err)}
 	}
+	if text := errs.Last(); len(text) > 0 {
+		log.Debug("the program wrote to stderr", "stderr", string(content.Valid(text)))
+	}
 	if cmd.ProcessState.Success() {
-		if text := errs.Last(); len(text) > 0 {
-			log.Debug("the program wrote to stderr", "stderr", string(content.Valid(text)))
-		}
 		return out.Result(false), nil
 	}
 	return failed(cmd, out, errs), nil
@@ -142,15 +142,18 @@ func (h *handler) Live(context.Context) error { return executable(h.path, h.user
 
 // failed is the result of another exit status than 0.
 func failed(cmd *exec.Cmd, out *content.Collector, errs *content.Ending) tools.Result {
-	status := fmt.Sprintf("[exit status %d]", cmd.ProcessState.ExitCode())
+	cause := fmt.Sprintf("exit status %d", cmd.ProcessState.ExitCode())
 	if ws, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
-		status = fmt.Sprintf("[killed by %s (%s)]", unix.SignalName(ws.Signal()), ws.Signal())
+		cause = fmt.Sprintf("killed by %s (%s)", unix.SignalName(ws.Signal()), ws.Signal())
 	}
+	status := "[" + cause + "]"
 	if text := content.Valid(content.FromCharacter(errs.Last())); len(text) > 0 {
 		text = content.CutBefore(bytes.TrimRight(text, "\n"), errs.Max)
 		status = fmt.Sprintf("[stderr]\n%s\n%s", text, status)
 	}
-	return content.Error(out.Above(status))
+	r := content.Error(out.Above(status))
+	r.Cause = cause
+	return r
 }
 
 // Marks are variables that each process of a call has in its environment, and none

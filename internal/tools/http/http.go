@@ -159,5 +159,7 @@ func (h *handler) refusal(resp *http.Response, body *content.Collector, broken e
 	if broken != nil {
 		status += " (the body broke off)"
 	}
-	return content.Error(body.Under(status + "\n"))
+	r := content.Error(body.Under(status + "\n"))
+	r.Cause = status
+	return r
 }

@@ -181,7 +181,9 @@ func ReadReply(reply *nats.Msg, max int) (tools.Result, error) {
 	if len(reply.Data) > 0 {
 		line += "\n"
 	}
-	return content.Error(body.Under(line)), nil
+	r := content.Error(body.Under(line))
+	r.Cause = strings.TrimSpace("service error " + strings.ToValidUTF8(code[:min(len(code), 20)], ""))
+	return r, nil
 }
 
 // reasonOf is the reason that a reply gives: in its header, or else as its text.
