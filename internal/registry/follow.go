@@ -62,8 +62,8 @@ func (r *Registry) regroup(ctx context.Context) bool {
 	r.schemas = set.schemas
 	r.put(set)
 	r.opts.keep(set)
-	added, removed := difference(old, set)
-	r.opts.Log.Info("the tools of MCP servers were taken", "tools", len(set.sorted), "added", some(added), "removed", some(removed))
+	added, removed, changed := difference(old, set)
+	r.opts.Log.Info("the tools of MCP servers were taken", "tools", len(set.sorted), "added", some(added), "removed", some(removed), "changed", some(changed))
 	r.warn(set)
 	return true
 }

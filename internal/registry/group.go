@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"sync"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"toolhand/internal/document"
 	"toolhand/internal/schema"
 	"toolhand/internal/tools"
+	"toolhand/internal/tools/content"
 	toolmcp "toolhand/internal/tools/mcp"
 )
 
@@ -27,6 +29,7 @@ type group struct {
 	cfg    toolmcp.Config
 	source *toolmcp.Group
 	file   string
+	said   string         // all of the manifest
 	place  *document.Node // of the name
 }
 
@@ -48,19 +51,29 @@ func (g *group) nameOf(own string) string {
 	return g.cfg.Prefix + own
 }
 
+// toldWait is after how much waiting for a server a line says so.
+const toldWait = 2 * time.Second
+
 // wait asks the servers of all groups that have listed nothing yet, and waits for them for
 // at most that long.
-func wait(ctx context.Context, groups []*group, most time.Duration) {
-	if most <= 0 {
+func wait(ctx context.Context, groups []*group, o *Options) {
+	if o.Wait <= 0 {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, most)
+	ctx, cancel := context.WithTimeout(ctx, o.Wait)
 	defer cancel()
 	var all sync.WaitGroup
 	for _, g := range groups {
-		if _, _, err := g.source.Known(); err != nil {
-			all.Go(func() { _ = g.source.List(ctx) }) // Known tells why not
+		if _, _, err := g.source.Known(); err == nil {
+			continue
 		}
+		all.Go(func() {
+			told := time.AfterFunc(toldWait, func() {
+				o.Log.Warn("waiting for an MCP server to list its tools", "file", g.file, "most", o.Wait.String())
+			})
+			defer told.Stop()
+			_ = g.source.List(ctx) // Known tells why not
+		})
 	}
 	all.Wait()
 }
@@ -70,7 +83,55 @@ func wait(ctx context.Context, groups []*group, most time.Duration) {
 type unlisted struct {
 	group *group
 	why   error
+	log   *slog.Logger
 }
+
+// unlistedTool is a tool of a group whose server has listed nothing yet: a call of it waits
+// for that within its deadline.
+func (g *group) unlistedTool(name, own string, why error, log *slog.Logger) *Tool {
+	t := unavailable(g.manifest(name), g, why)
+	t.Handler = unlistedHandler{unreachable{why}, g, name, own, log}
+	return t
+}
+
+// unlistedHandler waits until the server has listed the tool, and runs it then.
+type unlistedHandler struct {
+	unreachable
+	group     *group
+	name, own string
+	log       *slog.Logger
+}
+
+// Call waits for the list, and runs the tool that is in it.
+func (u unlistedHandler) Call(ctx context.Context, call tools.Call) (tools.Result, error) {
+	g := u.group
+	if err := g.source.List(ctx); err != nil {
+		return tools.Result{}, &tools.UnavailableError{Err: err}
+	}
+	list, _, err := g.source.Known()
+	if err != nil {
+		return tools.Result{}, &tools.UnavailableError{Err: err}
+	}
+	i := slices.IndexFunc(list, func(t toolmcp.ServerTool) bool { return t.Name == u.own })
+	if i < 0 {
+		return tools.Result{}, &tools.UnavailableError{Err: errNoSuchTool}
+	}
+	values := 0
+	a := &assembly{set: &Set{schemas: map[digest]compiled{}}, opts: &Options{Log: u.log}}
+	t, err := a.tool(g, list[i], &values)
+	if err != nil {
+		return tools.Result{}, &tools.UnavailableError{Err: err}
+	}
+	var invalid *schema.InvalidError
+	if err := t.Validate(ctx, call.Input); errors.As(err, &invalid) {
+		return content.Error(invalid.Text()), nil
+	} else if err != nil {
+		return tools.Result{}, &tools.UnavailableError{Err: err}
+	}
+	return t.Handler.Call(ctx, call)
+}
+
+var errNoSuchTool = errors.New("its MCP server has no such tool")
 
 // unavailable is a tool that can't be reached now: its calls are answered with why.
 func unavailable(m Manifest, g *group, why error) *Tool {
@@ -106,8 +167,8 @@ func (u unreachable) Live(context.Context) error { return u.why }
 // An assembly makes a set of the folder's own tools and of those of its groups. What a
 // server lists and can't be used is a warning and unavailable: it harms nothing else.
 type assembly struct {
-	set *Set
-	log *Options
+	set  *Set
+	opts *Options
 	// had are schemas of the assembly before, which are not compiled again.
 	had map[digest]compiled
 }
@@ -124,7 +185,7 @@ type compiled struct {
 // in force in old, then that of the first group. Schemas that are in had are not compiled
 // again. Where ctx ends there may be tools missing.
 func assemble(ctx context.Context, own []*Tool, groups []*group, opts *Options, old *Set, had map[digest]compiled) *Set {
-	a := &assembly{log: opts, had: had}
+	a := &assembly{opts: opts, had: had}
 	a.set = &Set{own: own, byName: map[string]*Tool{}, unavailable: map[string]*Tool{}, groups: groups, schemas: map[digest]compiled{}}
 	for _, t := range own {
 		a.set.byName[t.Name] = t
@@ -194,17 +255,28 @@ func (a *assembly) without(g *group, own string, why error) {
 func (a *assembly) toolsOf(ctx context.Context, g *group) (made []*Tool) {
 	list, missing, err := g.source.Known()
 	if err != nil && g.cfg.All {
-		a.set.unlisted = append(a.set.unlisted, unlisted{g, err})
+		a.set.unlisted = append(a.set.unlisted, unlisted{g, err, a.opts.Log})
 		return nil
 	}
 	if err != nil {
 		for _, own := range g.cfg.Names {
-			a.set.unavailable[g.nameOf(own)] = unavailable(g.manifest(g.nameOf(own)), g, err)
+			a.set.unavailable[g.nameOf(own)] = g.unlistedTool(g.nameOf(own), own, err, a.opts.Log)
 		}
 		return nil
 	}
+	malformed := map[string]string{}
+	for _, p := range g.source.Problems() {
+		if p.Tool == "" {
+			a.warn(g, "the list of its MCP server: %s", p.Text)
+			continue
+		}
+		malformed[p.Tool] = p.Text
+		a.without(g, p.Tool, errors.New(p.Text))
+	}
 	for _, own := range missing {
-		a.without(g, own, errors.New("its MCP server has no such tool"))
+		if _, told := malformed[own]; !told {
+			a.without(g, own, errNoSuchTool)
+		}
 	}
 	values := 0
 	for _, listed := range list {
@@ -231,7 +303,7 @@ func (a *assembly) toolsOf(ctx context.Context, g *group) (made []*Tool) {
 // tools so far.
 func (a *assembly) tool(g *group, listed toolmcp.ServerTool, values *int) (*Tool, error) {
 	m := g.manifest(g.nameOf(listed.Name))
-	m.Description = cmp.Or(m.Description, listed.Description, listed.Name)
+	m.Description = cmp.Or(m.Description, listed.Description, listed.Title, listed.Name)
 	if len(m.InputSchema) == 0 {
 		m.InputSchema = listed.InputSchema
 	}
@@ -259,6 +331,7 @@ func (a *assembly) tool(g *group, listed toolmcp.ServerTool, values *int) (*Tool
 		return nil, errors.New(ps.First())
 	}
 	t.File, t.listed, t.Handler = g.file, g, g.source.Handler(listed.Name)
+	t.said = digestOf(g.file, g.said, m.Description, string(m.InputSchema))
 	if g.alone == nil {
 		t.Group = g.template.Name
 	}
@@ -275,7 +348,7 @@ func (a *assembly) compile(g *group, m Manifest) compiled {
 	}
 	if !there {
 		ps := &document.Problems{}
-		c.node, c.schema = compileText(ps, m.InputSchema, schema.Options{AssertFormats: m.AssertFormats, Log: a.log.Log})
+		c.node, c.schema = compileText(ps, m.InputSchema, schema.Options{AssertFormats: m.AssertFormats, Log: a.opts.Log})
 		if text := ps.First(); text != "" {
 			c = compiled{err: errors.New(text)}
 		}

@@ -34,6 +34,8 @@ type far struct {
 	url  string
 	mu   sync.Mutex
 	away bool // guarded by mu
+	// starts is closed once the server has started; nil: it has.
+	starts chan struct{}
 }
 
 func newFar(t *testing.T, names ...string) *far {
@@ -46,6 +48,9 @@ func newFar(t *testing.T, names ...string) *far {
 		f.mu.Unlock()
 		if away {
 			panic(http.ErrAbortHandler)
+		}
+		if f.starts != nil {
+			<-f.starts
 		}
 		inner.ServeHTTP(w, r)
 	}))
@@ -218,6 +223,86 @@ func TestGroupProblems(t *testing.T) {
 	}
 	if one, _ := set.Lookup("one"); one.Group != "a" || !strings.Contains(strings.Join(set.Warnings(), "\n"), `the name "one" of a tool of its MCP server is taken by `+filepath.Join(dir, "a.yaml")) {
 		t.Errorf("two tools of one name: %s, %v", one.Group, set.Warnings())
+	}
+}
+
+// A call of a tool whose server still starts waits for it within its deadline, whether it
+// is one of many tools or the only one.
+func TestCallWaitsForTheServersStart(t *testing.T) {
+	f := newFar(t, "one", "two")
+	f.starts = make(chan struct{})
+	dir := write(t, map[string]string{"gh.yaml": groupOf("gh", f.url, `tools: "*", prefix: gh_`), "some.yaml": groupOf("some", f.url, `tools: [two]`), "alone.yaml": groupOf("alone", f.url, `tool: one`)})
+	opts, _ := groupOptions(t, dir)
+	opts.Wait = 100 * time.Millisecond
+	set, err := Load(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := namesOf(set); got != "" || len(set.Missing()) != 3 {
+		t.Fatalf("tools %q, missing %v", got, set.Missing())
+	}
+	time.AfterFunc(300*time.Millisecond, func() { close(f.starts) })
+	var calls sync.WaitGroup
+	for name, want := range map[string]string{"gh_one": "by one", "two": "by two", "alone": "by one"} {
+		calls.Go(func() {
+			tool, ok := set.Lookup(name)
+			if !ok {
+				t.Errorf("%s is not known", name)
+			} else if got, err := callOf(t, tool); err != nil || !strings.Contains(got, want) {
+				t.Errorf("%s: %s %v", name, got, err)
+			}
+		})
+	}
+	calls.Wait()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	for name, input := range map[string]string{"gh_none": `{"z":"x"}`, "gh_two": `{}`} {
+		tool, _ := set.Lookup(name)
+		r, err := tool.Handler.Call(ctx, tools.Call{ID: "sevt_1", Tool: name, Input: json.RawMessage(input)})
+		var away *tools.UnavailableError
+		if name == "gh_none" && !errors.As(err, &away) || name == "gh_two" && (err != nil || !r.IsError || !strings.Contains(string(r.Content), "Invalid input for tool")) {
+			t.Errorf("%s: %s %v", name, r.Content, err)
+		}
+	}
+}
+
+// A tool that a server lists and that can't be read is told by name, and harms no other.
+func TestMalformedToolOfAServer(t *testing.T) {
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var asked struct {
+			ID     json.RawMessage
+			Method string
+		}
+		_ = json.NewDecoder(r.Body).Decode(&asked) // a DELETE has none
+		result := ""
+		switch asked.Method {
+		case "initialize":
+			result = `{"protocolVersion":"2025-06-18","capabilities":{"tools":{}},"serverInfo":{"name":"x","version":"1"}}`
+		case "tools/list":
+			result = `{"tools":[{"name":"good","title":"A good one.","inputSchema":{"type":"object"}},{"name":"bad","inputSchema":"none"},{"name":7,"inputSchema":{"type":"object"}}]}`
+		}
+		if result == "" {
+			w.WriteHeader(http.StatusAccepted)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprintf(w, `{"jsonrpc":"2.0","id":%s,"result":%s}`, asked.ID, result)
+	}))
+	defer web.Close()
+	opts, _ := groupOptions(t, write(t, map[string]string{"gh.yaml": groupOf("gh", web.URL, `tools: "*", prefix: gh_`)}))
+	set, err := Load(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	good, ok := set.Lookup("gh_good")
+	if !ok || good.Description != "A good one." || namesOf(set) != "gh_good" {
+		t.Fatalf("tools %q: %+v, %v", namesOf(set), good, set.Missing())
+	}
+	if w := strings.Join(set.Warnings(), "\n"); !strings.Contains(w, `gh.yaml:1:7: the tool "bad" of its MCP server is unavailable: `) {
+		t.Error(w)
+	}
+	if bad, ok := set.Lookup("gh_bad"); !ok || bad.Handler.(unreachable).why == nil {
+		t.Error("the malformed tool is not known")
 	}
 }
 

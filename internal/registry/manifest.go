@@ -197,7 +197,7 @@ func (f *manifestFile) read(data []byte) (*Tool, *group) {
 	if t == nil {
 		return nil, nil
 	}
-	t.File, t.place = f.File, f.top.Get("name")
+	t.File, t.place, t.said = f.File, f.top.Get("name"), digestOf(f.File, string(f.top.JSON()), string(t.InputSchema))
 	f.tell(f.top, t.remarks()...)
 	var err error
 	t.Handler, err = f.opts.format.kind(m.Kind).make(cfg, f.common(m), f.opts.Dependencies)
@@ -283,7 +283,7 @@ func (f *manifestFile) refuse(n *document.Node, kind string, err error) bool {
 // group makes the group of a manifest of an MCP server's tools. n is the schema of a
 // single one, where the manifest has it.
 func (f *manifestFile) group(at *document.Node, m Manifest, n *document.Node, cfg *toolmcp.Config) *group {
-	g := &group{file: f.File, place: f.top.Get("name"), cfg: *cfg}
+	g := &group{file: f.File, place: f.top.Get("name"), said: string(f.top.JSON()), cfg: *cfg}
 	if !cfg.Group() {
 		g.alone = &Manifest{Description: m.Description}
 		g.cfg.Names = []string{cmp.Or(cfg.Tool, m.Name)}

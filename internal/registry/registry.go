@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"sort"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -106,7 +105,7 @@ func load(ctx context.Context, opts Options, old *Set, had map[digest]compiled) 
 	if err := all.Err(); err != nil {
 		return nil, err
 	}
-	wait(ctx, groups, opts.Wait)
+	wait(ctx, groups, &opts)
 	set := assemble(ctx, own, groups, &opts, old, had)
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
@@ -206,8 +205,8 @@ func (r *Registry) Reload(ctx context.Context) error {
 	old, now := r.put(set)
 	r.schemas = set.schemas
 	r.opts.keep(set)
-	added, removed := difference(old, now)
-	r.opts.Log.Info("the tools were reloaded", "dir", r.opts.Dir, "tools", len(now.sorted), "added", added, "removed", removed)
+	added, removed, changed := difference(old, now)
+	r.opts.Log.Info("the tools were reloaded", "dir", r.opts.Dir, "tools", len(now.sorted), "added", added, "removed", removed, "changed", changed)
 	r.warn(set)
 	return nil
 }
@@ -238,18 +237,20 @@ func (r *Registry) tell(level slog.Level, lines []string, say func(line string))
 	r.warned[level] = now
 }
 
-func difference(old, now *Set) (added, removed []string) {
-	for name := range now.byName {
-		if _, ok := old.byName[name]; !ok {
-			added = append(added, name)
+// difference has the names of the tools that came, went, or are another one now.
+func difference(old, now *Set) (added, removed, changed []string) {
+	for _, t := range now.sorted {
+		switch before := old.byName[t.Name]; {
+		case before == nil:
+			added = append(added, t.Name)
+		case before.said != t.said:
+			changed = append(changed, t.Name)
 		}
 	}
-	for name := range old.byName {
-		if _, ok := now.byName[name]; !ok {
-			removed = append(removed, name)
+	for _, t := range old.sorted {
+		if now.byName[t.Name] == nil {
+			removed = append(removed, t.Name)
 		}
 	}
-	sort.Strings(added)
-	sort.Strings(removed)
-	return added, removed
+	return added, removed, changed
 }

@@ -35,6 +35,8 @@ type Tool struct {
 	announcers *announcers
 	// place is that of the name in the manifest.
 	place *document.Node
+	// said is a digest of all that is said of it.
+	said digest
 	// listed is the group that the tool is of; nil for a tool that is all its manifest's.
 	listed *group
 }
@@ -134,7 +136,7 @@ func (s *Set) Lookup(name string) (*Tool, bool) {
 	if found == nil || standard().form.Expect("name", name) != nil {
 		return nil, false
 	}
-	return unavailable(found.group.manifest(name), found.group, found.why), true
+	return found.group.unlistedTool(name, strings.TrimPrefix(name, found.group.cfg.Prefix), found.why, found.log), true
 }
 
 // Tools gives all tools, sorted by name. The slice is the caller's own.

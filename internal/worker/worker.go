@@ -25,9 +25,13 @@ import (
 	"toolhand/internal/tools/queue"
 )
 
-// ListWait is how long the MCP servers of groups are waited for to list their
-// tools: by a worker that starts, and by a command that shows them.
-const ListWait = 10 * time.Second
+// How long the MCP servers of groups are waited for to list their tools: by a worker that
+// starts, which takes what comes later when it is there, and by a command that shows them.
+// What npx or docker starts may take a minute.
+const (
+	startWait = 10 * time.Second
+	ListWait  = 2 * time.Minute
+)
 
 // Purpose is what a worker is opened for.
 type Purpose int
@@ -143,7 +147,7 @@ func Open(ctx context.Context, cfg *config.Config, opts Options) (_ *Worker, err
 			err = errors.Join(err, w.Close())
 		}
 	}()
-	wait := ListWait
+	wait := startWait
 	switch opts.Purpose {
 	case Command:
 		w.link, wait = &link{cfg: cfg.NATS}, opts.Wait
