@@ -5,12 +5,11 @@ import (
 	"errors"
 	"fmt"
 
-	"toolhand/internal/config"
 	"toolhand/internal/worker"
 )
 
 type callsShowCmd struct {
-	configFlags
+	toolFlags
 	JSON bool   `help:"Print JSON."`
 	ID   string `arg:"" help:"The call's id (sevt_…)."`
 }
@@ -34,7 +33,7 @@ func (c callsShowCmd) Run(p *process) error {
 	if err != nil {
 		return err
 	}
-	opts, err := p.options(config.Log{Level: "warn", Format: cfg.Log.Format})
+	opts, err := c.quiet(p, cfg)
 	if err != nil {
 		return err
 	}

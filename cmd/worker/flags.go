@@ -21,6 +21,19 @@ type logFlags struct {
 	LogFormat string `help:"Log format: auto, tint or json; stands before log.format." placeholder:"FORMAT" env:"TOOLHAND_LOG_FORMAT"`
 }
 
+// toolFlags are those of a command that ends soon: its log is warnings, unless it is
+// asked for more.
+type toolFlags struct {
+	configFlags
+	logFlags
+}
+
+// quiet is options, at the level warn where no flag says otherwise.
+func (f toolFlags) quiet(p *process, cfg *config.Config) (worker.Options, error) {
+	cfg.Log.Level = "warn"
+	return f.options(p, cfg)
+}
+
 // load reads the configuration and lays environment and flags over it. It
 // returns the file that it came from, empty for the defaults.
 func (f configFlags) load(p *process) (*config.Config, string, error) {

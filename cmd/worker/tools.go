@@ -7,7 +7,6 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"toolhand/internal/config"
 	"toolhand/internal/registry"
 	"toolhand/internal/worker"
 )
@@ -28,12 +27,12 @@ func (toolsCmd) Help() string {
 
 // openTools loads the tools for a command that ends soon, and waits for the lists of
 // MCP servers for at most wait; zero leaves them alone. The caller closes them.
-func (f configFlags) openTools(p *process, wait time.Duration) (*worker.Worker, error) {
+func (f toolFlags) openTools(p *process, wait time.Duration) (*worker.Worker, error) {
 	cfg, _, err := f.load(p)
 	if err != nil {
 		return nil, err
 	}
-	opts, err := p.options(config.Log{Level: "warn", Format: cfg.Log.Format})
+	opts, err := f.quiet(p, cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -49,7 +48,7 @@ func (f configFlags) openTools(p *process, wait time.Duration) (*worker.Worker, 
 }
 
 type toolsListCmd struct {
-	configFlags
+	toolFlags
 	JSON bool `help:"Print JSON."`
 }
 

@@ -15,7 +15,7 @@ import (
 )
 
 type toolsCallCmd struct {
-	configFlags
+	toolFlags
 	Name  string `arg:"" help:"The tool's name."`
 	Input string `arg:"" optional:"" help:"The input as JSON (default: {}); - reads it from standard input."`
 }

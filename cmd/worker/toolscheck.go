@@ -13,7 +13,7 @@ import (
 )
 
 type toolsCheckCmd struct {
-	configFlags
+	toolFlags
 	Live bool `help:"Ask each handler too whether its other end is there; the exit code is 1 if one is not."`
 }
 

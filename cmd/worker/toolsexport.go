@@ -8,7 +8,7 @@ import (
 	"toolhand/internal/worker"
 )
 
-type toolsExportCmd struct{ configFlags }
+type toolsExportCmd struct{ toolFlags }
 
 // Help is the long help.
 func (toolsExportCmd) Help() string {

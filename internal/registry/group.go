@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -51,6 +52,14 @@ func (g *group) nameOf(own string) string {
 	return g.cfg.Prefix + own
 }
 
+// mayHave reports whether a tool may be one of the group's.
+func (g *group) mayHave(name string) bool {
+	if g.cfg.All {
+		return strings.HasPrefix(name, g.cfg.Prefix)
+	}
+	return slices.ContainsFunc(g.cfg.Names, func(own string) bool { return g.nameOf(own) == name })
+}
+
 // toldWait is after how much waiting for a server a line says so.
 const toldWait = 2 * time.Second
 
@@ -64,7 +73,7 @@ func wait(ctx context.Context, groups []*group, o *Options) {
 	defer cancel()
 	var all sync.WaitGroup
 	for _, g := range groups {
-		if _, _, err := g.source.Known(); err == nil {
+		if _, _, err := g.source.Known(); err == nil || o.WaitFor != "" && !g.mayHave(o.WaitFor) {
 			continue
 		}
 		all.Go(func() {

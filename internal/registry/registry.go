@@ -27,6 +27,9 @@ type Options struct {
 	// their tools, and Reload, up to 3 s, for those that never have. Zero: they are
 	// not asked, and Load takes their manifests as they are.
 	Wait time.Duration
+	// WaitFor is the tool for which they are waited for: only those that may have it are.
+	// Empty: all are.
+	WaitFor string
 	// Discover says which of the tools that services announce are taken; see
 	// [Registry.Announce]. Load takes none.
 	Discover Discover

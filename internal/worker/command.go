@@ -22,10 +22,11 @@ const (
 	liveAtOnce = 16
 )
 
-// load loads the tools of a Command, and waits for MCP servers to list theirs.
-func (w *Worker) load(wait time.Duration) error {
+// load loads the tools of a Command, and waits for MCP servers to list theirs: for those
+// alone that may have a certain tool, where one is named.
+func (w *Worker) load(wait time.Duration, tool string) error {
 	opts := w.loads
-	opts.Wait = wait
+	opts.Wait, opts.WaitFor = wait, tool
 	set, err := registry.Load(opts)
 	if err == nil {
 		w.set = set
@@ -36,13 +37,12 @@ func (w *Worker) load(wait time.Duration) error {
 // Missing is an error where the tools of some MCP server are not known.
 func (w *Worker) Missing() error { return errors.Join(w.Set().Missing()...) }
 
-// Find makes sure that a tool is known to a Command: where it is not yet, MCP servers
-// list their tools and services are asked for theirs. Errors: [UsageError] where
-// nobody has it, or why somebody can't be asked.
+// Find makes sure that a tool is known to a Command: where it is not yet, the MCP servers
+// that may have it list their tools, and services are asked for theirs. Errors:
+// [UsageError] where nobody has it, or why somebody can't be asked.
 func (w *Worker) Find(ctx context.Context, name string) error {
-	// Only who asks for a tool of an MCP server waits for one.
 	if w.Set().Groups() > 0 && !slices.Contains(w.names(), name) {
-		if err := w.load(ListWait); err != nil {
+		if err := w.load(ListWait, name); err != nil {
 			return err
 		}
 	}
@@ -51,7 +51,7 @@ func (w *Worker) Find(ctx context.Context, name string) error {
 			return err
 		}
 	}
-	if _, ok := w.lookup(name); !ok { // one that is away is found too
+	if _, ok := w.lookup(name); !ok { // one that is unavailable is found too
 		return Usagef("unknown tool %q; there are: %s", name, strings.Join(w.names(), ", "))
 	}
 	return nil
@@ -70,7 +70,7 @@ func (w *Worker) names() []string {
 // Call runs a tool once by the same path as a session's call, with a journal in
 // memory; see [run.Once].
 func (w *Worker) Call(ctx context.Context, name string, input json.RawMessage) (run.Report, error) {
-	return run.CallOnce(ctx, w.Set(), name, input)
+	return run.CallOnce(ctx, w.log, w.Set(), name, input)
 }
 
 // Live asks each handler of the tools whether its other end is there. The error at a

@@ -199,7 +199,7 @@ func (w *Worker) openTools(wait time.Duration) (err error) {
 	case w.opts.Tools != nil:
 		w.set = w.opts.Tools
 	case w.service == nil:
-		err = w.load(wait)
+		err = w.load(wait, "")
 	default:
 		w.registry, err = registry.Open(w.loads)
 	}

@@ -22,8 +22,8 @@ const (
 const JoinGrace = 3 * time.Second
 
 // CallOnce runs one call of a person's with limits of its own; see [Once.Call].
-func CallOnce(ctx context.Context, set *registry.Set, tool string, input json.RawMessage) (Report, error) {
-	once := Once{Runner: Runner{Slots: slots.New(0), Log: slog.New(slog.DiscardHandler)}, Lookup: set.Lookup}
+func CallOnce(ctx context.Context, log *slog.Logger, set *registry.Set, tool string, input json.RawMessage) (Report, error) {
+	once := Once{Runner: Runner{Slots: slots.New(0), Log: log}, Lookup: set.Lookup}
 	return once.Call(ctx, tools.Call{ID: LocalCall, Tool: tool, Session: LocalSession, Input: input})
 }
 
