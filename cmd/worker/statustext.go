@@ -6,7 +6,6 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"toolhand/internal/loop"
 	"toolhand/internal/loop/run"
 	"toolhand/internal/worker"
 )
@@ -68,7 +67,7 @@ func printJournal(w io.Writer, st worker.JournalStatus) {
 	}
 }
 
-func printSession(w io.Writer, s loop.Status, now time.Time) {
+func printSession(w io.Writer, s worker.SessionStatus, now time.Time) {
 	fmt.Fprintf(w, "  %s\t%s\t%d calls", s.ID, s.State, len(s.Calls))
 	if s.TurnEnd != "" && s.TurnEnd != "end_turn" {
 		fmt.Fprintf(w, ", turn ended by %s", s.TurnEnd)

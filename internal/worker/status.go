@@ -30,10 +30,13 @@ type Status struct {
 	Worker   *ProcessStatus    `json:"worker,omitempty"`
 	Journal  *JournalStatus    `json:"journal,omitempty"`
 	NATS     *bus.Status       `json:"nats,omitempty"`
-	Sessions []loop.Status     `json:"sessions"`
+	Sessions []SessionStatus   `json:"sessions"`
 	Calls    CallsStatus       `json:"calls"`
 	Tools    []ToolStatus      `json:"tools"`
 }
+
+// SessionStatus is what a session says of itself.
+type SessionStatus = loop.Status
 
 // ProcessStatus is the process, and what it has asked of the API.
 type ProcessStatus struct {
