@@ -2,10 +2,12 @@ package main
 
 import (
 	"bytes"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"testing"
 )
 
@@ -46,6 +48,38 @@ func TestREADME(t *testing.T) {
 		cmd.Env = []string{"ROOT=" + root, "PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "GORACE=atexit_sleep_ms=0"}
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Errorf("%s\n%v:\n%s", block[1], err, out)
+		}
+	}
+}
+
+// TestREADMEMessages: what the README says that the log says, it says at that level.
+func TestREADMEMessages(t *testing.T) {
+	root := filepath.Join("..", "..")
+	text, err := os.ReadFile(filepath.Join(root, "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	code := ""
+	err = filepath.WalkDir(filepath.Join(root, "internal"), func(path string, _ fs.DirEntry, err error) error {
+		if err != nil || filepath.Ext(path) != ".go" || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		code += string(data)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := regexp.MustCompile("\n\\| (ERROR|WARN) \\| `([^`]+)`").FindAllStringSubmatch(string(text), -1)
+	if len(rows) < 10 {
+		t.Fatalf("the README has %d messages", len(rows))
+	}
+	for _, row := range rows {
+		level := map[string]string{"ERROR": `Error\(`, "WARN": `Warn\(`}[row[1]]
+		said := regexp.MustCompile(level + `(ctx, )?"` + regexp.QuoteMeta(row[2]))
+		if !said.MatchString(code) && !strings.Contains(code, `report("`+row[2]+`"`) {
+			t.Errorf("nothing logs %q at %s", row[2], row[1])
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package bus_test
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -68,13 +69,19 @@ func TestRootOfAVolume(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		before bool // a store stands in the root
+		mode   os.FileMode
 		want   string
 	}{
-		{"a new store", false, "toolhand/jetstream"},
-		{"a store in the root", true, "jetstream"},
+		{"a new store", false, 0o777, "toolhand/jetstream"},
+		{"a store in the root", true, 0o777, "jetstream"},
+		{"a volume of our group", false, 0o770, "toolhand/jetstream"},
+		{"a volume whose files get our group", false, 0o775 | os.ModeSetgid, "toolhand/jetstream"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := volume(t)
+			if err := errors.Join(os.Chown(dir, 0, nobody), os.Chmod(dir, c.mode)); err != nil {
+				t.Fatal(err)
+			}
 			if c.before {
 				if err := os.Mkdir(filepath.Join(dir, "jetstream"), 0o755); err != nil {
 					t.Fatal(err)

@@ -1,9 +1,12 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // maxKeyFile bounds a file with a key or a token, in bytes.
@@ -21,7 +24,7 @@ func ReadKeyFile(path string) (string, error) {
 		return "", fmt.Errorf("key file: %w", err)
 	}
 	if mode := info.Mode(); mode.IsRegular() && mode.Perm()&0o026 != 0 {
-		return "", fmt.Errorf("key file %s: others can read or change it (mode %04o), expected 0600: run chmod 600 %[1]s (in Kubernetes: defaultMode: 0440) and consider the key known", path, mode.Perm())
+		return "", fmt.Errorf("key file %s: others can read or change it (mode %04o), expected %s, and consider the key known", path, mode.Perm(), closing(path))
 	}
 	data, err := readBounded(path, maxKeyFile)
 	if err != nil {
@@ -35,4 +38,13 @@ func ReadKeyFile(path string) (string, error) {
 		return "", fmt.Errorf("key file %s: has more than a key in it, expected one line of printable ASCII without spaces", path)
 	}
 	return key, nil
+}
+
+// closing says how a key file is closed to others. A mode on a read-only mount, as that of
+// a Secret of Kubernetes, is set where the mount is described.
+func closing(path string) string {
+	if errors.Is(unix.Access(path, unix.W_OK), unix.EROFS) {
+		return "0440: it is on a read-only mount, so set the mode where that is described (in Kubernetes: defaultMode: 0440 of the Secret's volume, and securityContext.fsGroup for a worker that is not root)"
+	}
+	return "0600: run chmod 600 " + path + " (in Kubernetes: defaultMode: 0440)"
 }
