@@ -135,7 +135,7 @@ func (b *book) take(h discoveryRound, base *Set) bool {
 	}
 	for name, l := range b.names {
 		if h.claims[name] == nil && l.gone == 0 && b.silence(l, h.partial || h.later[name]) {
-			b.leave(name, l)
+			b.leave(l)
 			went = append(went, name)
 		}
 	}
@@ -299,7 +299,7 @@ func (b *book) silence(l *listing, partial bool) bool {
 	return l.silent >= silentRounds
 }
 
-func (b *book) leave(name string, l *listing) {
+func (b *book) leave(l *listing) {
 	*l = listing{tool: unavailable(l.tool.Manifest, nil, errGone), gone: b.round}
 }
 

@@ -158,8 +158,11 @@ func unavailable(m Manifest, g *group, why error) *Tool {
 
 // anyInput is the schema that a tool has which says none.
 var anyInput = sync.OnceValue(func() *schema.Schema {
-	_, s := compileText(&document.Problems{}, []byte(`{"type":"object"}`), schema.Options{})
-	return s
+	t, err := NewTool(Manifest{Name: "any", Handler: unreachable{}})
+	if err != nil {
+		panic(err) // it is ours
+	}
+	return t.schema
 })
 
 // unreachable is the handler of a tool that is unavailable.
@@ -195,10 +198,8 @@ type compiled struct {
 // again. Where ctx ends there may be tools missing.
 func assemble(ctx context.Context, own []*Tool, groups []*group, opts *Options, old *Set, had map[digest]compiled) *Set {
 	a := &assembly{opts: opts, had: had}
-	a.set = &Set{own: own, byName: map[string]*Tool{}, unavailable: map[string]*Tool{}, groups: groups, schemas: map[digest]compiled{}}
-	for _, t := range own {
-		a.set.byName[t.Name] = t
-	}
+	a.set = NewSet(own...)
+	a.set.own, a.set.groups, a.set.unavailable, a.set.schemas = own, groups, map[string]*Tool{}, map[digest]compiled{}
 	var listed []*Tool
 	for _, g := range groups {
 		listed = append(listed, a.toolsOf(ctx, g)...)

@@ -81,13 +81,3 @@ func put(t *testing.T, dir, name, text string) {
 		t.Fatal(err)
 	}
 }
-
-// mustTool makes a tool of a schema.
-func mustTool(t testing.TB, schema string) *Tool {
-	t.Helper()
-	tool, err := NewTool(Manifest{Name: "x", InputSchema: json.RawMessage(schema), Handler: &echo{}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return tool
-}
