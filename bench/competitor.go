@@ -97,7 +97,7 @@ func (r role) begin(ctx context.Context) (serve func(id string) error, end func(
 		if err != nil {
 			return nil, nil, err
 		}
-		return func(id string) error { return w.Attach(ctx, id) }, w.Close, nil
+		return func(id string) error { _, err := w.Attach(ctx, id); return err }, w.Close, nil
 	}
 	return nil, nil, fmt.Errorf("no competitor is called %q", r.Kind)
 }

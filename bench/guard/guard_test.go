@@ -72,7 +72,7 @@ func (p *pair) attach(n int) {
 	p.tb.Helper()
 	p.do("make", n, nil)
 	for ; p.served < n; p.served++ {
-		if err := p.worker.Attach(context.Background(), stage.ID(p.served)); err != nil {
+		if _, err := p.worker.Attach(context.Background(), stage.ID(p.served)); err != nil {
 			p.tb.Fatal(err)
 		}
 	}

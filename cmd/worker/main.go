@@ -37,6 +37,8 @@ type commands struct {
 	Config  configCmd  `cmd:"" help:"Check a configuration."`
 	Status  statusCmd  `cmd:"" help:"Show what a running worker is doing."`
 	Reload  reloadCmd  `cmd:"" help:"Have a running worker take tools.d and the key file anew."`
+	Attach  attachCmd  `cmd:"" help:"Have a running worker serve a session."`
+	Detach  detachCmd  `cmd:"" help:"Have a running worker leave a session."`
 	Calls   callsCmd   `cmd:"" help:"Show the last calls, and what the journal has of one."`
 	Journal journalCmd `cmd:"" help:"Look after the journal's store."`
 	Version versionCmd `cmd:"" help:"Print version, commit and Go version."`

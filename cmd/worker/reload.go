@@ -37,7 +37,7 @@ func (c reloadCmd) Run(p *process) error {
 		}
 		return nil
 	}
-	got, err := c.ask(p, http.MethodPost, "/api/v1/reload", worker.ReloadTimeout)
+	got, err := c.ask(p, http.MethodPost, "/api/v1/reload", "", worker.ReloadTimeout)
 	if err != nil {
 		return err
 	}

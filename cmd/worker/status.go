@@ -21,7 +21,7 @@ type adminFlags struct {
 }
 
 // ask asks the running worker for a path; see [worker.Ask].
-func (f adminFlags) ask(p *process, method, path string, timeout time.Duration) (worker.Answer, error) {
+func (f adminFlags) ask(p *process, method, path, body string, timeout time.Duration) (worker.Answer, error) {
 	cfg, _, err := f.load(p)
 	if err != nil {
 		return worker.Answer{}, err
@@ -33,12 +33,12 @@ func (f adminFlags) ask(p *process, method, path string, timeout time.Duration) 
 	if addr == "" {
 		return worker.Answer{}, worker.Usagef("admin.listen is off: name the worker's address with --admin")
 	}
-	return worker.Ask(p.ctx, addr, method, path, timeout, cfg.Admin)
+	return worker.Ask(p.ctx, addr, method, path, body, timeout, cfg.Admin)
 }
 
 // get asks for a path whose answer is no health: any other status than 200 is an error.
 func (f adminFlags) get(p *process, path string) ([]byte, error) {
-	got, err := f.ask(p, http.MethodGet, path, worker.AskTimeout)
+	got, err := f.ask(p, http.MethodGet, path, "", worker.AskTimeout)
 	if err == nil && got.Status != http.StatusOK {
 		err = fmt.Errorf("the worker answers with %d %s", got.Status, http.StatusText(got.Status))
 	}
@@ -112,7 +112,7 @@ func (c statusCmd) Run(p *process) error {
 
 // health prints which checks fail, a line each.
 func (c statusCmd) health(p *process, out io.Writer, path string) error {
-	got, err := c.ask(p, http.MethodGet, path, worker.AskTimeout)
+	got, err := c.ask(p, http.MethodGet, path, "", worker.AskTimeout)
 	if err != nil {
 		return err
 	}

@@ -68,7 +68,7 @@ func printJournal(w io.Writer, st worker.JournalStatus) {
 }
 
 func printSession(w io.Writer, s worker.SessionStatus, now time.Time) {
-	fmt.Fprintf(w, "  %s\t%s\t%d calls", s.ID, s.State, len(s.Calls))
+	fmt.Fprintf(w, "  %s\t%s\t%s\t%d calls", s.ID, s.State, s.AttachedBy, len(s.Calls))
 	if s.TurnEnd != "" && s.TurnEnd != "end_turn" {
 		fmt.Fprintf(w, ", turn ended by %s", s.TurnEnd)
 	}

@@ -34,7 +34,7 @@ type Server struct {
 	alive    *part[[]Reason] // nil: always, as ready
 	ready    *part[[]Reason]
 	sections map[string]*part[any]
-	actions  map[string]func(context.Context) (status int, body any)
+	actions  []action
 	calls    *Calls // nil: there are none
 	outcomes []string
 }
@@ -54,8 +54,7 @@ func Listen(addr, token string, log *slog.Logger) (*Server, error) {
 		listener.Close()
 		return nil, fmt.Errorf("admin address %s is not loopback: admin.token_file is required", addr)
 	}
-	return &Server{listener: listener, token: token, log: log, sections: map[string]*part[any]{},
-		actions: map[string]func(context.Context) (int, any){}}, nil
+	return &Server{listener: listener, token: token, log: log, sections: map[string]*part[any]{}}, nil
 }
 
 func loopback(addr net.Addr) bool {
@@ -71,11 +70,25 @@ func (s *Server) Addr() net.Addr { return s.listener.Addr() }
 // goroutine at a time.
 func (s *Server) Section(name string, f func() any) { s.sections[name] = newPart(f) }
 
-// Action registers what a POST to the path does. Its body is answered as JSON with the
-// status. f is called by any number of goroutines; its context ends when the client goes
-// away.
-func (s *Server) Action(path string, f func(context.Context) (status int, body any)) {
-	s.actions[path] = f
+// Request is what an action is asked for.
+type Request struct {
+	// Name is what the path has behind that of the action, where this ends with a slash.
+	Name string
+	// Body is that of a POST, at most 64 KiB of it.
+	Body []byte
+}
+
+// action is what can be asked of the worker.
+type action struct {
+	method, path string
+	do           func(context.Context, Request) (status int, body any)
+}
+
+// Action registers what a POST or a DELETE to the path does; a path that ends with a slash
+// has a name behind it. The answer is body as JSON, with the status. do is called by any
+// number of goroutines; its context ends when the client goes away.
+func (s *Server) Action(method, path string, do func(context.Context, Request) (status int, body any)) {
+	s.actions = append(s.actions, action{method, path, do})
 }
 
 // Serve answers until ctx is done, then stops within a second or so and returns

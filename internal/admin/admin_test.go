@@ -181,7 +181,9 @@ func TestStrangersAreToldTheChecks(t *testing.T) {
 func TestActions(t *testing.T) {
 	ran := 0
 	s := start(t, "right-token", nil, func(s *Server) {
-		s.Action("/api/v1/act", func(context.Context) (int, any) { ran++; return 202, map[string]string{"did": "it"} })
+		s.Action("POST", "/api/v1/act", func(context.Context, Request) (int, any) { ran++; return 202, map[string]string{"did": "it"} })
+		s.Action("POST", "/api/v1/things", func(_ context.Context, r Request) (int, any) { return 201, map[string]string{"got": string(r.Body)} })
+		s.Action("DELETE", "/api/v1/things/", func(_ context.Context, r Request) (int, any) { return 202, map[string]string{"gone": r.Name} })
 	})
 	for _, c := range []struct {
 		method, kind, token string
@@ -198,6 +200,19 @@ func TestActions(t *testing.T) {
 	}
 	if ran != 2 {
 		t.Errorf("it was done %d times, want 2", ran)
+	}
+	for _, c := range []struct {
+		method, path, header string
+		status               int
+		body                 string
+	}{
+		{"DELETE", "/api/v1/things/a-b", "X-Toolhand", 202, "map[gone:a-b]"}, {"DELETE", "/api/v1/things/a-b", "X-Other", 415, "map[error:expected the header X-Toolhand: 1]"},
+		{"DELETE", "/api/v1/things/", "X-Toolhand", 404, ""}, {"DELETE", "/api/v1/things/a/b", "X-Toolhand", 404, ""}, {"DELETE", "/api/v1/things", "X-Toolhand", 405, "map[error:expected POST]"},
+	} {
+		status, body, _ := ask(t, s, c.method, c.path, c.header, "1", "Authorization", "Bearer right-token")
+		if status != c.status || c.body != "" && fmt.Sprint(body) != c.body {
+			t.Errorf("%+v: %d %v", c, status, body)
+		}
 	}
 }
 

@@ -7,6 +7,8 @@ import (
 	"crypto/subtle"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
 	"maps"
 	"mime"
 	"net"
@@ -19,26 +21,65 @@ import (
 
 // route is what is done with a path.
 type route struct {
-	method string // GET, and HEAD with it; or POST
-	open   bool   // it needs no token
-	serve  http.HandlerFunc
+	open  bool // it needs no token
+	serve map[string]http.HandlerFunc
 }
 
 // routes are the paths that there are.
 func (s *Server) routes() map[string]route {
-	all := map[string]route{
-		"/healthz":       {http.MethodGet, true, s.serveHealth},
-		"/readyz":        {http.MethodGet, true, s.serveReady},
-		"/api/v1/status": {http.MethodGet, false, s.serveStatus},
-		"/api/v1/calls":  {http.MethodGet, false, s.serveCalls},
+	get := func(open bool, f http.HandlerFunc) route {
+		return route{open, map[string]http.HandlerFunc{http.MethodGet: f, http.MethodHead: f}}
 	}
-	for path, act := range s.actions {
-		all[path] = route{http.MethodPost, false, func(w http.ResponseWriter, r *http.Request) {
-			status, body := act(r.Context())
-			reply(w, status, body)
-		}}
+	all := map[string]route{
+		"/healthz":       get(true, s.serveHealth),
+		"/readyz":        get(true, s.serveReady),
+		"/api/v1/status": get(false, s.serveStatus),
+		"/api/v1/calls":  get(false, s.serveCalls),
+	}
+	for _, a := range s.actions {
+		if all[a.path].serve == nil {
+			all[a.path] = route{serve: map[string]http.HandlerFunc{}}
+		}
+		all[a.path].serve[a.method] = func(w http.ResponseWriter, r *http.Request) { a.serve(w, r) }
 	}
 	return all
+}
+
+// maxBody is the size of what an action is told, in bytes.
+const maxBody = 64 << 10
+
+// serve does it, if the request can't be one that a page of the web made a browser send.
+func (a action) serve(w http.ResponseWriter, r *http.Request) {
+	kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")) // one that can't be read is none
+	if a.method == http.MethodPost && kind != "application/json" {
+		fail(w, http.StatusUnsupportedMediaType, "expected Content-Type: application/json")
+		return
+	}
+	if a.method == http.MethodDelete && r.Header.Get("X-Toolhand") != "1" {
+		fail(w, http.StatusUnsupportedMediaType, "expected the header X-Toolhand: 1")
+		return
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if err != nil {
+		fail(w, http.StatusBadRequest, fmt.Sprintf("expected a body of at most %d bytes", maxBody))
+		return
+	}
+	name := ""
+	if strings.HasSuffix(a.path, "/") {
+		name = strings.TrimPrefix(r.URL.Path, a.path)
+	}
+	status, answer := a.do(r.Context(), Request{Name: name, Body: body})
+	reply(w, status, answer)
+}
+
+// find gives the route of a path.
+func find(routes map[string]route, path string) (route, bool) {
+	if to, known := routes[path]; known {
+		return to, !strings.HasSuffix(path, "/")
+	}
+	at := strings.LastIndexByte(path, '/')
+	to, known := routes[path[:at+1]]
+	return to, known
 }
 
 // handler lets through who may ask, then what may be asked.
@@ -53,28 +94,24 @@ func (s *Server) handler() http.Handler {
 			fail(w, http.StatusForbidden, "the Host header is not of this machine, expected localhost or a loopback address")
 			return
 		}
-		to, known := routes[r.URL.Path]
+		to, known := find(routes, r.URL.Path)
 		if !to.open && !s.admits(r) {
 			h.Set("WWW-Authenticate", "Bearer")
 			fail(w, http.StatusUnauthorized, "expected the token of admin.token_file as Authorization: Bearer TOKEN")
 			return
 		}
-		kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")) // one that can't be read is none
-		switch {
-		case !known:
+		if !known {
 			fail(w, http.StatusNotFound, "no such path, expected "+strings.Join(slices.Sorted(maps.Keys(routes)), ", "))
-		case to.method == http.MethodGet && r.Method != http.MethodGet && r.Method != http.MethodHead:
-			h.Set("Allow", "GET, HEAD")
-			fail(w, http.StatusMethodNotAllowed, "expected GET or HEAD")
-		case to.method == http.MethodPost && r.Method != http.MethodPost:
-			h.Set("Allow", http.MethodPost)
-			fail(w, http.StatusMethodNotAllowed, "expected POST")
-		case to.method == http.MethodPost && kind != "application/json":
-			// A page of the web can't make a browser send this one.
-			fail(w, http.StatusUnsupportedMediaType, "expected Content-Type: application/json")
-		default:
-			to.serve(w, r)
+			return
 		}
+		serve := to.serve[r.Method]
+		if serve == nil {
+			methods := slices.Sorted(maps.Keys(to.serve))
+			h.Set("Allow", strings.Join(methods, ", "))
+			fail(w, http.StatusMethodNotAllowed, "expected "+strings.Join(methods, " or "))
+			return
+		}
+		serve(w, r)
 	})
 }
 

@@ -28,6 +28,8 @@ const (
 var (
 	// ErrFull says that max_active sessions are served already.
 	ErrFull = errors.New("as many sessions as sessions.max_active allows are served already")
+	// ErrLeaving says that the session has been detached and has not ended yet.
+	ErrLeaving = errors.New("being detached")
 	// ErrDraining says that the worker shuts down.
 	ErrDraining = errors.New("the worker shuts down")
 )
@@ -75,6 +77,7 @@ type Fleet struct {
 
 type member struct {
 	session   Session
+	by        string // why it is served
 	permanent bool
 	cancel    context.CancelFunc
 	detached  bool // told to go: it does not come back
@@ -105,27 +108,27 @@ func (f *Fleet) do(ctx context.Context, run func()) {
 	}
 }
 
-// Attach serves a session from now on. One that is served already stays as it
-// is.
-func (f *Fleet) Attach(ctx context.Context, id string, permanent bool) error {
-	err := ErrDraining
-	f.do(ctx, func() { err = f.attach(id, permanent) })
-	return err
+// Attach serves a session from now on; by says why. One that is served already stays as
+// it is: fresh is false then.
+func (f *Fleet) Attach(ctx context.Context, id, by string, permanent bool) (fresh bool, err error) {
+	err = ErrDraining
+	f.do(ctx, func() { fresh, err = f.attach(id, by, permanent) })
+	return fresh, err
 }
 
-func (f *Fleet) attach(id string, permanent bool) error {
+func (f *Fleet) attach(id, by string, permanent bool) (fresh bool, err error) {
 	switch m := f.members[id]; {
 	case f.draining:
-		return ErrDraining
+		return false, ErrDraining
 	case m != nil && !m.detached:
-		return nil
+		return false, nil
 	case m != nil:
-		return fmt.Errorf("session %s is being detached: try again when it has ended", id)
+		return false, fmt.Errorf("session %s is %w: try again when it has ended", id, ErrLeaving)
 	case f.cfg.MaxActive > 0 && len(f.members) >= f.cfg.MaxActive:
-		return ErrFull
+		return false, ErrFull
 	}
 	ctx, cancel := context.WithCancel(f.hard)
-	m := &member{session: f.cfg.New(id, permanent), permanent: permanent, cancel: cancel}
+	m := &member{session: f.cfg.New(id, permanent), by: by, permanent: permanent, cancel: cancel}
 	f.members[id] = m
 	f.ended = slices.DeleteFunc(f.ended, func(s loop.Status) bool { return s.ID == id })
 	delete(f.settled, id)
@@ -143,7 +146,7 @@ func (f *Fleet) attach(id string, permanent bool) error {
 		}()
 		e.reason = m.session.Serve(ctx)
 	})
-	return nil
+	return true, nil
 }
 
 // Detach ends the service of a session: what runs is finished and sent first. It
@@ -173,20 +176,19 @@ func (f *Fleet) Reload(ctx context.Context) {
 // included, and those that ended although they are permanent. A session that does not say in time what it does is left out,
 // and complete is false.
 func (f *Fleet) Statuses(ctx context.Context) (all []loop.Status, complete bool) {
-	var sessions []Session
+	var members []*member
 	f.do(ctx, func() {
 		all = slices.AppendSeq(slices.Clone(f.ended), maps.Values(f.settled))
-		for _, m := range f.members {
-			sessions = append(sessions, m.session)
-		}
+		members = slices.Collect(maps.Values(f.members))
 	})
 	complete = true
-	for _, s := range sessions {
-		st, ok := s.Status(ctx)
+	for _, m := range members {
+		st, ok := m.session.Status(ctx)
 		if !ok {
 			complete = false
 			continue
 		}
+		st.AttachedBy = m.by
 		all = append(all, st)
 	}
 	slices.SortFunc(all, func(a, b loop.Status) int { return strings.Compare(a.ID, b.ID) })
@@ -277,7 +279,7 @@ func (f *Fleet) exited(e exit) (left int) {
 		}
 	}
 	f.cfg.Log.Info("session detached", "session", e.id, "reason", string(e.reason), "calls_left", left)
-	st.ID = e.id
+	st.ID, st.AttachedBy = e.id, e.member.by
 	if f.cfg.Ended != nil {
 		f.cfg.Ended(st)
 	}
@@ -301,7 +303,7 @@ func (f *Fleet) reattach(e exit) {
 		return
 	}
 	// At the drain nobody takes commands any more, and its end waits for this one.
-	if err := f.Attach(f.intake, e.id, e.member.permanent); err != nil && f.intake.Err() == nil {
+	if _, err := f.Attach(f.intake, e.id, e.member.by, e.member.permanent); err != nil && f.intake.Err() == nil {
 		f.cfg.Log.Error("session can't be attached again", "session", e.id, "error", err)
 	}
 }

@@ -116,11 +116,11 @@ func TestAttachAndDetachAtAnyTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStage(2, time.Minute, nil)
 		for _, id := range []string{"b", "a", "a"} {
-			if err := s.Attach(t.Context(), id, true); err != nil {
+			if _, err := s.Attach(t.Context(), id, "test", true); err != nil {
 				t.Error(id, err)
 			}
 		}
-		if err := s.Attach(t.Context(), "c", false); !errors.Is(err, ErrFull) {
+		if _, err := s.Attach(t.Context(), "c", "test", false); !errors.Is(err, ErrFull) {
 			t.Errorf("a third session: %v, want ErrFull", err)
 		}
 		if got := s.ids(t); got != "a b" || len(s.made) != 2 {
@@ -135,7 +135,7 @@ func TestAttachAndDetachAtAnyTime(t *testing.T) {
 			t.Error("detach of a session that is served, and of one that is not")
 		}
 		synctest.Wait()
-		if err := s.Attach(t.Context(), "c", false); err != nil {
+		if _, err := s.Attach(t.Context(), "c", "test", false); err != nil {
 			t.Error("the place that a left is not free:", err)
 		}
 		if got := s.ids(t); got != "a b c" {
@@ -145,7 +145,7 @@ func TestAttachAndDetachAtAnyTime(t *testing.T) {
 		if left := <-s.left; left != 0 {
 			t.Errorf("%d calls left, want 0", left)
 		}
-		if err := s.Attach(t.Context(), "d", false); !errors.Is(err, ErrDraining) {
+		if _, err := s.Attach(t.Context(), "d", "test", false); !errors.Is(err, ErrDraining) {
 			t.Errorf("attach after the end: %v", err)
 		}
 		s.hard()
@@ -155,7 +155,7 @@ func TestAttachAndDetachAtAnyTime(t *testing.T) {
 func TestStaysWhenAllSessionsHaveEnded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStage(0, time.Minute, nil)
-		s.Attach(t.Context(), "a", true)
+		s.Attach(t.Context(), "a", "test", true)
 		close(s.made[0].gone)
 		time.Sleep(time.Hour)
 		select {
@@ -176,7 +176,7 @@ func TestDrainWaitsForTheGraceAndNoLonger(t *testing.T) {
 	}{{10 * time.Second, 10 * time.Second, 0}, {time.Hour, 30 * time.Second, 3}} {
 		synctest.Test(t, func(t *testing.T) {
 			s := newStage(0, 30*time.Second, func(f *fake) { f.takes, f.calls = c.takes, 3 })
-			s.Attach(t.Context(), "a", true)
+			s.Attach(t.Context(), "a", "test", true)
 			begun := time.Now()
 			s.drain()
 			if left := <-s.left; left != c.left {
@@ -193,7 +193,7 @@ func TestDrainWaitsForTheGraceAndNoLonger(t *testing.T) {
 func TestHardEndsAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStage(0, time.Hour, func(f *fake) { f.deaf, f.calls = true, 2 })
-		s.Attach(t.Context(), "a", true)
+		s.Attach(t.Context(), "a", "test", true)
 		s.drain()
 		synctest.Wait()
 		begun := time.Now()
@@ -211,8 +211,8 @@ func TestPanicOfASessionIsItsOwn(t *testing.T) {
 			f.panics = f.id == "a" && first
 			first = first && f.id != "a"
 		})
-		s.Attach(t.Context(), "a", true)
-		s.Attach(t.Context(), "b", true)
+		s.Attach(t.Context(), "a", "test", true)
+		s.Attach(t.Context(), "b", "test", true)
 		time.Sleep(2 * time.Second)
 		if got := s.ids(t); got != "a b" || len(s.made) != 3 || !s.made[2].served.Load() {
 			t.Errorf("served: %s, made %d: the session is not attached again", got, len(s.made))
@@ -233,7 +233,7 @@ func TestDrainDoesNotWaitForWhatPanicked(t *testing.T) {
 		for _, hard := range []bool{false, true} {
 			synctest.Test(t, func(t *testing.T) {
 				s := newStage(0, time.Minute, func(f *fake) { f.panics = true })
-				s.Attach(t.Context(), "a", true)
+				s.Attach(t.Context(), "a", "test", true)
 				time.Sleep(wait)
 				begun := time.Now()
 				if hard {
@@ -260,7 +260,7 @@ func TestEndedSessionsAreForgottenInTime(t *testing.T) {
 		s := newStage(0, time.Minute, nil)
 		for i := range maxEnded + 20 {
 			id := fmt.Sprintf("s%03d", i)
-			s.Attach(t.Context(), id, false)
+			s.Attach(t.Context(), id, "test", false)
 			s.Detach(t.Context(), id)
 			synctest.Wait()
 		}
@@ -270,7 +270,7 @@ func TestEndedSessionsAreForgottenInTime(t *testing.T) {
 		// Not those that are configured: readiness asks what became of each.
 		for i := range maxEnded + 20 {
 			id := fmt.Sprintf("p%03d", i)
-			s.Attach(t.Context(), id, true)
+			s.Attach(t.Context(), id, "test", true)
 			close(s.made[len(s.made)-1].gone)
 			synctest.Wait()
 		}

@@ -21,7 +21,7 @@ const handlers = "tools/*"
 var rules = map[string]rule{
 	"cmd/worker": {[]string{"worker", "sim", "config", "telemetry", "document", "registry", "loop/run", "tools", "tools/proctree", "journal", "bus", "admin", "upstream"},
 		"it is flags, signals, what is printed and exit codes; what is opened is the assembly's"},
-	"worker": {[]string{"fleet", "serve", "discovery", "loop", "loop/run", "loop/slots", "loop/circuit", "registry", "config", "tools", handlers, "upstream", "journal", "bus", "admin", "telemetry"},
+	"worker": {[]string{"fleet", "serve", "discovery", "loop", "loop/run", "loop/slots", "loop/circuit", "registry", "config", "document", "tools", handlers, "upstream", "journal", "bus", "admin", "telemetry"},
 		"it puts the parts together; what they do is theirs"},
 	"loop": {[]string{"loop/run", "loop/slots", "loop/circuit", "upstream", "registry", "journal", "tools", "tools/content"},
 		"it serves one session; which sessions, and how the process is set up, is decided above it"},

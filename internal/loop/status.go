@@ -10,6 +10,8 @@ import (
 type Status struct {
 	ID    string `json:"id"`
 	State string `json:"state"` // attaching, attached, reconnecting, forbidden, draining, ended: …
+	// AttachedBy says why it is served: configuration, or by hand.
+	AttachedBy string `json:"attached_by,omitempty"`
 	// Attached reports that the first attach has ended, well or for good.
 	Attached bool `json:"-"`
 	// TurnEnded reports that the session waits for nobody.

@@ -44,8 +44,8 @@ func (w *Worker) openAdmin() (err error) {
 	w.page.TLS(cert)
 	w.page.Alive(w.service.stuck)
 	w.page.Ready(w.unready)
-	w.page.Action("/api/v1/reload", w.reload)
-	w.page.Action("/api/v1/drain", w.drain)
+	w.page.Action(http.MethodPost, "/api/v1/reload", w.reload)
+	w.page.Action(http.MethodPost, "/api/v1/drain", w.drain)
 	w.stats.show(w.page)
 	w.page.Section("version", func() any { return map[string]string{"version": w.opts.Version, "commit": w.opts.Commit} })
 	w.page.Section("tools", func() any { return w.Tools() })
@@ -70,7 +70,7 @@ type Problems struct {
 }
 
 // reload answers when the new set is in force, or what is wrong.
-func (w *Worker) reload(ctx context.Context) (status int, body any) {
+func (w *Worker) reload(ctx context.Context, _ admin.Request) (status int, body any) {
 	w.log.Info("reloading tools and key file")
 	if err := w.Reload(ctx); err != nil {
 		return http.StatusUnprocessableEntity, Problems{"what is broken leaves the old in force", strings.Split(err.Error(), "\n")}
@@ -79,7 +79,7 @@ func (w *Worker) reload(ctx context.Context) (status int, body any) {
 }
 
 // drain has the worker drain, and end.
-func (w *Worker) drain(context.Context) (status int, body any) {
+func (w *Worker) drain(context.Context, admin.Request) (status int, body any) {
 	w.log.Info("draining: asked to at the admin address", "grace", w.cfg.Shutdown.Grace)
 	w.askDrain()
 	return http.StatusAccepted, map[string]string{"status": "draining"}
@@ -108,10 +108,10 @@ type Answer struct {
 }
 
 // Ask asks a running worker at the admin address addr (host:port, or a URL) for a path,
-// by GET or POST. cfg is the section admin of the configuration. Any answer that is the
+// by GET, POST with a body, or DELETE. cfg is the section admin of the configuration. Any answer that is the
 // worker's own is one, whatever its status; another token, a wrong question, and no
 // answer within timeout are errors.
-func Ask(ctx context.Context, addr, method, path string, timeout time.Duration, cfg config.Admin) (Answer, error) {
+func Ask(ctx context.Context, addr, method, path, body string, timeout time.Duration, cfg config.Admin) (Answer, error) {
 	var none Answer
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -120,11 +120,12 @@ func Ask(ctx context.Context, addr, method, path string, timeout time.Duration, 
 		return none, err
 	}
 	defer client.CloseIdleConnections()
-	req, err := http.NewRequestWithContext(ctx, method, base+path, nil)
+	req, err := http.NewRequestWithContext(ctx, method, base+path, strings.NewReader(body))
 	if err != nil {
 		return none, Usagef("the address %q: %w", addr, err)
 	}
 	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("X-Toolhand", "1")
 	if cfg.TokenFile != "" {
 		token, err := config.ReadKeyFile(cfg.TokenFile)
 		if err != nil {
@@ -137,20 +138,20 @@ func Ask(ctx context.Context, addr, method, path string, timeout time.Duration, 
 		return none, fmt.Errorf("no worker answers at %s (admin.listen, or --admin): %w", addr, errors.Unwrap(err))
 	}
 	defer res.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(res.Body, 64<<20))
+	said, err := io.ReadAll(io.LimitReader(res.Body, 64<<20))
 	switch {
 	case err != nil:
 		return none, fmt.Errorf("the answer of %s broke off: %w", addr, err)
 	case res.StatusCode == http.StatusUnauthorized:
 		return none, fmt.Errorf("%s asks for another token than admin.token_file has", addr)
 	case res.StatusCode == http.StatusBadRequest:
-		var said struct{ Error string }
-		_ = json.Unmarshal(body, &said) // without it the status alone is told
-		return none, Usagef("%s answers: %s", addr, cmp.Or(said.Error, res.Status))
-	case !json.Valid(body):
+		var wrong struct{ Error string }
+		_ = json.Unmarshal(said, &wrong) // without it the status alone is told
+		return none, Usagef("%s answers: %s", addr, cmp.Or(wrong.Error, res.Status))
+	case !json.Valid(said):
 		return none, fmt.Errorf("%s answers with %s, and not as a worker does", addr, res.Status)
 	}
-	return Answer{res.StatusCode, body}, nil
+	return Answer{res.StatusCode, said}, nil
 }
 
 // adminClient is the client for the admin address addr. Our own address shows the

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"toolhand/internal/document"
 	"toolhand/internal/loop/run"
 	"toolhand/internal/registry"
 	"toolhand/internal/tools"
@@ -52,7 +53,7 @@ func (w *Worker) Find(ctx context.Context, name string) error {
 		}
 	}
 	if _, ok := w.lookup(name); !ok { // one that is unavailable is found too
-		return Usagef("unknown tool %q; there are: %s", name, strings.Join(w.names(), ", "))
+		return Usagef("unknown tool %q%s; there are: %s", name, document.Nearest(name, w.names()), strings.Join(w.names(), ", "))
 	}
 	return nil
 }

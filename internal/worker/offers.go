@@ -71,5 +71,5 @@ func (o *offers) show(page *admin.Server) {
 	})
 }
 
-func (*offers) renew() error { return nil }
-func (*offers) close()       {}
+func (*offers) renew(context.Context) error { return nil }
+func (*offers) close()                      {}

@@ -73,7 +73,7 @@ func TestRetention(t *testing.T) {
 	}
 	t.Cleanup(client.Close)
 	var log bytes.Buffer
-	s := &sessions{Worker: &Worker{cfg: &config.Config{Sessions: config.Sessions{IDs: []string{"served"}}}}, client: client, fleet: fleet.New(fleet.Config{})}
+	s := &sessions{Worker: &Worker{cfg: &config.Config{}}, named: named{configured: []string{"served"}}, client: client, fleet: fleet.New(fleet.Config{})}
 	r := &journal.Retention{Journal: j, Served: s.served, Over: s.isOver, Log: slog.New(slog.NewJSONHandler(&log, nil))}
 	const month = 30 * 24 * time.Hour
 	left := func() (n int) {

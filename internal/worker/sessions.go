@@ -35,6 +35,7 @@ type sessions struct {
 	doubts    doubts
 	fleet     *fleet.Fleet
 	owner     string
+	named     named
 	// incomplete is since when some session does not say what it does; owned by stuck.
 	incomplete time.Time
 	// unknown has a session each time that one of the configured was not found.
@@ -79,6 +80,7 @@ func (s *sessions) credential() (upstream.Credential, error) {
 
 func (s *sessions) open(ctx context.Context) error {
 	s.owner = rand.Text()
+	s.named.configured = s.cfg.Sessions.IDs
 	s.unknown = make(chan string, len(s.cfg.Sessions.IDs))
 	s.fleet = fleet.New(fleet.Config{New: s.newSession, MaxActive: s.cfg.Sessions.MaxActive, Ended: s.sessionEnded, Log: s.log})
 	if s.opts.Forgets {
@@ -175,7 +177,7 @@ func (s *sessions) isOver(ctx context.Context, session string) bool {
 // served are the sessions that are served, or will be.
 func (s *sessions) served() map[string]bool {
 	all := map[string]bool{}
-	for _, id := range s.cfg.Sessions.IDs {
+	for _, id := range s.named.ids() {
 		all[id] = true
 	}
 	for _, st := range s.statuses() {
@@ -240,21 +242,23 @@ func (s *sessions) serve(drain, hard context.Context) (left int, broken error) {
 	}
 	done := make(chan int)
 	go func() { done <- s.fleet.Serve(drain, hard, time.Duration(s.cfg.Shutdown.Grace)) }()
-	for _, id := range s.cfg.Sessions.IDs {
-		if err := s.Attach(hard, id); err != nil && !errors.Is(err, fleet.ErrDraining) {
+	for _, id := range s.named.ids() {
+		if _, err := s.attach(hard, id, byConfiguration); err != nil && !errors.Is(err, fleet.ErrDraining) {
 			s.log.Error("session is not served", "session", id, "error", err)
+		}
+	}
+	if s.bus != nil {
+		stop, err := s.answerAttach(beside)
+		if err != nil {
+			s.log.Error("nobody can attach sessions over NATS", "error", err)
+		} else {
+			defer stop()
 		}
 	}
 	left = <-done
 	end()
 	wg.Wait()
 	return left, cmp.Or(broken, nobody)
-}
-
-// Attach serves a session from now on. One that is served already stays as it is. It
-// is for a worker for Sessions, while Serve runs.
-func (w *Worker) Attach(ctx context.Context, id string) error {
-	return w.service.(*sessions).fleet.Attach(ctx, id, true)
 }
 
 // Requests counts the requests to the API of a worker for Sessions.
@@ -272,14 +276,15 @@ func (s *sessions) sessionEnded(st loop.Status) {
 	}
 }
 
-func (s *sessions) renew() error {
+func (s *sessions) renew(ctx context.Context) error {
+	broken := s.renameIDs(ctx)
 	cred, err := s.credential()
 	if err != nil {
 		s.log.Error("credential not reloaded; the old one stays in force", "error", err)
-		return err
+		return errors.Join(broken, err)
 	}
 	s.client.Renew(cred)
-	return nil
+	return broken
 }
 
 func (s *sessions) reloaded(ctx context.Context) { s.fleet.Reload(ctx) }

@@ -120,6 +120,7 @@ func (w *Worker) Tools() []ToolStatus {
 }
 
 func (s *sessions) show(page *admin.Server) {
+	s.actions(page)
 	page.Section("worker", func() any { return s.processStatus() })
 	page.Section("sessions", func() any { return s.statuses() })
 	page.Section("calls", func() any { return s.callsStatus() })
@@ -229,7 +230,7 @@ func (s *sessions) unready() []admin.Reason {
 			}
 		}
 	}
-	for _, id := range s.cfg.Sessions.IDs {
+	for _, id := range s.named.ids() {
 		switch st, ok := byID[id]; {
 		case st.NotFound:
 			add("sessions", "the API knows no session %s: check the id and the key's workspace", id)

@@ -80,14 +80,14 @@ func TestStatusByTLS(t *testing.T) {
 	certFile, keyFile := certificate(t)
 	addr := adminByTLS(t, certFile, keyFile, slog.New(slog.DiscardHandler))
 	for _, name := range []string{addr, "https://" + addr, "https://" + addr + "/"} {
-		if body, err := Ask(t.Context(), name, "GET", "/api/v1/status", AskTimeout, config.Admin{TLSCertFile: certFile}); err != nil || !strings.HasPrefix(string(body.Body), "{") {
+		if body, err := Ask(t.Context(), name, "GET", "/api/v1/status", "", AskTimeout, config.Admin{TLSCertFile: certFile}); err != nil || !strings.HasPrefix(string(body.Body), "{") {
 			t.Errorf("%s: %v, %v", name, body, err)
 		}
 	}
-	if _, err := Ask(t.Context(), "https://"+addr, "GET", "/api/v1/status", AskTimeout, config.Admin{}); err == nil || !strings.Contains(err.Error(), "certificate") {
+	if _, err := Ask(t.Context(), "https://"+addr, "GET", "/api/v1/status", "", AskTimeout, config.Admin{}); err == nil || !strings.Contains(err.Error(), "certificate") {
 		t.Errorf("a certificate that nobody trusts: %v", err)
 	}
-	if _, err := Ask(t.Context(), "http://"+addr, "GET", "/api/v1/status", AskTimeout, config.Admin{}); err == nil {
+	if _, err := Ask(t.Context(), "http://"+addr, "GET", "/api/v1/status", "", AskTimeout, config.Admin{}); err == nil {
 		t.Error("it answers without TLS")
 	}
 	if _, err := ServerTLS("admin", keyFile, keyFile, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "admin.tls_cert_file") {
@@ -111,16 +111,16 @@ func TestStatusOfAHostname(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, listen := range []string{addr, ":" + port, "0.0.0.0:" + port, "localhost:" + port, "https://" + addr} {
-				if body, err := Ask(t.Context(), listen, "GET", "/api/v1/status", AskTimeout, config.Admin{Listen: listen, TLSCertFile: certFile}); err != nil || !strings.HasPrefix(string(body.Body), "{") {
+				if body, err := Ask(t.Context(), listen, "GET", "/api/v1/status", "", AskTimeout, config.Admin{Listen: listen, TLSCertFile: certFile}); err != nil || !strings.HasPrefix(string(body.Body), "{") {
 					t.Errorf("%s: %v, %v", listen, body, err)
 				}
 			}
 			theirs, _ := writeCertificate(t, t.TempDir(), 1, template) // the same names, another key
 			var unknown *tls.CertificateVerificationError
-			if _, err := Ask(t.Context(), addr, "GET", "/api/v1/status", AskTimeout, config.Admin{Listen: addr, TLSCertFile: theirs}); !errors.As(err, &unknown) {
+			if _, err := Ask(t.Context(), addr, "GET", "/api/v1/status", "", AskTimeout, config.Admin{Listen: addr, TLSCertFile: theirs}); !errors.As(err, &unknown) {
 				t.Errorf("another certificate of the same name: %v", err)
 			}
-			if _, err := Ask(t.Context(), addr, "GET", "/api/v1/status", AskTimeout, config.Admin{Listen: addr, TLSCertFile: keyFile}); err == nil || !strings.Contains(err.Error(), "admin.tls_cert_file") {
+			if _, err := Ask(t.Context(), addr, "GET", "/api/v1/status", "", AskTimeout, config.Admin{Listen: addr, TLSCertFile: keyFile}); err == nil || !strings.Contains(err.Error(), "admin.tls_cert_file") {
 				t.Errorf("no certificate: %v", err)
 			}
 		})
@@ -201,7 +201,7 @@ func TestRenewedCertificate(t *testing.T) {
 	}
 	renew("key.pem")
 	shows(2)
-	if _, err := Ask(t.Context(), addr, "GET", "/api/v1/status", AskTimeout, config.Admin{Listen: addr, TLSCertFile: certFile}); err != nil {
+	if _, err := Ask(t.Context(), addr, "GET", "/api/v1/status", "", AskTimeout, config.Admin{Listen: addr, TLSCertFile: certFile}); err != nil {
 		t.Error(err)
 	}
 	if err := os.Remove(certFile); err != nil {

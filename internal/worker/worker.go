@@ -113,8 +113,9 @@ type service interface {
 	// serve serves until drain ends, and what runs then for the configured grace. The
 	// end of hard stops everything at once. It returns how many calls are left.
 	serve(drain, hard context.Context) (left int, err error)
-	// renew takes the credential anew. What is wrong with it leaves the old one.
-	renew() error
+	// renew takes the credential anew, and what else its configuration names. What is
+	// wrong leaves the old in force.
+	renew(ctx context.Context) error
 	// reloaded takes another set of tools.
 	reloaded(ctx context.Context)
 	// stuck says which of its own loops don't move, unready why it is not ready.
@@ -261,10 +262,10 @@ func (w *Worker) Serve(drain, hard context.Context) (left int, err error) {
 	return left, cmp.Or(context.Cause(hard), err)
 }
 
-// Reload takes tools.d and the key file anew. What is broken leaves the old one in
+// Reload takes tools.d, the key file and sessions.ids anew. What is broken leaves the old one in
 // force; the log and the error say so. The end of ctx ends it.
 func (w *Worker) Reload(ctx context.Context) error {
-	err := w.service.renew()
+	err := w.service.renew(ctx)
 	if w.registry == nil {
 		return err
 	}

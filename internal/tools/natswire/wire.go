@@ -30,6 +30,8 @@ const (
 	// HandInSubjects are where results from outside arrive, which are checked before
 	// they are passed on.
 	HandInSubjects = "toolhand.handin."
+	// AttachSubject is where a worker is asked to serve a session.
+	AttachSubject = "toolhand.attach"
 	// AckSubject is where a taker from outside whose connection was made again
 	// acknowledges its job: on the job's own reply subject the server takes that only
 	// from the connection that got the job. The data is the acknowledgement, and the
