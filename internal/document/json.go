@@ -5,15 +5,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/tidwall/gjson"
 )
 
-// jsonReader makes nodes of JSON with their places.
+// jsonReader makes nodes of a text that is valid JSON, with their places.
 type jsonReader struct {
 	data   []byte
-	dec    *json.Decoder
 	values int
 	// line, lineStart and seen follow the offset, so that finding the places of
 	// all nodes takes one walk through the text.
@@ -27,76 +27,71 @@ func ParseJSON(ps *Problems, data []byte) *Node {
 	if !checkText(ps, data) {
 		return nil
 	}
-	r := &jsonReader{data: data, dec: json.NewDecoder(bytes.NewReader(data)), line: 1}
-	r.dec.UseNumber()
-	n, err := r.value(0)
-	if err == nil {
-		if _, err = r.dec.Token(); errors.Is(err, io.EOF) {
-			n.finish(ps, "")
-			return n
-		}
-		err = errors.New("expected one JSON value, found more text behind it")
+	var raw json.RawMessage
+	if err := json.Unmarshal(data, &raw); err != nil {
+		tellSyntax(ps, data, err)
+		return nil
 	}
-	offset := int(r.dec.InputOffset())
+	r := &jsonReader{data: data, line: 1}
+	n, err := r.value(gjson.ParseBytes(data), 0)
+	if err != nil {
+		ps.At(&Node{Line: r.line, Column: 1}, "", "%v", err)
+		return nil
+	}
+	n.finish(ps, "")
+	return n
+}
+
+// tellSyntax tells of a text that is no JSON.
+func tellSyntax(ps *Problems, data []byte, err error) {
+	text, offset := Cut(OneLine(err.Error()), 300), len(data)
 	var syntax *json.SyntaxError
 	if errors.As(err, &syntax) {
 		offset = int(syntax.Offset) - 1
-		// Between tokens the offset is that of the character itself.
-		if next := offset + 1; next < len(data) && strings.HasPrefix(syntax.Error(), fmt.Sprintf("invalid character '%c'", data[next])) {
-			offset = next
-		}
 	}
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		err = errors.New("expected more JSON, found the end of the text")
-	}
-	text := Cut(OneLine(err.Error()), 300)
-	if !strings.HasPrefix(text, "expected ") {
-		text = "expected valid JSON, found " + strings.TrimPrefix(text, "json: ")
+	switch {
+	case strings.HasPrefix(text, "unexpected end"):
+		text, offset = "expected more JSON, found the end of the text", len(data)
+	case strings.HasSuffix(text, "exceeded max depth"):
+		text = errTooDeep.Error()
+	case strings.HasSuffix(text, "after top-level value"):
+		text = "expected one JSON value, found more text behind it"
+	default:
+		text = "expected valid JSON, found " + text
 	}
 	ps.At(placeOf(data, offset), "", "%s", text)
-	return nil
 }
 
-// place starts a node where the next token begins.
-func (r *jsonReader) place() *Node {
-	for i := int(r.dec.InputOffset()); i < len(r.data); i++ {
-		if !strings.ContainsRune(" \t\r\n,:", rune(r.data[i])) {
-			for ; r.seen < i; r.seen++ {
-				if r.data[r.seen] == '\n' {
-					r.line, r.lineStart = r.line+1, r.seen+1
-				}
-			}
-			return &Node{Line: r.line, Column: utf8.RuneCount(r.data[r.lineStart:min(i, r.lineStart+1000)]) + 1}
+// place starts a node at a byte offset, which is behind those before.
+func (r *jsonReader) place(offset int) *Node {
+	for ; r.seen < offset; r.seen++ {
+		if r.data[r.seen] == '\n' {
+			r.line, r.lineStart = r.line+1, r.seen+1
 		}
 	}
-	return &Node{Line: r.line, Column: 1}
+	return &Node{Line: r.line, Column: utf8.RuneCount(r.data[r.lineStart:min(offset, r.lineStart+1000)]) + 1}
 }
 
-func (r *jsonReader) value(depth int) (*Node, error) {
-	n := r.place()
+func (r *jsonReader) value(v gjson.Result, depth int) (*Node, error) {
+	n := r.place(v.Index)
 	if r.values++; r.values > MaxValues {
 		return nil, errTooMuch
 	}
-	token, err := r.dec.Token()
-	if err != nil {
-		return nil, err
-	}
-	switch t := token.(type) {
-	case bool:
-		n.Kind, n.Text = Bool, fmt.Sprint(t)
-	case string:
-		n.Kind, n.Text = String, t
-	case json.Number:
-		n.Kind, n.Text = Number, t.String()
-	case json.Delim:
+	switch v.Type {
+	case gjson.True, gjson.False:
+		n.Kind, n.Text = Bool, v.Raw
+	case gjson.Number:
+		n.Kind, n.Text = Number, v.Raw
+	case gjson.String:
+		n.Kind, n.Text = String, unquoted(v.Raw)
+	case gjson.JSON:
 		if depth >= MaxDepth {
 			return nil, errTooDeep
 		}
-		n.Kind = List
-		if t == '{' {
+		if n.Kind = List; v.IsObject() {
 			n.Kind = Mapping
 		}
-		return n, r.children(n, depth)
+		return n, r.children(n, v, depth)
 	}
 	return n, nil
 }
@@ -107,23 +102,28 @@ var (
 	errTooDeep = fmt.Errorf("expected at most %d levels of nesting, found more", MaxDepth)
 )
 
-func (r *jsonReader) children(n *Node, depth int) error {
-	for r.dec.More() {
+func (r *jsonReader) children(n *Node, v gjson.Result, depth int) (err error) {
+	v.ForEach(func(k, item gjson.Result) bool {
 		if n.Kind == Mapping {
-			key := r.place()
-			token, err := r.dec.Token()
-			if err != nil {
-				return err
-			}
-			key.Kind, key.Text = String, fmt.Sprint(token)
+			key := r.place(k.Index)
+			key.Kind, key.Text = String, unquoted(k.Raw)
 			n.Keys = append(n.Keys, key)
 		}
-		item, err := r.value(depth + 1)
-		if err != nil {
-			return err
+		var child *Node
+		if child, err = r.value(item, depth+1); err == nil {
+			n.Items = append(n.Items, child)
 		}
-		n.Items = append(n.Items, item)
-	}
-	_, err := r.dec.Token()
+		return err == nil
+	})
 	return err
+}
+
+// unquoted is the value of a string of JSON.
+func unquoted(raw string) string {
+	if strings.IndexByte(raw, '\\') < 0 {
+		return raw[1 : len(raw)-1]
+	}
+	var s string
+	_ = json.Unmarshal([]byte(raw), &s) // it is part of a text that is valid
+	return s
 }
