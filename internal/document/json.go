@@ -38,7 +38,7 @@ func ParseJSON(ps *Problems, data []byte) *Node {
 		ps.At(&Node{Line: r.line, Column: 1}, "", "%v", err)
 		return nil
 	}
-	n.finish(ps, "")
+	n.finish(ps, nil)
 	return n
 }
 

@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestJSON: values, places, and what is wrong.
@@ -67,4 +68,22 @@ func FuzzJSON(f *testing.F) {
 			t.Errorf("%q is %#v, want %#v", data, n.Value(), want)
 		}
 	})
+}
+
+// TestLongKey: what stands below a long key costs no more than elsewhere. It once took a
+// minute for this text; the bound leaves room for a machine under load.
+func TestLongKey(t *testing.T) {
+	text := `{"` + strings.Repeat("k", 6<<20) + `":[` + strings.Repeat("0,", 40_000) + `0]}`
+	began := time.Now()
+	ps := &Problems{}
+	if n := ParseJSON(ps, []byte(text)); n == nil || ps.Err() != nil {
+		t.Fatal(ps.Err())
+	}
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("took %v", took)
+	}
+	ParseJSON(ps, []byte(strings.Replace(text, "[0", "[1e999", 1)))
+	if len(ps.List) != 1 || len(ps.List[0].Pointer) > 2*maxToken || len(ps.List[0].String()) > 1000 {
+		t.Errorf("%.2000s", ps.Err())
+	}
 }

@@ -21,6 +21,7 @@ const (
 	// MaxDepth is how deep they are nested at most.
 	MaxDepth = 100
 
+	maxText         = 4 * MaxFile // bytes of strings, aliases replaced
 	maxExponent     = 400
 	maxNumberLength = 1024
 )
@@ -101,28 +102,54 @@ func placeOf(data []byte, offset int) *Node {
 	return &Node{Line: bytes.Count(before, []byte{'\n'}) + 1, Column: utf8.RuneCount(before[start:]) + 1}
 }
 
+// trail is the way to a value, of which a pointer is made only where something is wrong: of
+// long keys with many values below them the pointers are longer than the text by far.
+type trail struct {
+	up   *trail
+	node *Node
+	item int
+}
+
+// maxToken is how much of a key a pointer has, in bytes: what is longer is for nobody to read.
+const maxToken = 1000
+
+func (t *trail) pointer() string {
+	if t == nil {
+		return ""
+	}
+	if t.node.Kind == List {
+		return t.up.pointer() + "/" + strconv.Itoa(t.item)
+	}
+	return Below(t.up.pointer(), Cut(t.node.Keys[t.item].Text, maxToken))
+}
+
 // finish tells of keys that stand twice in one mapping, and of numbers that can't be
 // worked with, anywhere below n.
-func (n *Node) finish(ps *Problems, pointer string) {
+func (n *Node) finish(ps *Problems, at *trail) {
 	if n.Kind == Number {
 		if expected := checkNumber(n.Text); expected != "" {
-			ps.At(n, pointer, "expected %s, found %s", expected, Short(n.Text))
+			ps.At(n, at.pointer(), "expected %s, found %s", expected, Short(n.Text))
 		}
 	}
+	if len(n.Keys) > 1 {
+		n.twice(ps, at)
+	}
+	for i, item := range n.Items {
+		if item.Kind >= List || item.Kind == Number {
+			item.finish(ps, &trail{at, n, i})
+		}
+	}
+}
+
+// twice tells of keys that stand twice.
+func (n *Node) twice(ps *Problems, at *trail) {
 	seen := make(map[string]*Node, len(n.Keys))
 	for _, k := range n.Keys {
 		if first := seen[k.Text]; first != nil {
-			ps.At(k, pointer, "expected each key once, found %s twice, first in line %d", Quote(k.Text), first.Line)
+			ps.At(k, at.pointer(), "expected each key once, found %s twice, first in line %d", Quote(k.Text), first.Line)
 			continue
 		}
 		seen[k.Text] = k
-	}
-	for i, item := range n.Items {
-		if n.Kind == List {
-			item.finish(ps, pointer+"/"+strconv.Itoa(i))
-		} else {
-			item.finish(ps, Below(pointer, n.Keys[i].Text))
-		}
 	}
 }
 

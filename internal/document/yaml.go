@@ -18,6 +18,7 @@ type yamlReader struct {
 	// open are the anchors that are being read, against one that holds itself.
 	open   map[*yaml.Node]bool
 	values int
+	bytes  int // of text
 }
 
 // directive is one that says what is read here anyway: the library refuses it.
@@ -68,7 +69,7 @@ func ParseYAML(ps *Problems, data []byte) *Node {
 	if n == nil || n.Kind == Null && len(ps.List) == before {
 		return nil
 	}
-	n.finish(ps, "")
+	n.finish(ps, nil)
 	return n
 }
 
@@ -101,6 +102,10 @@ func (r *yamlReader) read(y *yaml.Node, depth int) *Node {
 	}
 	switch y.Kind {
 	case yaml.ScalarNode:
+		if r.bytes += len(y.Value); r.bytes > maxText {
+			r.ps.At(n, "", "expected at most %d bytes of text, aliases replaced, found more", maxText)
+			return nil
+		}
 		n.Kind, n.Text = String, y.Value
 		if !tagged && y.Style&(yaml.DoubleQuotedStyle|yaml.SingleQuotedStyle|yaml.LiteralStyle|yaml.FoldedStyle) == 0 {
 			r.plain(n)

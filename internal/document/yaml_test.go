@@ -91,6 +91,8 @@ func longTexts() map[string]string {
 		"quoted":       "[" + strings.Repeat(`"a" `, MaxFile/4),
 		"plain":        "a: " + strings.Repeat("x ", MaxFile/2),
 		"alias bomb":   bomb,
+		"long aliases": "a: &a " + strings.Repeat("x", 20_000) + "\nb: [" + strings.Repeat("*a,", 5000) + "]\n",
+		"long key":     "? " + strings.Repeat("k", MaxFile/2) + "\n: [" + strings.Repeat("0,", MaxFile/4-10) + "]\n",
 	}
 }
 

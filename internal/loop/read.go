@@ -41,7 +41,7 @@ func (s *Session) readHistory(r readHistory) {
 		slices.Reverse(rd.events)
 		in.events, in.complete = rd.events, rd.complete
 		if s.post(in); !s.stream.attached.Swap(true) {
-			s.cfg.Log.Info("session attached", "open_calls", len(r.open))
+			s.cfg.Log.Info("session attached")
 		}
 	}
 }

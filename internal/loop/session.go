@@ -189,6 +189,7 @@ func (s *Session) recover(ctx context.Context) Reason {
 			return reason
 		}
 		if err == nil && left == nil {
+			s.failed(nil)
 			break
 		}
 		s.failed(cmp.Or(err, left))
@@ -260,9 +261,9 @@ func (s *Session) finish(cancel context.CancelCauseFunc, reason Reason) {
 	// What the joined have reported counts in the last status.
 	defer func() {
 		st := last()
-		for _, c := range st.Calls {
-			if c.Owed {
-				s.cfg.Log.Warn("call left without an answer", "tool", c.Tool, "call", c.ID, "state", c.State)
+		for _, c := range s.ledger.calls {
+			if c.state.open() {
+				s.cfg.Log.Warn("call left without an answer", "tool", c.name, "call", c.id, "state", c.state.String())
 			}
 		}
 		s.last.Store(&st)

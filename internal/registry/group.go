@@ -183,6 +183,8 @@ type assembly struct {
 	opts *Options
 	// had are schemas of the assembly before, which are not compiled again.
 	had map[digest]compiled
+	// owners has the manifest's file of each name that a manifest says.
+	owners map[string]string
 }
 
 // compiled is what the schema of a listed tool has come to. It is immutable.
@@ -193,22 +195,30 @@ type compiled struct {
 }
 
 // assemble makes a set of a folder's own tools, and of what the servers of its
-// groups list now. Of tools of one name the folder's own comes first, then what is
-// in force in old, then that of the first group. Schemas that are in had are not compiled
+// groups list now. Of tools of one name the folder's own comes first, then that of a
+// manifest which says the name, then what is in force in old, then that of the first
+// group. Schemas that are in had are not compiled
 // again. Where ctx ends there may be tools missing.
 func assemble(ctx context.Context, own []*Tool, groups []*group, opts *Options, old *Set, had map[digest]compiled) *Set {
-	a := &assembly{opts: opts, had: had}
+	a := &assembly{opts: opts, had: had, owners: map[string]string{}}
 	a.set = NewSet(own...)
 	a.set.own, a.set.groups, a.set.unavailable, a.set.schemas = own, groups, map[string]*Tool{}, map[digest]compiled{}
+	for _, t := range own {
+		a.owners[t.Name] = t.File
+	}
+	for _, g := range groups {
+		for _, own := range g.cfg.Names {
+			if name := g.nameOf(own); a.owners[name] == "" {
+				a.owners[name] = g.file
+			}
+		}
+	}
 	var listed []*Tool
 	for _, g := range groups {
 		listed = append(listed, a.toolsOf(ctx, g)...)
 	}
 	inForce := func(t *Tool) bool {
-		if old == nil || old.byName[t.Name] == nil {
-			return false
-		}
-		return old.byName[t.Name].File == t.File
+		return old != nil && old.byName[t.Name] != nil && old.byName[t.Name].File == t.File
 	}
 	slices.SortStableFunc(listed, func(x, y *Tool) int {
 		switch {
@@ -221,23 +231,42 @@ func assemble(ctx context.Context, own []*Tool, groups []*group, opts *Options, 
 	})
 	for _, t := range listed {
 		if first := a.set.byName[t.Name]; first != nil {
-			a.warn(t.listed, "the name %q of a tool of its MCP server is taken by %s: the tool is left out (prefix gives a group's tools other names)", t.Name, first.File)
+			a.warnTaken(t.listed, t.Name, first.File)
 			continue
 		}
 		a.set.byName[t.Name] = t
 	}
-	a.set.sort()
+	for name := range a.set.byName {
+		delete(a.set.unavailable, name)
+	}
 	a.atMost(MaxTools)
 	return a.set
 }
 
-// atMost makes the tools beyond the first ones, by name, unavailable.
+// warnTaken tells of a tool that is left out since its name is another manifest's.
+func (a *assembly) warnTaken(g *group, name, file string) {
+	a.warn(g, "the name %q of a tool of its MCP server is taken by %s: the tool is left out (prefix gives a group's tools other names)", name, file)
+}
+
+// owns reports whether a group may have a tool of this name: names that manifests say are
+// theirs, whether their servers are there or not, before those that servers list.
+func (a *assembly) owns(g *group, name string) bool {
+	return a.owners[name] == "" || a.owners[name] == g.file
+}
+
+// atMost makes what is beyond the first tools unavailable: tools with a name in a manifest
+// come before those that only a server lists, and then the order is that of the names.
 func (a *assembly) atMost(most int) {
+	a.set.sort()
 	if len(a.set.sorted) <= most {
 		return
 	}
-	rest := a.set.sorted[most:]
-	why := fmt.Errorf("expected at most %d tools, which is what an agent may have, found %d", most, len(a.set.sorted))
+	ranked := slices.Clone(a.set.sorted)
+	slices.SortStableFunc(ranked, func(x, y *Tool) int {
+		return cmp.Compare(min(len(a.owners[y.Name]), 1), min(len(a.owners[x.Name]), 1))
+	})
+	rest := ranked[most:]
+	why := fmt.Errorf("expected at most %d tools, which is what an agent may have, found %d", most, len(ranked))
 	a.set.warnings = append(a.set.warnings, fmt.Sprintf("%v: those from %s to %s, by name, are unavailable", why, rest[0].Name, rest[len(rest)-1].Name))
 	for _, t := range rest {
 		delete(a.set.byName, t.Name)
@@ -256,7 +285,7 @@ func (a *assembly) warn(g *group, format string, args ...any) {
 func (a *assembly) without(g *group, own string, why error) {
 	a.warn(g, "the tool %s of its MCP server is unavailable: %v", document.Quote(own), why)
 	name := g.nameOf(own)
-	if standard().form.Expect("name", name) == nil {
+	if standard().form.Expect("name", name) == nil && a.owns(g, name) {
 		a.set.unavailable[name] = unavailable(g.manifest(name), g, why)
 	}
 }
@@ -270,7 +299,9 @@ func (a *assembly) toolsOf(ctx context.Context, g *group) (made []*Tool) {
 	}
 	if err != nil {
 		for _, own := range g.cfg.Names {
-			a.set.unavailable[g.nameOf(own)] = g.unlistedTool(g.nameOf(own), own, err, a.opts.Log)
+			if name := g.nameOf(own); a.owns(g, name) {
+				a.set.unavailable[name] = g.unlistedTool(name, own, err, a.opts.Log)
+			}
 		}
 		return nil
 	}
@@ -292,6 +323,10 @@ func (a *assembly) toolsOf(ctx context.Context, g *group) (made []*Tool) {
 	for _, listed := range list {
 		if ctx.Err() != nil {
 			return made
+		}
+		if name := g.nameOf(listed.Name); !a.owns(g, name) {
+			a.warnTaken(g, name, a.owners[name])
+			continue
 		}
 		t, err := a.tool(g, listed, &values)
 		switch {

@@ -306,6 +306,79 @@ func TestMalformedToolOfAServer(t *testing.T) {
 	}
 }
 
+// TestNamesBelongToTheirManifests: no server takes a name that a manifest says, whether the
+// manifest's own server is there or not, and whatever it lists under it.
+func TestNamesBelongToTheirManifests(t *testing.T) {
+	good, rogue := newFar(t, "deploy"), newFar(t, "deploy", "other")
+	rogue.offer("pay", `{"type":"object","properties":5}`)
+	for _, name := range []string{"aaa", "zzz"} {
+		for _, away := range []bool{false, true} {
+			good.be(away)
+			dir := write(t, map[string]string{name + ".yaml": groupOf(name, rogue.url, `tools: "*"`),
+				"deploy.yaml": groupOf("deploy", good.url, ""), "pay.yaml": groupOf("paying", good.url, `tools: [pay]`)})
+			opts, _ := groupOptions(t, dir)
+			opts.Wait = 2 * time.Second
+			set, err := Load(opts)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, own := range []string{"deploy", "pay"} {
+				tool, ok := set.Lookup(own)
+				if !ok || filepath.Base(tool.File) != own+".yaml" {
+					t.Errorf("%s, away %v: %s is of %+v", name, away, own, tool)
+				}
+			}
+			if w := strings.Join(set.Warnings(), "\n"); !strings.Contains(w, `the name "deploy" of a tool of its MCP server is taken by `) {
+				t.Errorf("%s, away %v: %s", name, away, w)
+			}
+			if other, ok := set.Lookup("other"); !ok || other.Group != name {
+				t.Errorf("%s, away %v: the rogue's own tool is gone", name, away)
+			}
+		}
+	}
+}
+
+// TestMuchIsListed: a server that lists more than an agent may have pushes out none that a
+// manifest names.
+func TestMuchIsListed(t *testing.T) {
+	f := newFar(t)
+	for i := range MaxTools + 40 {
+		f.offer(fmt.Sprintf("a%03d", i), `{"type":"object"}`)
+	}
+	dir := write(t, map[string]string{"all.yaml": groupOf("all", f.url, `tools: "*"`), "own.yaml": manifestOf("own"), "some.yaml": groupOf("some", f.url, `tools: [a290], prefix: z_`)})
+	opts, _ := groupOptions(t, dir)
+	set, err := Load(opts)
+	if err != nil || len(set.Tools()) != MaxTools {
+		t.Fatal(err, len(set.Tools()))
+	}
+	for name, there := range map[string]bool{"own": true, "z_a290": true, "a000": true, "a295": false} {
+		tool, ok := set.Lookup(name)
+		if !ok {
+			t.Fatalf("%s is not known", name)
+		}
+		if _, away := tool.Handler.(unreachable); away == there {
+			t.Errorf("%s: unavailable %v", name, away)
+		}
+	}
+}
+
+// TestGuessedNames: what only a group of all tools may have, whose server is away, is marked.
+func TestGuessedNames(t *testing.T) {
+	f := newFar(t, "one")
+	f.be(true)
+	opts, _ := groupOptions(t, write(t, map[string]string{"all.yaml": groupOf("all", f.url, `tools: "*"`), "some.yaml": groupOf("some", f.url, `tools: "*", prefix: x_`)}))
+	opts.Wait = 200 * time.Millisecond
+	set, err := Load(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, guessed := range map[string]bool{"anything": true, "x_one": false} {
+		if tool, ok := set.Lookup(name); !ok || tool.Guessed() != guessed {
+			t.Errorf("%s: %+v", name, tool)
+		}
+	}
+}
+
 // The one tool of a manifest may leave its description and schema to the server.
 func TestToolOfAServer(t *testing.T) {
 	f := newFar(t, "one", "two", "three")

@@ -37,6 +37,9 @@ type Tool struct {
 	place *document.Node
 	// said is a digest of all that is said of it.
 	said digest
+	// guessed says that nothing but a group of all tools without a prefix claims the name,
+	// whose server has listed none.
+	guessed bool
 	// listed is the group that the tool is of; nil for a tool that is all its manifest's.
 	listed *group
 }
@@ -79,6 +82,10 @@ func (t *Tool) LimitName() string {
 	}
 	return t.Name
 }
+
+// Guessed reports whether the tool may be another's: an MCP server may have one of any name
+// that has listed nothing yet, where its manifest gives no prefix.
+func (t *Tool) Guessed() bool { return t.guessed }
 
 // Validate checks the input of a call; see [schema.Schema.Validate].
 func (t *Tool) Validate(ctx context.Context, input json.RawMessage) error {
@@ -136,7 +143,9 @@ func (s *Set) Lookup(name string) (*Tool, bool) {
 	if found == nil || standard().form.Expect("name", name) != nil {
 		return nil, false
 	}
-	return found.group.unlistedTool(name, strings.TrimPrefix(name, found.group.cfg.Prefix), found.why, found.log), true
+	t := found.group.unlistedTool(name, strings.TrimPrefix(name, found.group.cfg.Prefix), found.why, found.log)
+	t.guessed = found.group.cfg.Prefix == ""
+	return t, true
 }
 
 // Tools gives all tools, sorted by name. The slice is the caller's own.

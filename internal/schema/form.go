@@ -17,7 +17,7 @@ import (
 
 // A Form is the schema of a file that people write, and the judge of its form. A title in
 // it says what is expected of a value, for messages; a description what a key is for, for
-// editors; writeOnly that a value is never shown. It is immutable, and any number of
+// editors; writeOnly that a value may be a secret: none that is a scalar is shown. It is immutable, and any number of
 // goroutines may use it.
 type Form struct {
 	schema Schema
@@ -150,8 +150,14 @@ func formFound(v violation, part *jsonschema.Schema, value any) string {
 	if v.keyword == "uniqueItems" {
 		return v.found
 	}
-	if part.WriteOnly || v.keyword == "not" || v.keyword == "oneOf" {
-		return "" // a secret, or keys that do not go together
+	if v.keyword == "not" || v.keyword == "oneOf" {
+		return "" // keys that do not go together
+	}
+	switch value.(type) {
+	case string, json.Number, bool:
+		if part.WriteOnly {
+			return "" // it may be a secret
+		}
 	}
 	found := document.Describe(value)
 	switch value := value.(type) {

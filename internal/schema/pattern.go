@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"regexp/syntax"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -27,39 +28,116 @@ const (
 )
 
 // prepared is the schema as the validator gets it: what it could not compile is taken out
-// or left to [ecmaPatterns], and so is what is not to be checked. No tool is lost to a pattern.
+// or left to [ecmaPatterns], and so is what is not to be checked. No tool is lost to a
+// pattern.
 func (s *Schema) prepared(n *document.Node, o Options) *document.Node {
-	out := *n
-	out.Keys, out.Items = nil, nil
-	open := s.namesByECMA(n)
+	out, _ := s.prepare(n, asPart, o)
+	return out
+}
+
+// prepare is prepared for what stands at a place. It reports whether a part takes more
+// now than it says: then the keywords that turn its sense round are taken out above it, as
+// they would refuse what it takes too much.
+func (s *Schema) prepare(n *document.Node, at place, o Options) (out *document.Node, looser bool) {
+	if n.Kind < document.List || at == asData {
+		return n, false
+	}
+	copied := *n
+	copied.Keys, copied.Items = nil, nil
+	open := at == asPart && s.namesByECMA(n)
+	dropped := map[string]bool{}
 	for i, item := range n.Items {
-		if n.Kind != document.Mapping {
-			out.Items = append(out.Items, s.prepared(item, o))
+		if n.Kind == document.List {
+			part, loose := s.prepare(item, at, o)
+			copied.Items, looser = append(copied.Items, part), looser || loose
 			continue
 		}
 		key := *n.Keys[i]
-		isText := item.Kind == document.String
-		switch {
-		case isData(key.Text):
-		case isText && key.Text == "pattern" && !isPattern(item.Text):
-			if _, err := compileECMA(item.Text); err != nil {
-				s.warnings = append(s.warnings, fmt.Sprintf("the pattern %s is not checked: %s", document.Quote(item.Text), document.Cut(document.OneLine(err.Error()), 200)))
-				continue
-			}
-			key.Text = patternKey
-		case isText && !o.AssertFormats && (key.Text == "format" || key.Text == "contentEncoding" || key.Text == "contentMediaType"),
-			open && (key.Text == "patternProperties" || key.Text == "additionalProperties"):
-			continue
-		default:
-			item = s.prepared(item, o)
+		part, loose := item, false
+		if at == asNames || !s.keyword(&key, item, o) {
+			part, loose = s.prepare(item, at.below(key.Text), o)
 		}
-		out.Keys, out.Items = append(out.Keys, &key), append(out.Items, item)
+		looser = looser || loose || key.Text == ""
+		switch {
+		case key.Text == "":
+			continue
+		case at == asPart && loose && turns(key.Text):
+			dropped[key.Text] = true
+		case at == asPart && open && key.Text == "patternProperties":
+			part = onlyGo(part)
+		case at == asPart && open && key.Text == "additionalProperties":
+			continue
+		}
+		copied.Keys, copied.Items = append(copied.Keys, &key), append(copied.Items, part)
 	}
-	return &out
+	if open { // which of the names are additional can't be told
+		all := &document.Node{Kind: document.Bool, Text: "true", Line: n.Line, Column: n.Column}
+		copied.Keys, copied.Items = append(copied.Keys, &document.Node{Kind: document.String, Text: "additionalProperties"}), append(copied.Items, all)
+		looser = true
+	}
+	return s.without(&copied, dropped), looser
+}
+
+// keyword looks at a keyword whose value is a string. It is renamed where the value is
+// left to [ecmaPatterns]; its name is empty where it is taken out, because a pattern can't
+// be compiled, or because the form of a string is not to be checked. It reports whether
+// that is all there is to do.
+func (s *Schema) keyword(key, item *document.Node, o Options) bool {
+	switch {
+	case key.Text == patternKey:
+		key.Text += "-of-its-own" // ours means something
+		return true
+	case item.Kind != document.String:
+		return false
+	case key.Text == "pattern" && !isPattern(item.Text):
+		key.Text = patternKey
+		if _, err := compileECMA(item.Text); err != nil {
+			key.Text = ""
+			s.warnings = append(s.warnings, fmt.Sprintf("the pattern %s is not checked: %s", document.Quote(item.Text), document.Cut(document.OneLine(err.Error()), 200)))
+		}
+	case !o.AssertFormats && (key.Text == "format" || key.Text == "contentEncoding" || key.Text == "contentMediaType"):
+		key.Text += "-annotation"
+	}
+	return true
+}
+
+// turns reports whether a keyword refuses something where a part takes it.
+func turns(keyword string) bool {
+	return slices.Contains([]string{"not", "oneOf", "if", "contains"}, keyword)
+}
+
+// without is a part without keywords that turn the sense of others, and what goes with
+// them.
+func (s *Schema) without(n *document.Node, dropped map[string]bool) *document.Node {
+	if len(dropped) == 0 {
+		return n
+	}
+	goes := map[string][]string{"if": {"then", "else"}, "contains": {"minContains", "maxContains"}}
+	for keyword := range dropped {
+		s.warnings = append(s.warnings, fmt.Sprintf("%s is not checked in line %d of the schema, since a pattern below it is not", keyword, n.Line))
+		for _, other := range append(goes[keyword], keyword) {
+			if i := slices.IndexFunc(n.Keys, func(k *document.Node) bool { return k.Text == other }); i >= 0 {
+				n.Keys, n.Items = slices.Delete(n.Keys, i, i+1), slices.Delete(n.Items, i, i+1)
+			}
+		}
+	}
+	return n
+}
+
+// onlyGo are the names of patternProperties that Go's regular expressions know.
+func onlyGo(n *document.Node) *document.Node {
+	copied := *n
+	copied.Keys, copied.Items = nil, nil
+	for i, k := range n.Keys {
+		if isPattern(k.Text) {
+			copied.Keys, copied.Items = append(copied.Keys, k), append(copied.Items, n.Items[i])
+		}
+	}
+	return &copied
 }
 
 // namesByECMA reports whether names of properties are told apart by a pattern that Go's
-// regular expressions lack: which of them are additional can't be told then.
+// regular expressions lack.
 func (s *Schema) namesByECMA(n *document.Node) bool {
 	names := n.Get("patternProperties")
 	if names == nil || names.Kind != document.Mapping {
@@ -67,16 +145,11 @@ func (s *Schema) namesByECMA(n *document.Node) bool {
 	}
 	for _, k := range names.Keys {
 		if !isPattern(k.Text) {
-			s.warnings = append(s.warnings, fmt.Sprintf("patternProperties and additionalProperties are not checked beside the pattern %s", document.Quote(k.Text)))
+			s.warnings = append(s.warnings, fmt.Sprintf("the properties of the pattern %s are not checked, and additionalProperties is not beside it", document.Quote(k.Text)))
 			return true
 		}
 	}
 	return false
-}
-
-// isData reports whether a keyword holds values instead of schemas.
-func isData(keyword string) bool {
-	return slices.Contains([]string{"const", "enum", "default", "examples"}, keyword)
 }
 
 // isPattern reports whether a string is a pattern of Go's regular expressions. It takes
@@ -91,13 +164,22 @@ func isPattern(v any) bool {
 	return err == nil
 }
 
+// checkPeriod has time-outs of matches looked at often enough.
+var checkPeriod = sync.OnceFunc(func() { regexp2.SetTimeoutCheckPeriod(matchTimeout / 5) })
+
 // compileECMA compiles a pattern as ECMA-262 has it, or else as .NET, which knows a few
 // things besides.
-func compileECMA(pattern string) (*regexp2.Regexp, error) {
+func compileECMA(pattern string) (re *regexp2.Regexp, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			re, err = nil, fmt.Errorf("it can't be compiled: %v", r)
+		}
+	}()
+	checkPeriod()
 	if len(pattern) > maxPattern {
 		return nil, fmt.Errorf("expected at most %d bytes", maxPattern)
 	}
-	re, err := regexp2.Compile(pattern, regexp2.ECMAScript)
+	re, err = regexp2.Compile(pattern, regexp2.ECMAScript)
 	if err != nil {
 		re, err = regexp2.Compile(pattern, regexp2.None)
 	}

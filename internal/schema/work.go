@@ -320,6 +320,8 @@ const (
 	// maxPatterns bounds the instructions of all patterns of a schema: a pattern of
 	// seven characters may stand for a thousand, and each takes 40 bytes.
 	maxPatterns = 200_000
+	// ecmaSize is what a pattern of ECMA-262 counts for, besides its length.
+	ecmaSize = 1000
 	// maxCompiling bounds the steps of the compiler, of about 40 ns: for each part it
 	// looks through all parts, and for each reference too.
 	maxCompiling = 50_000_000
@@ -334,6 +336,9 @@ func checkSize(ps *document.Problems, n *document.Node, pointer string) bool {
 			switch key := part.Keys[i].Text; key {
 			case "pattern":
 				patterns = min(patterns+patternSize(item.Text), 1<<40)
+				if !isPattern(item.Text) {
+					patterns += ecmaSize + len(item.Text)
+				}
 			case "patternProperties":
 				for _, k := range item.Keys {
 					patterns = min(patterns+patternSize(k.Text), 1<<40)
@@ -360,16 +365,4 @@ func checkSize(ps *document.Problems, n *document.Node, pointer string) bool {
 
 // eachPart visits the objects that may be parts of a schema, but not those that
 // are its data.
-func eachPart(n *document.Node, visit func(*document.Node)) {
-	if n.Kind == document.Mapping {
-		visit(n)
-	}
-	for i, item := range n.Items {
-		if n.Kind == document.Mapping {
-			if isData(n.Keys[i].Text) {
-				continue
-			}
-		}
-		eachPart(item, visit)
-	}
-}
+func eachPart(n *document.Node, visit func(*document.Node)) { asPart.each(n, visit) }

@@ -161,7 +161,13 @@ func (s *sessions) newSession(id string, permanent bool) fleet.Session {
 }
 
 // lookup finds a tool in the set in force.
-func (w *Worker) lookup(name string) (*registry.Tool, bool) { return w.Set().Lookup(name) }
+func (w *Worker) lookup(name string) (*registry.Tool, bool) {
+	t, ok := w.Set().Lookup(name)
+	if ok && t.Guessed() && w.cfg.Tools.Unknown == config.UnknownIgnore {
+		return nil, false // it is looked at again when the server has listed its tools
+	}
+	return t, ok
+}
 
 // isOver asks the API whether a session can take no result any more. Where it does
 // not say so, the session lives.

@@ -71,6 +71,9 @@ func headers(cfg Config, common tools.Common) (http.Header, error) {
 			return nil, fmt.Errorf("header_env: %s can't be sent to a tool: no name may begin with ANTHROPIC_", variable)
 		}
 		value, ok := common.Lookup(variable)
+		if !ok && !isVariable(variable) {
+			return nil, fmt.Errorf("header_env: expected the name of a variable for the header %s, found something else: a secret has no place in a manifest", name)
+		}
 		if !ok {
 			return nil, fmt.Errorf("header_env: the variable %s for the header %s is not set", variable, name)
 		}
@@ -99,6 +102,14 @@ func checkHeader(name, value string) error {
 		return fmt.Errorf("the value of %s has a control character in it (a line end, perhaps)", name)
 	}
 	return nil
+}
+
+// isVariable reports whether a text looks like the name of a variable, and not like what
+// one holds.
+func isVariable(name string) bool {
+	return len(name) <= 100 && !strings.ContainsFunc(name, func(r rune) bool {
+		return r != '_' && (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
+	})
 }
 
 // isToken reports whether r may stand in the name of a header (RFC 9110, 5.6.2).
