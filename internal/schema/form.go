@@ -2,6 +2,7 @@ package schema
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -144,6 +145,24 @@ func (e *explainer) formType(part *jsonschema.Schema) string {
 	return strings.Join(all, " or ")
 }
 
+// asList says how to write a text whose words were meant as a list; empty where the form
+// takes no such list, or the words can't be told.
+func asList(part *jsonschema.Schema, text string) string {
+	const most = 200 // bytes of it
+	if len(part.Types) != 1 || part.Types[0] != "array" || len(text) > most || strings.ContainsAny(text, "'\"\\`$") {
+		return ""
+	}
+	var quoted []string
+	var words []any
+	for _, word := range strings.Fields(text) {
+		words, quoted = append(words, word), append(quoted, document.Quote(word))
+	}
+	if len(words) == 0 || part.Validate(words) != nil {
+		return ""
+	}
+	return ": write [" + strings.Join(quoted, ", ") + "]"
+}
+
 // formFound says what a form's value is, unless it may be a secret, and how to write what
 // was probably meant.
 func formFound(v violation, part *jsonschema.Schema, value any) string {
@@ -166,7 +185,7 @@ func formFound(v violation, part *jsonschema.Schema, value any) string {
 		for _, one := range part.Enum {
 			known = append(known, fmt.Sprint(one))
 		}
-		return found + document.Nearest(value, known)
+		return found + cmp.Or(document.Nearest(value, known), asList(part, value))
 	case nil:
 		return "nothing"
 	case []any:
