@@ -22,7 +22,7 @@ type toolsCallCmd struct {
 
 // Help is the long help.
 func (toolsCallCmd) Help() string {
-	return `The input is checked, the deadline holds, and what the tool prints becomes the result that the agent would get, which is printed. The exit code is 1 if it is an error. Neither a key nor the API is needed.
+	return `The input is checked, the deadline holds, and what the tool prints becomes the result that the agent would get, which is printed. What it writes to stderr is shown on stderr, or in the result where it fails. The exit code is 1 if it is an error. Neither a key nor the API is needed.
 
 Examples:
 
@@ -57,7 +57,7 @@ func (c toolsCallCmd) Run(p *process) error {
 	var report run.Report
 	err = underSignals(p, false, func(s *signals) error {
 		var err error
-		report, err = w.Call(s.stop, c.Name, input)
+		report, err = w.Call(tools.WithWatcher(s.stop, watcher(p.stderr)), c.Name, input)
 		if errors.As(err, new(stopSignal)) {
 			err = errInterrupted
 		}
@@ -74,6 +74,14 @@ func (c toolsCallCmd) Run(p *process) error {
 		return errSaid
 	}
 	return nil
+}
+
+// watcher prints what the result of a call does not show.
+func watcher(w io.Writer) tools.Watcher {
+	return tools.Watcher{
+		Stderr: func(text string) { fmt.Fprintf(w, "[stderr]\n%s\n", strings.TrimSuffix(text, "\n")) },
+		Warn:   func(text string) { fmt.Fprintln(w, "warning:", text) },
+	}
 }
 
 var errInterrupted = errors.New("interrupted; the tool was stopped with all that it started")

@@ -50,22 +50,31 @@ func Bytes(r tools.Result) int {
 	return n
 }
 
-// structured makes a result of an answer in blocks, and reports whether raw is
-// one. raw is valid UTF-8.
-func structured(raw []byte, max int) (tools.Result, bool) {
+// structured makes a result of an answer in blocks, and reports whether raw is one. If it
+// is not, misfit says why, where it was meant to be one. raw is valid UTF-8.
+func structured(raw []byte, max int) (r tools.Result, misfit string, ok bool) {
 	if !json.Valid(raw) {
-		return tools.Result{}, false
+		if beginsStructured(raw) {
+			misfit = "it is not valid JSON, or more follows it"
+		}
+		return r, misfit, false
 	}
-	members, ok := object(gjson.ParseBytes(raw))
-	content := members["content"]
-	if !ok || !arrayOf(oneOf(blockForms()))(content) {
-		return tools.Result{}, false
+	members, wrong := object(gjson.ParseBytes(raw))
+	content, isError := members["content"], members["is_error"]
+	if wrong == "" {
+		if wrong = arrayOf(oneOf(blockForms()))(content); wrong != "" {
+			wrong = ".content" + wrong
+		} else if isError.Exists() && !isBool(isError) && !isNull(isError) {
+			wrong = ".is_error: expected true or false"
+		}
 	}
-	isError, given := members["is_error"]
-	if given && !isBool(isError) && !isNull(isError) {
-		return tools.Result{}, false
+	if wrong == "" {
+		return tools.Result{Content: Bounded(content, max), IsError: isError.Bool()}, "", true
 	}
-	return tools.Result{Content: Bounded(content, max), IsError: isError.Bool()}, true
+	if meantAsBlocks(members) {
+		misfit = strings.TrimPrefix(wrong, ".")
+	}
+	return r, misfit, false
 }
 
 // Bounded is content as it is where nothing need be changed. Else it is written

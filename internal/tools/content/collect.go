@@ -19,6 +19,7 @@ type Collector struct {
 	tail   Ending
 	form   form
 	tooBig bool // an answer in blocks, longer than MaxStructured
+	misfit string
 }
 
 // form is what the first byte that is no space says about an answer.
@@ -138,13 +139,20 @@ func (c *Collector) Result(isError bool) tools.Result {
 		return Error(fmt.Sprintf("The tool answered with content blocks of %d bytes, and at most %d can be taken: answer with less, or with a link to it", c.Total, MaxStructured))
 	}
 	if c.form == braced {
-		if r, ok := structured(Valid(c.head), c.Max); ok {
+		r, misfit, ok := structured(Valid(c.head), c.Max)
+		if ok {
 			r.IsError = r.IsError || isError
 			return r
 		}
+		c.misfit = misfit
 	}
 	return tools.Result{Content: Encode([]any{TextBlock(c.text(c.Max))}), IsError: isError}
 }
+
+// Misfit says, after Result, why an answer that was meant as content blocks is none, such
+// as "content[1].source: is missing". It shows nothing of the answer but names of keys.
+// Empty: it is one, or was not meant as one.
+func (c *Collector) Misfit() string { return c.misfit }
 
 // text is the answer as text, of at most max bytes, which is not more than the
 // collector's own bound.

@@ -47,7 +47,7 @@ var schema string
 // Schema is the form of what manifests may say of a Config; see [tools.Config].
 func (Config) Schema() string { return schema }
 
-// An execHandler runs one program a call. All its fields are immutable after
+// A handler runs one program a call. All its fields but misfits are immutable after
 // New.
 type handler struct {
 	path  string // absolute
@@ -58,6 +58,8 @@ type handler struct {
 	procs *proctree.Processes
 	max   int
 	log   *slog.Logger
+
+	misfits content.Misfits
 }
 
 // New makes the handler that runs a program. It checks all that can be
@@ -132,7 +134,9 @@ func (h *handler) Call(ctx context.Context, call tools.Call) (tools.Result, erro
 		log.Debug("the program wrote to stderr", "stderr", string(content.Valid(text)))
 	}
 	if cmd.ProcessState.Success() {
-		return out.Result(false), nil
+		result := out.Result(false)
+		h.misfits.Tell(ctx, log, out.Misfit())
+		return result, nil
 	}
 	return failed(cmd, out, errs), nil
 }

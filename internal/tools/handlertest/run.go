@@ -1,11 +1,13 @@
 package handlertest
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -64,6 +66,7 @@ func Run(t *testing.T, common tools.Common, p Peer) {
 		{"the other end is told about the call", s.meta, true},
 		{"a tool's failure is a result", s.failure, true},
 		{"content blocks are taken as they are", s.blocks, true},
+		{"wrong content blocks are text, and named", s.misfits, !p.JSON},
 		{"too large content blocks are an error result", s.bulky, p.MaxAnswer == 0 || p.MaxAnswer > 10<<20},
 		{"no output", s.empty, true},
 		{"invalid UTF-8 is replaced", s.invalid, true},
@@ -210,6 +213,25 @@ func (s suite) blocks(t *testing.T) {
 	want := `[{"type": "text", "text": "a <b> & c"}, {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBORw0="}}]`
 	if !sameJSON(t, r.Content, []byte(want)) || !r.IsError {
 		t.Errorf("got %s, error %t", r.Content, r.IsError)
+	}
+}
+
+// misfits: what was meant as content blocks is not silently something else. The log has no
+// content, and each reason once.
+func (s suite) misfits(t *testing.T) {
+	var log bytes.Buffer
+	s.common.Log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	h := s.handler(t, Echo)
+	for n := range 2 {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		r, err := h.Call(ctx, s.call(n, `{"content":[{"type":"imgae","data":"s3cr3t"}]}`))
+		cancel()
+		if err != nil || r.IsError || !strings.Contains(textOf(t, r), "s3cr3t") {
+			t.Errorf("got %s, error %t, %v", r.Content, r.IsError, err)
+		}
+	}
+	if got := log.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "content[0].type: expected ") || strings.Contains(got, "s3cr3t") {
+		t.Errorf("the log says %q", got)
 	}
 }
 

@@ -35,7 +35,7 @@ var schema string
 // Schema is the form of what manifests may say of a Config; see [tools.Config].
 func (Config) Schema() string { return schema }
 
-// An httpHandler posts each call to one URL. All its fields are immutable after
+// A handler posts each call to one URL. All its fields but misfits are immutable after
 // New.
 type handler struct {
 	url       string // without user and password
@@ -44,6 +44,7 @@ type handler struct {
 	transport *http.Transport
 	max       int
 	log       *slog.Logger
+	misfits   content.Misfits
 }
 
 // New makes the handler that posts a call to a URL. It checks all that can
@@ -119,7 +120,9 @@ func (h *handler) Call(ctx context.Context, call tools.Call) (tools.Result, erro
 	if err != nil {
 		return tools.Result{}, h.failure(ctx, fmt.Errorf("the answer broke off after %d bytes: %w", body.Total, err), true)
 	}
-	return body.Result(false), nil
+	result := body.Result(false)
+	h.misfits.Tell(ctx, h.log.With("tool", call.Tool), body.Misfit())
+	return result, nil
 }
 
 func (h *handler) request(ctx context.Context, call tools.Call) (*http.Request, error) {

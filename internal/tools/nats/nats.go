@@ -16,13 +16,14 @@ import (
 // errNATSAway says that the connection was lost while a reply was waited for.
 var errAway = errors.New("the connection to NATS was lost before the reply came")
 
-// A natsHandler asks on one subject and waits for the reply. All its fields are
+// A handler asks on one subject and waits for the reply. All its fields but misfits are
 // immutable after New.
 type handler struct {
 	subject string
 	conn    func() (*nats.Conn, error)
 	max     int
 	log     *slog.Logger
+	misfits content.Misfits
 }
 
 // Call sends the call once and waits for its reply. Nobody there, known within
@@ -59,7 +60,9 @@ func (h *handler) Call(ctx context.Context, call tools.Call) (tools.Result, erro
 	}()
 	reply, err := nc.RequestMsgWithContext(waiting, msg)
 	if err == nil {
-		return natswire.ReadReply(reply, h.max)
+		result, misfit, err := natswire.ReadReply(reply, h.max)
+		h.misfits.Tell(ctx, h.log.With("tool", call.Tool), misfit)
+		return result, err
 	}
 	return tools.Result{}, h.failure(ctx, waiting, nc, call, err)
 }

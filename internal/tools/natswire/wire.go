@@ -161,20 +161,21 @@ func (r Reply) Data() []byte {
 
 // ReadReply is what a reply says to who asked, with at most max bytes of text: of a
 // worker that serves the tool also that the call did not run, or that its outcome is
-// not known. A service's error stands in its headers.
-func ReadReply(reply *nats.Msg, max int) (tools.Result, error) {
+// not known. A service's error stands in its headers. misfit is as in [content.Collector].
+func ReadReply(reply *nats.Msg, max int) (r tools.Result, misfit string, err error) {
 	switch reply.Header.Get(OutcomeHeader) {
 	case OutcomeUnavailable:
-		return tools.Result{}, &tools.UnavailableError{Err: reasonOf(reply), Passing: reply.Header.Get(PassingHeader) == "true"}
+		return r, "", &tools.UnavailableError{Err: reasonOf(reply), Passing: reply.Header.Get(PassingHeader) == "true"}
 	case OutcomeUnknown:
-		return tools.Result{}, &tools.LostError{Err: reasonOf(reply)}
+		return r, "", &tools.LostError{Err: reasonOf(reply)}
 	}
 	body := content.NewCollector(max)
 	body.Write(reply.Data)
 	text, code := reply.Header.Get("Nats-Service-Error"), reply.Header.Get("Nats-Service-Error-Code")
 	_, failed := reply.Header["Nats-Service-Error"]
 	if _, coded := reply.Header["Nats-Service-Error-Code"]; !failed && !coded {
-		return body.Result(false), nil
+		r = body.Result(false)
+		return r, body.Misfit(), nil
 	}
 	line := strings.ToValidUTF8(strings.TrimSpace("error "+code), "\uFFFD")
 	if text != "" {
@@ -183,9 +184,9 @@ func ReadReply(reply *nats.Msg, max int) (tools.Result, error) {
 	if len(reply.Data) > 0 {
 		line += "\n"
 	}
-	r := content.Error(body.Under(line))
+	r = content.Error(body.Under(line))
 	r.Cause = strings.TrimSpace("service error " + strings.ToValidUTF8(code[:min(len(code), 20)], ""))
-	return r, nil
+	return r, "", nil
 }
 
 // reasonOf is the reason that a reply gives: in its header, or else as its text.

@@ -43,7 +43,7 @@ func TestReplyIsReadAsItWas(t *testing.T) {
 			func(err error) bool { var l *tools.LostError; return errors.As(err, &l) && err.Error() == "said" }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			r, err := natswire.ReadReply(&nats.Msg{Header: c.reply.Header(), Data: c.reply.Data()}, 0)
+			r, _, err := natswire.ReadReply(&nats.Msg{Header: c.reply.Header(), Data: c.reply.Data()}, 0)
 			if c.check != nil {
 				if !c.check(err) {
 					t.Errorf("%T %v", err, err)

@@ -33,6 +33,7 @@ type handler struct {
 	idempotent bool
 	max        int // bytes of a result's text
 	log        *slog.Logger
+	misfits    content.Misfits
 }
 
 // NewHandler makes the handler of a tool whose calls are jobs in queue. The
@@ -74,7 +75,7 @@ func (h *handler) Call(ctx context.Context, call tools.Call) (tools.Result, erro
 		return tools.Result{}, away(err)
 	}
 	if old != nil {
-		if r, err, over := w.earlier(old); over {
+		if r, err, over := w.earlier(ctx, old); over {
 			return r, err
 		}
 	}
@@ -174,8 +175,8 @@ func (w *queueWait) subject() string { return natswire.ResultSubjects + natswire
 // What says that the call did not run, or for a tool that may run twice that nobody
 // knows, makes room for another job: its id is made of that message, so that it is
 // the same whoever publishes it.
-func (w *queueWait) earlier(old *lastResult) (r tools.Result, err error, over bool) {
-	r, err, over = w.take(old.msg)
+func (w *queueWait) earlier(ctx context.Context, old *lastResult) (r tools.Result, err error, over bool) {
+	r, err, over = w.take(ctx, old.msg)
 	var unavailable *tools.UnavailableError
 	if over && (errors.As(err, &unavailable) || err != nil && w.h.idempotent) {
 		w.msgID, w.stale = w.j.ids.of(natswire.Token(w.call.ID), old.seq), old.msg.Header.Get(nats.MsgIdHdr)
@@ -238,7 +239,7 @@ func (w *queueWait) wait(ctx context.Context, first time.Duration) (tools.Result
 	for {
 		select {
 		case m := <-w.msgs:
-			if r, err, ok := w.take(m); ok {
+			if r, err, ok := w.take(ctx, m); ok {
 				return r, err
 			}
 		case <-w.back:
@@ -251,7 +252,7 @@ func (w *queueWait) wait(ctx context.Context, first time.Duration) (tools.Result
 			case err != nil:
 				again = min(again, lookAgain)
 			case m != nil:
-				if r, err, ok := w.take(m.msg); ok {
+				if r, err, ok := w.take(ctx, m.msg); ok {
 					return r, err
 				}
 			}
@@ -291,13 +292,14 @@ func (w *queueWait) renew(ctx context.Context) bool {
 
 // take reports whether m is the result of this job, and what it says. One without
 // the job's own id is of somebody who did not take the job.
-func (w *queueWait) take(m *nats.Msg) (tools.Result, error, bool) {
+func (w *queueWait) take(ctx context.Context, m *nats.Msg) (tools.Result, error, bool) {
 	id := m.Header.Get(nats.MsgIdHdr)
 	theirs := id != w.msgID && (w.own || !w.j.ids.valid(natswire.Token(w.call.ID), id))
 	if theirs || id == w.stale || natswire.Begun(m) {
 		return tools.Result{}, nil, false
 	}
-	r, err := natswire.ReadReply(m, w.h.max)
+	r, misfit, err := natswire.ReadReply(m, w.h.max)
+	w.h.misfits.Tell(ctx, w.h.log.With("tool", w.call.Tool), misfit)
 	return r, err, true
 }
 
