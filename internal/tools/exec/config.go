@@ -1,17 +1,13 @@
 package exec
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/user"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
-
-	"golang.org/x/sys/unix"
 
 	"toolhand/internal/tools"
 )
@@ -97,15 +93,46 @@ func WorkDir(dir, toolsDir string) (string, error) {
 // the worker's own user, so that the worker's right to execute it counts.
 func Program(name, dir, path string, own bool) (string, error) {
 	if strings.Contains(name, "/") {
-		if !filepath.IsAbs(name) {
-			name = filepath.Join(dir, name)
+		file := name
+		if !filepath.IsAbs(file) {
+			file = filepath.Join(dir, file)
 		}
-		if err := executable(name, own); err != nil {
+		err := executable(file, own)
+		if missing(err) && strings.ContainsAny(name, " \t\n") {
+			return "", errOneElement(name)
+		}
+		if err != nil {
 			return "", fmt.Errorf("command: %w", err)
 		}
-		return name, nil
+		return file, nil
 	}
-	var denied error
+	file, denied := lookUp(name, dir, path, own)
+	switch {
+	case file != "":
+		return file, nil
+	case denied != nil:
+		return "", fmt.Errorf("command: %w", denied)
+	case strings.ContainsAny(name, " \t\n"):
+		return "", errOneElement(name)
+	}
+	return "", fmt.Errorf("command: no program %s in the tool's PATH %q (a path with a slash is relative to dir)", name, path)
+}
+
+// errOneElement tells of a program and its arguments that were written as one text.
+func errOneElement(line string) error {
+	words := strings.Fields(line)
+	if strings.ContainsAny(line, "'\"\\`$&|;<>*?") { // only a shell reads it as it was meant
+		words = []string{"sh", "-c", line}
+	}
+	for i := range words {
+		words[i] = strconv.Quote(words[i])
+	}
+	return fmt.Errorf("command: no program %q: each argument is an element of its own: write [%s]", line, strings.Join(words, ", "))
+}
+
+// lookUp finds a program in a PATH, where relative places are below dir. denied is why
+// the first one that was found can't be executed, where none can.
+func lookUp(name, dir, path string, own bool) (file string, denied error) {
 	for _, place := range filepath.SplitList(path) {
 		if !filepath.IsAbs(place) {
 			place = filepath.Join(dir, place)
@@ -115,28 +142,11 @@ func Program(name, dir, path string, own bool) (string, error) {
 		if err == nil {
 			return file, nil
 		}
-		if !errors.Is(err, fs.ErrNotExist) && denied == nil {
+		if !missing(err) && denied == nil {
 			denied = err
 		}
 	}
-	if denied != nil {
-		return "", fmt.Errorf("command: %w", denied)
-	}
-	return "", fmt.Errorf("command: no program %s in the tool's PATH %q (a path with a slash is relative to dir)", name, path)
-}
-
-func executable(file string, own bool) error {
-	info, err := os.Stat(file)
-	if err != nil {
-		return err
-	}
-	if info.IsDir() {
-		return fmt.Errorf("%s is a directory", file)
-	}
-	if info.Mode()&0o111 == 0 || own && unix.Access(file, unix.X_OK) != nil {
-		return fmt.Errorf("%s is not executable (chmod +x it)", file)
-	}
-	return nil
+	return "", denied
 }
 
 // Credential finds the user that a program runs as, and its home. The user that

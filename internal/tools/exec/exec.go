@@ -50,20 +50,19 @@ func (Config) Schema() string { return schema }
 // A handler runs one program a call. All its fields but misfits are immutable after
 // New.
 type handler struct {
-	path  string // absolute
-	args  []string
-	dir   string // absolute
-	env   []string
-	user  *syscall.Credential // nil: the worker's own
-	procs *proctree.Processes
-	max   int
-	log   *slog.Logger
-
+	program
+	args    []string
+	env     []string
+	user    *syscall.Credential // nil: the worker's own
+	procs   *proctree.Processes
+	max     int
+	log     *slog.Logger
 	misfits content.Misfits
 }
 
 // New makes the handler that runs a program. It checks all that can be
-// checked without running it: the program is there and executable, the
+// checked without running it: the program is there and executable, and so is the
+// interpreter that it names, the
 // directory and the user exist, each variable of PassEnv is set, and no name
 // begins with ANTHROPIC_. procs owns the trees of all programs that this
 // process started.
@@ -87,7 +86,15 @@ func New(cfg Config, common tools.Common, procs *proctree.Processes) (tools.Hand
 	if err != nil {
 		return nil, err
 	}
-	h := &handler{path: path, args: cfg.Command, dir: dir, user: user, procs: procs, max: common.MaxResultBytes, log: common.Logger()}
+	h := &handler{
+		program: program{path: path, dir: dir, search: vars["PATH"], own: user == nil},
+		args:    cfg.Command, user: user, procs: procs, max: common.MaxResultBytes, log: common.Logger(),
+	}
+	if err := h.check(); isForeign(err) {
+		h.log.Warn("the program of a tool runs only if an emulator is registered here", "tool", common.Name, "reason", err.Error())
+	} else if err != nil {
+		return nil, fmt.Errorf("command: %w", err)
+	}
 	for name, value := range vars {
 		h.env = append(h.env, name+"="+value)
 	}
@@ -117,7 +124,7 @@ func (h *handler) Call(ctx context.Context, call tools.Call) (tools.Result, erro
 	log := h.log.With("session", call.Session, "call", call.ID, "tool", call.Tool)
 	proc, err := h.procs.Start(ctx, cmd, marks, log)
 	if err != nil {
-		return tools.Result{}, &tools.UnavailableError{Err: err}
+		return tools.Result{}, h.refusal(err)
 	}
 	if !proc.Wait(ctx) {
 		proc.End()
@@ -142,7 +149,12 @@ func (h *handler) Call(ctx context.Context, call tools.Call) (tools.Result, erro
 }
 
 // Live looks again at what New looked at: a program may have gone since.
-func (h *handler) Live(context.Context) error { return executable(h.path, h.user == nil) }
+func (h *handler) Live(context.Context) error {
+	if err := h.checkAgain(); !isForeign(err) {
+		return err
+	}
+	return nil
+}
 
 // failed is the result of another exit status than 0.
 func failed(cmd *exec.Cmd, out *content.Collector, errs *content.Ending) tools.Result {

@@ -243,7 +243,7 @@ func TestExecIsCheckedWhenMade(t *testing.T) {
 }
 
 // TestProgramGone removes the program after it was checked, and opens it for
-// writing: both times the call surely did not run.
+// writing: both times the call surely did not run, and the second passes.
 func TestProgramGone(t *testing.T) {
 	handlertest.EachTree(t, func(t *testing.T, procs *proctree.Processes) {
 		dir := t.TempDir()
@@ -253,11 +253,11 @@ func TestProgramGone(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		unavailable := func(why string) {
+		unavailable := func(why string, passing bool) {
 			t.Helper()
 			_, err := h.Call(t.Context(), handlertest.NewCall(`{}`))
-			if u := (*tools.UnavailableError)(nil); !errors.As(err, &u) || !strings.Contains(err.Error(), why) {
-				t.Errorf("got %v, expected an UnavailableError with %q", err, why)
+			if u := (*tools.UnavailableError)(nil); !errors.As(err, &u) || !strings.Contains(err.Error(), why) || u.Passing != passing {
+				t.Errorf("got %v, expected an UnavailableError with %q that passes: %t", err, why, passing)
 			}
 		}
 		if runtime.GOOS == "linux" {
@@ -265,14 +265,14 @@ func TestProgramGone(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			unavailable("text file busy")
+			unavailable("is being replaced (text file busy)", true)
 			busy.Close()
 		}
 		if text, isError := handlertest.Call(t, h, `{}`); text != content.NoOutput || isError {
 			t.Errorf("got %q, error %t", text, isError)
 		}
 		os.Remove(name)
-		unavailable("no such file")
+		unavailable("program "+name+" is gone", false)
 	})
 }
 
@@ -353,13 +353,12 @@ func TestExecConforms(t *testing.T) {
 			},
 			Unreachable: func(t *testing.T, common tools.Common) tools.Handler {
 				program := filepath.Join(t.TempDir(), "program")
-				if err := os.WriteFile(program, []byte("#!/no/such/interpreter\n"), 0o755); err != nil {
-					t.Fatal(err)
-				}
+				write(t, program, "#!/bin/sh\n")
 				h, err := toolexec.New(toolexec.Config{Command: []string{program}}, common, procs)
 				if err != nil {
 					t.Fatal(err)
 				}
+				write(t, program, "#!/no/such/interpreter\n")
 				return h
 			},
 			Stop: 3 * time.Second,

@@ -484,6 +484,21 @@ func TestMCPConfigErrors(t *testing.T) {
 	}
 }
 
+// TestMCPProgramAsFound: a server that the system refuses to start is unavailable, and the
+// reason is named.
+func TestMCPProgramAsFound(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "server.sh")
+	if err := os.WriteFile(file, []byte("#!/bin/sh\r\nexec server\r\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	h, err := toolmcp.New(toolmcp.Config{Command: []string{file}}, tools.Common{Name: "t", Dir: t.TempDir()}, newServers(t, handlertest.Processes(t)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = h.Call(t.Context(), handlertest.NewCall(`{}`))
+	mustMiss(t, err, "the lines of "+file+" end as on Windows")
+}
+
 func TestMCPLive(t *testing.T) {
 	servers := newServers(t, handlertest.Processes(t))
 	type live interface{ Live(context.Context) error }

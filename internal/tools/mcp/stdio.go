@@ -78,7 +78,9 @@ func startStdio(c *client) (*stdioTransport, error) {
 	cmd := c.server.endpoint.command(mark)
 	theirs, err := t.pipes(cmd)
 	if err == nil {
-		t.proc, err = owner.procs.Start(c.ctx, cmd, []string{mark}, log)
+		if t.proc, err = owner.procs.Start(c.ctx, cmd, []string{mark}, log); err != nil {
+			err = toolexec.Refused(err, cmd.Path, cmd.Dir, cmd.SysProcAttr.Credential == nil)
+		}
 	}
 	for _, f := range theirs {
 		f.Close()

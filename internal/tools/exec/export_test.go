@@ -1,0 +1,4 @@
+package exec
+
+// For tests alone.
+var Registered = registered
