@@ -126,26 +126,43 @@ func (h *handler) Call(ctx context.Context, call tools.Call) (tools.Result, erro
 	if err != nil {
 		return tools.Result{}, h.refusal(err)
 	}
-	if !proc.Wait(ctx) {
-		proc.End()
+	ended := proc.Wait(ctx)
+	proc.End()
+	bad := ended && cmd.ProcessState != nil && !cmd.ProcessState.Success()
+	tellStderr(ctx, proc, errs, log, bad)
+	if !ended {
 		return tools.Result{}, &tools.LostError{Err: context.Cause(ctx)}
 	}
-	proc.End()
 	if errors.Is(proc.Err, exec.ErrWaitDelay) {
 		log.Info("the program left a process behind that held its output open; it is stopped")
 	}
 	if cmd.ProcessState == nil {
 		return tools.Result{}, &tools.LostError{Err: fmt.Errorf("its exit status is not known: %w", proc.Err)}
 	}
-	if text := errs.Last(); len(text) > 0 {
-		log.Debug("the program wrote to stderr", "stderr", string(content.Valid(text)))
+	if bad {
+		return failed(cmd, out, errs), nil
 	}
-	if cmd.ProcessState.Success() {
-		result := out.Result(false)
-		h.misfits.Tell(ctx, log, out.Misfit())
-		return result, nil
+	result := out.Result(false)
+	h.misfits.Tell(ctx, log, out.Misfit())
+	return result, nil
+}
+
+// tellStderr tells those who look into a call what the program wrote to stderr last.
+// shown reports that its result has it.
+func tellStderr(ctx context.Context, proc *proctree.Process, errs *content.Ending, log *slog.Logger, shown bool) {
+	select {
+	case <-proc.Done:
+	default:
+		return // it survives SIGKILL, and errs may be written to
 	}
-	return failed(cmd, out, errs), nil
+	text := string(content.Valid(content.FromCharacter(errs.Last())))
+	if text == "" {
+		return
+	}
+	log.Debug("the program wrote to stderr", "stderr", text)
+	if w, ok := tools.WatcherOf(ctx); ok && !shown {
+		w.Stderr(text)
+	}
 }
 
 // Live looks again at what New looked at: a program may have gone since.
