@@ -209,6 +209,9 @@ func TestStreamResets(t *testing.T) {
 	if _, err := io.ReadAll(st.read); err == nil {
 		t.Error("the stream ended cleanly")
 	}
+	if err := sess.WaitStreams(b.ctx, 0); err != nil {
+		t.Fatal(err)
+	}
 	st = b.open(sess)
 	sess.WriteRaw([]byte(": by hand\n\n"))
 	sess.Show("event_start", []byte(`{"type":"event_start","event":{"type":"agent.message","id":"sevt_1"}}`))
