@@ -21,6 +21,7 @@ const (
 type call struct {
 	id     string
 	kind   string // the event's type
+	name   string // the tool's
 	thread *Thread
 	at     time.Time
 	state  callState
@@ -131,7 +132,7 @@ func (s *Session) callOn(t *Thread, spec CallSpec) string {
 	if id == "" {
 		id = s.srv.newID("sevt")
 	}
-	c := &call{id: id, kind: kind, thread: t, asks: spec.asks()}
+	c := &call{id: id, kind: kind, name: spec.Name, thread: t, asks: spec.asks()}
 	if spec.Permission == "" && spec.Evaluated != "deny" || c.asks {
 		s.calls[id] = c
 		s.open = append(s.open, c)

@@ -102,13 +102,16 @@ func (p *player) play(ctx context.Context) error {
 }
 
 // unique makes an id of the script one of this session and round, where there
-// are several.
+// are several, and of this server where that is asked for.
 func (p *player) unique(id string) string {
 	if p.script.Sessions > 1 {
 		id += strings.TrimPrefix(p.sess.id, p.script.Session)
 	}
 	if p.script.Repeat != 1 {
 		id += fmt.Sprintf("_r%d", p.round)
+	}
+	if p.srv.opts.FreshIDs {
+		id += "_" + p.srv.mark
 	}
 	return id
 }

@@ -16,6 +16,9 @@ type ServeOptions struct {
 	Server Options
 	// Log tells what happens. Nil discards.
 	Log *slog.Logger
+	// OnEnd is told once what became of the script's calls: when the script is at
+	// its end, or failed with an error, or when the serving ends before. Nil: nobody is.
+	OnEnd func(t Tally, failed error)
 	// Exit ends the serving when the script is at its end, rather than with
 	// the context.
 	Exit bool
@@ -43,28 +46,19 @@ func Serve(ctx context.Context, ln net.Listener, script *Script, opts ServeOptio
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	played := make(chan error, 1)
-	go func() { played <- srv.Play(ctx, script) }()
-	var failed error
-	var done bool
-	for !done {
-		select {
-		case err := <-served:
-			failed, done = fmt.Errorf("serve the simulated API: %w", err), true
-		case <-ctx.Done():
-			done = true
-		case err := <-played:
-			played = nil
-			if err != nil && ctx.Err() == nil {
-				failed = err
-			}
-			opts.Log.Info("the script is at its end", "error", err)
-			done = opts.Exit || failed != nil
+	go func() {
+		err := srv.Play(ctx, script)
+		if ctx.Err() != nil {
+			err = nil // it did not come to its end
 		}
-	}
+		if opts.OnEnd != nil {
+			opts.OnEnd(srv.Tally(script), err)
+		}
+		played <- err
+	}()
+	failed := await(ctx, served, played, opts)
 	cancel()
-	if played != nil {
-		<-played
-	}
+	<-played // closed, or the script's end
 	srv.Close()
 	grace, stop := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer stop()
@@ -72,6 +66,28 @@ func Serve(ctx context.Context, ln net.Listener, script *Script, opts ServeOptio
 		_ = web.Close() // what a client holds open is cut
 	}
 	return failed
+}
+
+// await waits until the serving is to end, and returns why where that is an error.
+func await(ctx context.Context, served, played chan error, opts ServeOptions) error {
+	for {
+		select {
+		case err := <-served:
+			return fmt.Errorf("serve the simulated API: %w", err)
+		case <-ctx.Done():
+			return nil
+		case err, open := <-played:
+			if !open {
+				played = nil
+				continue
+			}
+			close(played)
+			opts.Log.Info("the script is at its end", "error", err)
+			if opts.Exit || err != nil {
+				return err
+			}
+		}
+	}
 }
 
 // narrator logs what happens on a server.

@@ -3,6 +3,7 @@ package sim
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"fmt"
 	"io"
 	"net/http"
@@ -23,6 +24,10 @@ type Options struct {
 	// MaxBody is the size in bytes of the largest request body. Zero means
 	// 32 MiB.
 	MaxBody int64
+	// FreshIDs has the ids that a script gives to calls and threads end in what is
+	// new for each server, as the ids of the server's making do: a client that has
+	// met the script before does not take a new call for an old one.
+	FreshIDs bool
 	// KeepRequests is how many requests are remembered with their bodies. Zero
 	// means 100000.
 	KeepRequests int
@@ -43,6 +48,7 @@ type Options struct {
 // behind it. Make it with [New].
 type Server struct {
 	opts   Options
+	mark   string // in the ids of this server, and of no other; immutable
 	key    atomic.Pointer[string]
 	ids    atomic.Int64
 	record record
@@ -75,6 +81,7 @@ func New(opts Options) *Server {
 	}
 	s := &Server{
 		opts:     opts,
+		mark:     strings.ToLower(rand.Text()[:8]),
 		record:   record{keep: opts.KeepRequests},
 		done:     make(chan struct{}),
 		sessions: map[string]*Session{},
@@ -98,9 +105,9 @@ func (s *Server) SetKey(key string) { s.key.Store(&key) }
 // can't be used for streams afterwards.
 func (s *Server) Close() { s.close.Do(func() { close(s.done) }) }
 
-// newID makes an id that is unique in this server.
+// newID makes an id that no other has, of this server or another.
 func (s *Server) newID(prefix string) string {
-	return fmt.Sprintf("%s_sim%08d", prefix, s.ids.Add(1))
+	return fmt.Sprintf("%s_sim%s%06d", prefix, s.mark, s.ids.Add(1))
 }
 
 // exchange is a request on its way through the server.
