@@ -15,16 +15,19 @@ import (
 var examples embed.FS
 
 // UnpackTools writes the example tools into a folder that exists.
-func UnpackTools(dir string) error {
-	return fs.WalkDir(examples, "tools.d", func(path string, d fs.DirEntry, err error) error {
+func UnpackTools(dir string) error { return Unpack(examples, "tools.d", dir) }
+
+// Unpack writes the tools of the folder root of files into a folder that exists.
+func Unpack(files fs.ReadFileFS, root, dir string) error {
+	return fs.WalkDir(files, root, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
-		to := filepath.Join(dir, strings.TrimPrefix(path, "tools.d"))
+		to := filepath.Join(dir, strings.TrimPrefix(path, root))
 		if d.IsDir() {
 			return os.MkdirAll(to, 0o755)
 		}
-		data, err := examples.ReadFile(path)
+		data, err := files.ReadFile(path)
 		if err != nil {
 			return err
 		}

@@ -31,7 +31,7 @@ const (
 // commands is the command line.
 type commands struct {
 	Run     runCmd     `cmd:"" help:"Serve sessions until told to stop."`
-	Demo    demoCmd    `cmd:"" help:"Show it all in one process: no key, no network, no set-up."`
+	Demo    demoCmd    `cmd:"" help:"Show it all on this machine: no key, no network, no set-up."`
 	Sim     simCmd     `cmd:"" help:"Serve a simulated Managed Agents API, to develop tools without a key."`
 	Tools   toolsCmd   `cmd:"" help:"Show, check, call and export the tools in tools.d."`
 	Config  configCmd  `cmd:"" help:"Check a configuration."`

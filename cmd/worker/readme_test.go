@@ -84,6 +84,39 @@ func TestREADMEMessages(t *testing.T) {
 	}
 }
 
+// TestREADMEDemo: what README.md shows of the demo is what the demo prints, but for
+// numbers.
+func TestREADMEDemo(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := regexp.MustCompile("(?s)\nmake demo\n.*?\n```text\n(.*?)```").FindSubmatch(text)
+	if shown == nil {
+		t.Fatal("README.md shows nothing of the demo")
+	}
+	cmd := exec.CommandContext(t.Context(), "worker", "demo")
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "GORACE=atexit_sleep_ms=0"}
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v:\n%s", err, out)
+	}
+	// The number of digits changes the spaces beside them.
+	form := func(line []byte) string {
+		return string(regexp.MustCompile(` *\d+`).ReplaceAll(bytes.TrimRight(line, "\n"), []byte("0")))
+	}
+	printed := map[string]bool{}
+	for line := range bytes.Lines(out) {
+		printed[form(line)] = true
+	}
+	for line := range bytes.Lines(shown[1]) {
+		if line := form(line); line != "…" && !printed[line] {
+			t.Errorf("the demo does not print %q:\n%s", line, out)
+		}
+	}
+}
+
 // TestREADMELinks finds links to files that are gone.
 func TestREADMELinks(t *testing.T) {
 	for _, page := range []string{"README.md", "docs/goroutines.md", "docs/queue.md", "docs/sim.md", "docs/write-a-tool.md"} {

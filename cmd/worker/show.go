@@ -3,8 +3,6 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"io"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -14,147 +12,115 @@ import (
 	"toolhand/internal/upstream"
 )
 
-// The demo fits into 100 columns: an input begins at inputAt, a result at
-// resultAt.
-const (
-	columns  = 100
-	inputAt  = 25
-	resultAt = 48
-	maxLines = 4 // of a result
-)
-
-// show prints what happens in the demo, readable at a glance. Its methods may be
-// called by many goroutines.
+// show shows the session of an agent as it is played, readable at a glance. Its
+// methods may be called by many goroutines.
 type show struct {
-	mu      sync.Mutex
-	w       io.Writer    // guarded by mu
-	lost    func(error)  // told when w takes no more
-	reports []run.Report // guarded by mu
+	*screen
+	// results has results shown when the session has them; else whoever knows more
+	// of them calls result.
+	results bool
+	// many names the session of each event, since there are several.
+	many bool
+	// called is told of each call. It returns soon. Nil: nobody is.
+	called func(id, tool string)
+
+	mu       sync.Mutex
+	calls    map[string]shownCall // made and not answered; guarded by mu
+	outcomes map[string]int       // guarded by mu
 }
 
-// newShow prints to w, and tells lost when that does not work.
-func newShow(w io.Writer, lost func(error)) *show { return &show{w: w, lost: lost} }
-
-// printf prints; mu is not held.
-func (s *show) printf(format string, args ...any) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.print(format, args...)
+// shownCall is a call as it was shown.
+type shownCall struct {
+	tool string
+	at   time.Time
 }
 
-// print prints; mu is held.
-func (s *show) print(format string, args ...any) {
-	if _, err := fmt.Fprintf(s.w, format, args...); err != nil {
-		s.lost(err)
-	}
+func newShow(s *screen) *show {
+	return &show{screen: s, calls: map[string]shownCall{}, outcomes: map[string]int{}}
 }
 
-// event shows what the agent's side does.
+// told is what is shown of an event.
+type told struct {
+	Name       string
+	Input      json.RawMessage
+	CallID     string                `json:"custom_tool_use_id"`
+	Content    json.RawMessage       // of a message or a result
+	IsError    bool                  `json:"is_error"`
+	StopReason struct{ Type string } `json:"stop_reason"`
+	Error      struct{ Message string }
+}
+
+// event shows what happens in a session.
 func (s *show) event(e sim.Event) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var v struct {
-		Name       string
-		Input      json.RawMessage
-		Content    []struct{ Text string }
-		StopReason struct{ Type string } `json:"stop_reason"`
+	var v told
+	if e.ProcessedAt.IsZero() || json.Unmarshal(e.Data, &v) != nil {
+		return // queued: it comes again
 	}
-	if json.Unmarshal(e.Data, &v) != nil {
-		return
+	from := ""
+	if s.many {
+		from = e.Session + "  "
 	}
 	switch e.Type {
 	case "user.message":
-		if !e.ProcessedAt.IsZero() && len(v.Content) > 0 {
-			s.print("user    %s\n", v.Content[0].Text)
-		}
+		s.say(part{bold, from + "user    "}, part{plain, textOf(v.Content)})
 	case "agent.message":
-		if len(v.Content) > 0 {
-			s.print("\nagent   %s\n", v.Content[0].Text)
-		}
+		s.print(append([][]part{nil}, s.below(part{blue, from + "agent   "}, part{plain, textOf(v.Content)})...)...)
 	case upstream.TypeCall:
-		s.print("  call    %-14s %s\n", v.Name, clip(string(v.Input), columns-inputAt))
+		s.call(from, e.ID, v)
+	case upstream.TypeResult:
+		s.answered(from, v)
+	case "user.interrupt":
+		s.line(part{bold, from + "user    "}, part{yellow, "(interrupts: open calls are not wanted any more)"})
+	case "session.error":
+		s.line(part{red, from + "error   "}, part{plain, v.Error.Message})
 	case upstream.TypeIdle:
 		if v.StopReason.Type != upstream.StopRequiresAction {
-			s.print("\nagent   (%s)\n", strings.ReplaceAll(v.StopReason.Type, "_", " "))
+			s.print(nil, []part{{blue, from + "agent   "}, {dim, "(" + strings.ReplaceAll(v.StopReason.Type, "_", " ") + ")"}})
 		}
 	}
 }
 
 // request shows each send.
 func (s *show) request(r sim.Request) {
-	if r.Endpoint != sim.Send {
+	var body struct {
+		Events []struct{ Type string }
+	}
+	if r.Endpoint != sim.Send || json.Unmarshal(r.Body, &body) != nil {
 		return
 	}
-	var body struct{ Events []json.RawMessage }
-	if json.Unmarshal(r.Body, &body) != nil {
+	n := 0
+	for _, e := range body.Events {
+		if e.Type == upstream.TypeResult {
+			n++
+		}
+	}
+	if n > 0 {
+		s.line(part{bold, "  send    "}, part{plain, plural(n, "result") + " in one request"})
+	}
+}
+
+func (s *show) call(from, id string, v told) {
+	s.line(part{bold, from + "  call    "}, part{plain, fmt.Sprintf("%-14s ", v.Name)}, part{dim, string(v.Input)})
+	s.mu.Lock()
+	s.calls[id] = shownCall{v.Name, time.Now()}
+	s.mu.Unlock()
+	if s.called != nil {
+		s.called(id, v.Name)
+	}
+}
+
+// answered shows a result that the session has.
+func (s *show) answered(from string, v told) {
+	if !s.results {
 		return
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.print("  send    %s in one request\n", plural(len(body.Events), "result"))
-}
-
-// report shows a call's result when the API has accepted it.
-func (s *show) report(r run.Report) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.reports = append(s.reports, r)
-	lines := slices.DeleteFunc(strings.Split(text(r), "\n"), func(l string) bool { return strings.TrimSpace(l) == "" })
-	if len(lines) == 1 {
-		lines = wrap(lines[0], columns-resultAt)
+	c := s.calls[v.CallID]
+	delete(s.calls, v.CallID)
+	s.mu.Unlock()
+	outcome := run.OK
+	if v.IsError {
+		outcome = run.Failed
 	}
-	if len(lines) > maxLines {
-		lines = append(lines[:maxLines-1], "("+plural(len(lines)-maxLines+1, "line")+" more)")
-	}
-	head := fmt.Sprintf("  result  %-14s %-12s %8s  ", r.Tool, r.Outcome, took(r).Round(time.Millisecond))
-	for _, line := range lines {
-		s.print("%-*s%s\n", resultAt, head, clip(line, columns-resultAt))
-		head = ""
-	}
-}
-
-// text is a result's text.
-func text(r run.Report) string {
-	var blocks []struct{ Type, Text string }
-	if json.Unmarshal(r.Result.Content, &blocks) != nil {
-		return ""
-	}
-	var b strings.Builder
-	for _, block := range blocks {
-		if block.Type != "text" {
-			fmt.Fprintf(&b, "[%s]\n", block.Type)
-			continue
-		}
-		b.WriteString(block.Text)
-		b.WriteByte('\n')
-	}
-	return b.String()
-}
-
-// table closes the demo.
-func (s *show) table(n upstream.Counts, left int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	outcomes := map[run.Outcome]int{}
-	for _, r := range s.reports {
-		outcomes[r.Outcome]++
-	}
-	var each []string
-	for _, o := range []run.Outcome{run.OK, run.Failed, run.Invalid, run.Deadline, run.UnknownTool, run.Unavailable, run.UnknownOutcome} {
-		if outcomes[o] > 0 {
-			each = append(each, fmt.Sprintf("%d %s", outcomes[o], o))
-		}
-	}
-	s.print("\ncalls     %3d   %s\n", len(s.reports), strings.Join(each, ", "))
-	s.print("requests  %3d   %s, %d history, %s of results, %d other\n",
-		n.Streams+n.Lists+n.Gets+n.Sends, plural(int(n.Streams), "stream"), n.Lists, plural(int(n.Sends), "send"), n.Gets)
-	s.print("left      %3d   calls without an accepted answer\n", left)
-}
-
-// took is how long a tool ran, or a call without a tool took to be answered.
-func took(r run.Report) time.Duration {
-	if r.Phases.Run > 0 {
-		return r.Phases.Run
-	}
-	return r.Duration
+	s.result(from, c.tool, outcome, "after "+time.Since(c.at).Round(time.Millisecond).String(), v.Content)
 }

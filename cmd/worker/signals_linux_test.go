@@ -22,6 +22,11 @@ const silentServer = `name: silent
 handler: { mcp: { command: [sh, -c, "echo $$ > pid; mv pid silent; exec sleep 300"], tools: "*" } }
 `
 
+// silentAt is silentServer with the file that tells its process in a folder.
+func silentAt(dir string) string {
+	return strings.ReplaceAll(silentServer, "mv pid ", "mv pid "+dir+"/")
+}
+
 // natsForSignals is the address of an external server.
 func natsForSignals(t *testing.T) string {
 	t.Helper()
@@ -145,11 +150,12 @@ func TestSecondSignalWhileStarting(t *testing.T) {
 	for name, args := range map[string][]string{"run": {"run"}, "tools serve": {"tools", "serve"}, "demo": {"demo", "--tools-dir", "tools.d"}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			told := t.TempDir()
 			r := signalled(t, map[string]string{
 				"worker.yaml":         fmt.Sprintf("admin: { listen: '' }\nnats: { url: '%s' }\n", srv),
-				"tools.d/silent.yaml": silentServer,
+				"tools.d/silent.yaml": silentAt(told),
 			}, nil, nil, args...)
-			pid := strings.TrimSpace(awaitFile(t, filepath.Join(r.cmd.Dir, "tools.d/silent")))
+			pid := strings.TrimSpace(awaitFile(t, filepath.Join(told, "silent")))
 			signal1(t, r, syscall.SIGTERM)
 			time.Sleep(50 * time.Millisecond) // so that the kernel does not merge them
 			signal1(t, r, syscall.SIGINT)

@@ -14,31 +14,63 @@ func plural(n int, word string) string {
 	return fmt.Sprintf("%d %ss", n, word)
 }
 
-// wrap breaks a line into lines of so many characters, between words if it can.
+// wrap breaks a line into lines of so many columns, between words if it can.
 func wrap(s string, max int) []string {
 	var lines []string
-	for r := []rune(s); ; {
-		if len(r) <= max {
-			return append(lines, string(r))
+	for {
+		head := fitting(s, max)
+		if head == s {
+			return append(lines, s)
 		}
-		at := max
-		for i := max; i > max/2; i-- {
-			if r[i] == ' ' {
-				at = i
-				break
-			}
+		rest := s[len(head):]
+		if at := strings.LastIndexByte(head, ' '); rest[0] != ' ' && at > 0 && strings.TrimSpace(head[:at]) != "" {
+			head, rest = s[:at], s[at:]
 		}
-		lines, r = append(lines, string(r[:at])), []rune(strings.TrimLeft(string(r[at:]), " "))
+		lines, s = append(lines, strings.TrimRight(head, " ")), strings.TrimLeft(rest, " ")
 	}
 }
 
-// clip shortens a line to so many characters.
+// clip shortens a line to so many columns.
 func clip(s string, max int) string {
-	r := []rune(strings.ReplaceAll(s, "\t", "  "))
-	if len(r) > max {
-		return string(r[:max-1]) + "…"
+	if head := fitting(s, max); head != s {
+		return fitting(s, max-1) + "…"
 	}
-	return string(r)
+	return s
+}
+
+// fitting is the beginning of a line that takes at most so many columns of a
+// terminal, one character at least.
+func fitting(s string, max int) string {
+	taken := 0
+	for i, r := range s {
+		if taken += columnsOf(r); taken > max && i > 0 {
+			return s[:i]
+		}
+	}
+	return s
+}
+
+// length is how many columns of a terminal a text takes.
+func length(s string) int {
+	n := 0
+	for _, r := range s {
+		n += columnsOf(r)
+	}
+	return n
+}
+
+// columnsOf is how many columns of a terminal a character takes: it is right for
+// what people write, and not for each character that there is.
+func columnsOf(r rune) int {
+	switch {
+	case unicode.In(r, unicode.Mn, unicode.Me, unicode.Cf):
+		return 0
+	case unicode.In(r, unicode.Han, unicode.Hangul, unicode.Hiragana, unicode.Katakana),
+		r >= 0x1F300 && r <= 0x1FAFF,                           // pictures
+		r >= 0x3000 && r <= 0x303E, r >= 0xFF01 && r <= 0xFF60: // full-width signs
+		return 2
+	}
+	return 1
 }
 
 // firstLine is the beginning of a text, fit for a table. Of a tool that is

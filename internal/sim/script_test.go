@@ -81,6 +81,10 @@ func demoAnswers(name, id string) (string, bool) {
 		return "Unknown tool: deploy_to_mars", true
 	case id == "sevt_wrong":
 		return `Invalid input for tool "run_tests": …`, true
+	case name == "deploy":
+		return `Tool "deploy" was interrupted by a worker restart: its outcome is unknown`, true
+	case name == "tag_release":
+		return "v1.4.0 is tagged", false
 	case name == "slow_build":
 		return `Tool "slow_build" did not finish within its deadline of 1s`, true
 	}
@@ -99,14 +103,14 @@ func TestDemoScript(t *testing.T) {
 	if err := b.srv.Play(b.ctx, script); err != nil {
 		t.Fatal(err)
 	}
-	if n := b.srv.Count("sesn_demo", sim.Send); n != 6 {
-		t.Errorf("%d sends for 6 turns", n)
+	if n := b.srv.Count("sesn_demo", sim.Send); n != 7 {
+		t.Errorf("%d sends for 7 turns", n)
 	}
 	var shown struct {
 		Agent struct{ Tools []struct{ Name string } }
 	}
 	b.must("GET", "/v1/sessions/sesn_demo", "", &shown)
-	if len(shown.Agent.Tools) != 5 {
+	if len(shown.Agent.Tools) != 7 {
 		t.Errorf("tools: %+v", shown)
 	}
 	b.must("GET", eventsPath(sess), "", nil)

@@ -1,0 +1,3 @@
+#!/bin/sh
+. ./demo/note.sh
+echo "v1.4.0 is tagged"
