@@ -49,7 +49,7 @@ func startPair(t *testing.T, grace string) *pair {
 		}
 	}
 	env := []string{"PATH=" + os.Getenv("PATH"), "HOME=" + p.dir, "GORACE=atexit_sleep_ms=0", "ANTHROPIC_API_KEY=any"}
-	p.sim = p.launch(t, "sim", env, "sim", "--listen", "127.0.0.1:0", "--script", "session.yaml", "--exit")
+	p.sim = p.launch(t, "sim", env, "sim", "--listen", "127.0.0.1:0", "--script", "session.yaml", "--keep-ids", "--exit")
 	url := p.until(t, p.sim, `"url":"([^"]+)"`)
 	p.work = p.launch(t, "run", append(env, "ANTHROPIC_BASE_URL="+url), "run", "--session", "sesn_e2e")
 	p.until(t, p.work, `"msg":"call started".*("call":"sevt_one")`)

@@ -255,7 +255,7 @@ func cmdPlayed(ts *testscript.TestScript, neg bool, args []string) {
 func cmdStart(ts *testscript.TestScript, neg bool, args []string) {
 	usage{ts, neg, args}.need(2)
 	var env []string
-	for _, name := range []string{"PATH", "HOME", "TMPDIR", "GORACE", "GOCOVERDIR", "ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_BASE_URL",
+	for _, name := range []string{"PATH", "HOME", "TMPDIR", "COLUMNS", "GORACE", "GOCOVERDIR", "ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_BASE_URL",
 		"TOOLHAND_CONFIG", "TOOLHAND_SESSION", "TOOLHAND_TOOLS_DIR", "TOOLHAND_LOG_LEVEL", "TOOLHAND_LOG_FORMAT"} {
 		if v := ts.Getenv(name); v != "" {
 			env = append(env, name+"="+v)

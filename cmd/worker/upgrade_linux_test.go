@@ -28,7 +28,7 @@ func TestFilesOfAnOlderVersion(t *testing.T) {
 		r := p.launch(t, args[0], env, args...)
 		p.ends(t, r)
 	}
-	p.sim = p.launch(t, "sim", env, "sim", "--listen", "127.0.0.1:0", "--script", "session.yaml", "--exit")
+	p.sim = p.launch(t, "sim", env, "sim", "--listen", "127.0.0.1:0", "--script", "session.yaml", "--keep-ids", "--exit")
 	env = append(env, "ANTHROPIC_BASE_URL="+p.until(t, p.sim, `"url":"([^"]+)"`))
 	p.work = p.launch(t, "run", env, "run")
 	p.until(t, p.work, `"msg":"journal open".*("entries":3)`)
