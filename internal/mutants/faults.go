@@ -16,9 +16,14 @@ var faults = []fault{
 	{"a call begins in the slot of one that is interrupted with it", "internal/loop/run/run.go",
 		"if r.Gate != nil {", "if false {", []string{"-run", "TestGateHoldsBack", "./internal/loop/run"}},
 	{"a call that was stopped while its start was written is run", "internal/loop/run/run.go",
-		"	if r.ctx.Err() != nil {\n		return context.Cause(r.ctx)\n	}\n	r.phase, r.since", "	r.phase, r.since", []string{"-run", "TestStopBetweenTheSteps", "./internal/loop/run"}},
+		"	if r.ctx.Err() != nil {\n		return context.Cause(r.ctx)\n	}\n	r.move(handling)", "	r.move(handling)", []string{"-run", "TestStopBetweenTheSteps", "./internal/loop/run"}},
 	{"a start that was written for a call taken back stays", "internal/loop/calls.go",
 		"l.unstart(c, end.Started)", "l.unstart(c, false)", []string{"-run", "TestDrain", "./internal/loop"}},
+
+	{"a server takes a name that another manifest says", "internal/registry/group.go",
+		"return a.owners[name] == \"\" || a.owners[name] == g.file", "return true", []string{"-run", "TestNamesBelong", "./internal/registry"}},
+	{"what is not checked refuses what it turns round", "internal/schema/pattern.go",
+		"case at == asPart && loose && turns(key.Text):", "case false:", []string{"-run", "TestUnchecked", "./internal/schema"}},
 
 	{"what a damaged journal may have lost is not doubted", "internal/loop/reads.go",
 		"doubted := l.set.Doubt && l.reading.last.IsZero()", "doubted := false", []string{"./internal/loop"}},
