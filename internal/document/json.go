@@ -27,9 +27,9 @@ func ParseJSON(ps *Problems, data []byte) *Node {
 	if !checkText(ps, data) {
 		return nil
 	}
-	var raw json.RawMessage
-	if err := json.Unmarshal(data, &raw); err != nil {
-		tellSyntax(ps, data, err)
+	if !json.Valid(data) {
+		var raw json.RawMessage
+		tellSyntax(ps, data, json.Unmarshal(data, &raw))
 		return nil
 	}
 	r := &jsonReader{data: data, line: 1}

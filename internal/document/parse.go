@@ -135,7 +135,7 @@ func (n *Node) finish(ps *Problems, at *trail) {
 		n.twice(ps, at)
 	}
 	for i, item := range n.Items {
-		if item.Kind >= List || item.Kind == Number {
+		if item.Kind >= List || item.Kind == Number && checkNumber(item.Text) != "" {
 			item.finish(ps, &trail{at, n, i})
 		}
 	}

@@ -59,27 +59,27 @@ func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 
 
 // Log writes the report to a log, its result at the debug level alone.
 func (r Report) Log(log *slog.Logger, text string) {
-	args := []any{"tool", r.Tool, "call", r.ID, "outcome", string(r.Outcome),
-		"duration_ms", milliseconds(r.Duration), "bytes", r.Bytes}
+	attrs := append(make([]slog.Attr, 0, 12), slog.String("tool", r.Tool), slog.String("call", r.ID), slog.String("outcome", string(r.Outcome)),
+		slog.Float64("duration_ms", milliseconds(r.Duration)), slog.Int("bytes", r.Bytes))
 	for _, p := range [...]struct {
 		name string
 		took time.Duration
 	}{{"queued_ms", r.Phases.Queued}, {"validate_ms", r.Phases.Validate}, {"journal_ms", r.Phases.Journal}, {"run_ms", r.Phases.Run}, {"send_ms", r.Phases.Send}} {
 		if p.took > 0 {
-			args = append(args, p.name, milliseconds(p.took))
+			attrs = append(attrs, slog.Float64(p.name, milliseconds(p.took)))
 		}
 	}
 	if r.Thread != "" {
-		args = append(args, "thread", r.Thread)
+		attrs = append(attrs, slog.String("thread", r.Thread))
 	}
 	if r.Cause != "" {
-		args = append(args, "cause", r.Cause)
+		attrs = append(attrs, slog.String("cause", r.Cause))
 	}
 	level := slog.LevelInfo
 	if r.Outcome == UnknownOutcome {
 		level = slog.LevelWarn
 	}
-	log.Log(context.Background(), level, text, args...)
+	log.LogAttrs(context.Background(), level, text, attrs...)
 	if log.Enabled(context.Background(), slog.LevelDebug) { // or the content is copied for nothing
 		log.Debug("result", "call", r.ID, "content", string(r.Result.Content))
 	}

@@ -358,8 +358,8 @@ func (r *Run) hand() error {
 	r.move(handling)
 	r.end.Handled, r.end.Away = true, nil
 	if r.attempts++; r.attempts == 1 { // of the next ones a line was told
-		r.Log.Info("call started", "tool", r.call.Def.Name, "call", r.call.ID, "bytes", len(r.call.Input),
-			"waited_ms", milliseconds(time.Since(r.call.Received)))
+		r.Log.LogAttrs(r.ctx, slog.LevelInfo, "call started", slog.String("tool", r.call.Def.Name), slog.String("call", r.call.ID),
+			slog.Int("bytes", len(r.call.Input)), slog.Float64("waited_ms", milliseconds(time.Since(r.call.Received))))
 	}
 	return nil
 }
