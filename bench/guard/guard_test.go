@@ -200,11 +200,11 @@ func TestCostOfATurn(t *testing.T) {
 	turn, call, event := count(t, "off")
 	check(t, []limit{
 		{"allocations a turn of one call", turn.allocs, 342},
-		{"bytes a turn of one call", turn.bytes, 26300},
+		{"bytes a turn of one call", turn.bytes, 27800},
 		{"system calls a turn of one call", turn.syscalls, 6.5},
 		{"requests a turn", turn.requests, 1.01},
 		{"allocations one more call", call.allocs, 161},
-		{"bytes one more call", call.bytes, 12000},
+		{"bytes one more call", call.bytes, 12700},
 		{"requests one more call", call.requests, 0.01},
 		{"allocations an event of others", event.allocs, 2.6},
 		{"bytes an event of others", event.bytes, 280},
