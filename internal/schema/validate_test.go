@@ -82,7 +82,7 @@ func checkAnswer(t *testing.T, text string) {
 
 // A hostile input is answered in bounded time: the worst took 0.4 s; the bound
 // leaves room for a machine under load and the race detector. Without the bounds
-// of input.go and walk.go some of these take hours, or all of the memory.
+// of document.ParseJSON and work.go some of these take hours, or all of the memory.
 func TestHostileInputs(t *testing.T) {
 	for name, c := range testkit.Some(hostile(), 8) {
 		t.Run(name, func(t *testing.T) {
