@@ -64,8 +64,10 @@ type client struct {
 	version   atomic.Pointer[string] // of the protocol; nil before it is agreed upon
 	meta      map[string]any         // of every request; immutable after the handshake
 	answered  atomic.Bool            // some request after the handshake
-	calls     atomic.Int64           // of tools, that are open
 	hung      atomic.Bool            // a ping has no answer, and nothing else has come since
+	stale     atomic.Bool            // the server seems to have forgotten the session
+	users     int                    // guarded by server.mu; acquired it, and have not released it
+	left      error                  // guarded by server.mu; why nobody acquires it any more; nil: somebody may
 	beside    goroutines             // that serve waits for before it closes the transport
 	answering chan struct{}          // holds one for each request of the server's that waits
 
@@ -385,18 +387,35 @@ func (c *client) notified(m *jsonrpc.Request) {
 	}
 }
 
-// forgets reports whether a request failed because the server no longer knows our
-// session, and ends the connection then; the request has not run. By the protocol the
-// server answers 404; there are some that answer 400 or the like, to a ping too.
-func (c *client) forgets(ctx context.Context, failed *requestError) bool {
-	if !failed.session || failed.status < 400 || failed.status > 499 || failed.status == http.StatusTooManyRequests {
-		return false
-	}
-	var again *requestError
-	if failed.status != http.StatusNotFound && (!errors.As(c.ping(ctx), &again) || again.status != failed.status) {
+// forgets reports whether a request was answered with 404: by the protocol the server no
+// longer knows our session then, and the request has not run. It ends the connection.
+func (c *client) forgets(failed *requestError) bool {
+	if !failed.session || failed.status != http.StatusNotFound {
 		return false
 	}
 	c.end(errForgotten)
+	return true
+}
+
+// doubts reports whether a ping gets the same 4xx as a request has got: there are servers
+// that say so that they have forgotten the session. Whether the request has run is not
+// known by that. The next call has a new session, those under way keep theirs.
+func (c *client) doubts(ctx context.Context, failed *requestError) bool {
+	if !failed.session || failed.status < 400 || failed.status > 499 || failed.status == http.StatusTooManyRequests {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.server.owner.ping)
+	defer cancel()
+	err := c.ping(ctx)
+	var again *requestError
+	var refusal *jsonrpc.Error
+	if !errors.As(err, &again) || again.status != failed.status {
+		return false
+	}
+	if errors.As(err, &refusal) && refusal.Code == jsonrpc.CodeMethodNotFound {
+		return false // the server knows no ping
+	}
+	c.stale.Store(true)
 	return true
 }
 
@@ -406,20 +425,26 @@ func (c *client) ping(ctx context.Context) error {
 }
 
 // probe looks whether the server still answers, after a call has hung: one that does
-// not is of no use to the next call either. While another call waits for it, it may be
-// busy with that, and is left alone.
+// not is of no use to the next call either. The calls that it has are left to it: it may
+// be busy with them.
 func (c *client) probe() {
 	ctx, cancel := context.WithTimeout(c.ctx, c.server.owner.ping)
 	defer cancel()
 	if err := c.ping(ctx); err != nil && ctx.Err() != nil {
 		c.hung.Store(true)
-		c.endHung()
+		c.server.mu.Lock()
+		defer c.server.mu.Unlock()
+		c.server.endUnused(c)
 	}
 }
 
-// endHung ends the connection to a server that has hung, if no call waits for it.
-func (c *client) endHung() {
-	if c.hung.Load() && c.calls.Load() == 0 {
-		c.end(fmt.Errorf("the server did not answer a ping within %v", c.server.owner.ping))
+// useless is why the connection is of no use to another call; nil: it may be.
+func (c *client) useless() error {
+	switch {
+	case c.stale.Load():
+		return errForgotten
+	case c.hung.Load():
+		return fmt.Errorf("the server did not answer a ping within %v", c.server.owner.ping)
 	}
+	return nil
 }

@@ -46,10 +46,7 @@ func (h *handler) Call(ctx context.Context, call tools.Call) (tools.Result, erro
 	if err != nil {
 		return tools.Result{}, err
 	}
-	defer h.server.release()
-	c.calls.Add(1)
-	defer c.endHung()
-	defer c.calls.Add(-1)
+	defer h.server.release(c)
 	answer, err := c.ask(ctx, h.request(call))
 	var refusal *jsonrpc.Error
 	var failed *requestError
@@ -80,8 +77,12 @@ func (h *handler) request(call tools.Call) *request {
 
 // failure is what a call ends with that has no answer in JSON-RPC.
 func (h *handler) failure(ctx context.Context, c *client, failed *requestError) (tools.Result, error) {
-	if c.forgets(ctx, failed) {
+	if c.forgets(failed) {
 		return tools.Result{}, &tools.UnavailableError{Err: errForgotten, Passing: true}
+	}
+	if failed.status != 0 && ctx.Err() == nil {
+		c.doubts(ctx, failed)
+		return content.Error(bound(failed.Error(), h.max)), nil
 	}
 	why := failed.err
 	if ctx.Err() != nil {
@@ -93,7 +94,7 @@ func (h *handler) failure(ctx context.Context, c *client, failed *requestError) 
 		return tools.Result{}, &tools.UnavailableError{Err: why, Passing: ctx.Err() == nil}
 	case ctx.Err() != nil:
 		return tools.Result{}, &tools.LostError{Err: why}
-	case failed.status != 0 || errors.Is(failed, errTooLong):
+	case errors.Is(failed, errTooLong):
 		return content.Error(bound(failed.Error(), h.max)), nil
 	}
 	return tools.Result{}, &tools.LostError{Err: why}

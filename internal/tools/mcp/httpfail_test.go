@@ -10,12 +10,14 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
+	"toolhand/internal/testkit"
 	"toolhand/internal/tools"
 	"toolhand/internal/tools/handlertest"
 	toolmcp "toolhand/internal/tools/mcp"
@@ -86,15 +88,17 @@ func TestMCPOverHTTPHidesQuery(t *testing.T) {
 }
 
 // A server that has forgotten the session, as after a restart, gets a new one,
-// however it says so: with JSON-RPC in its 404 as most do, or by a 400.
+// however it says so. Only of a 404 the protocol says that the call has not run.
 func TestMCPOverHTTPForgets(t *testing.T) {
 	for name, said := range map[string]struct {
 		status int
 		body   string
+		answer string // of the call; empty: it is unavailable
 	}{
-		"404 without an id": {404, `{"jsonrpc":"2.0","error":{"code":-32001,"message":"Session not found"},"id":null}`},
-		"404 with an id":    {404, `{"jsonrpc":"2.0","id":"server-error","error":{"code":-32600,"message":"Session not found"}}`},
-		"400":               {400, `{"jsonrpc":"2.0","error":{"code":-32000,"message":"Bad Request: No valid session ID provided"},"id":3}`},
+		"404 without an id": {404, `{"jsonrpc":"2.0","error":{"code":-32001,"message":"Session not found"},"id":null}`, ""},
+		"404 with an id":    {404, `{"jsonrpc":"2.0","id":"server-error","error":{"code":-32600,"message":"Session not found"}}`, ""},
+		"400": {400, `{"jsonrpc":"2.0","error":{"code":-32000,"message":"Bad Request: No valid session ID provided"},"id":3}`,
+			"HTTP 400 Bad Request: Bad Request: No valid session ID provided"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d, _ := newDoor(t)
@@ -115,8 +119,12 @@ func TestMCPOverHTTPForgets(t *testing.T) {
 			}
 			id := d.seen[0].Get("Mcp-Session-Id")
 			forgotten.Store(&id)
-			_, err := callFor(t, h, 10*time.Second, `{}`)
-			mustMiss(t, err, "no longer knows our session")
+			r, err := callFor(t, h, 10*time.Second, `{}`)
+			if said.answer == "" {
+				mustMiss(t, err, "no longer knows our session")
+			} else if err != nil || !r.IsError || handlertest.Text(t, r) != said.answer {
+				t.Errorf("%s %v, expected %q", r.Content, err, said.answer)
+			}
 			if got, err := insist(t, h); err != nil || got != "{}" || d.calls.Load() != 2 {
 				t.Errorf("%q %v, run %d times", got, err, d.calls.Load())
 			}
@@ -124,6 +132,55 @@ func TestMCPOverHTTPForgets(t *testing.T) {
 			forgotten.Store(new(d.seen[1].Get("Mcp-Session-Id")))
 			if err := h.(interface{ Live(context.Context) error }).Live(t.Context()); err != nil {
 				t.Error(err)
+			}
+		})
+	}
+}
+
+// A server whose tools fail with a 4xx is called once a call, also where a ping gets the
+// same status, and the calls that are under way are not harmed.
+func TestMCPOverHTTPRefusesPings(t *testing.T) {
+	for ping, sessions := range map[string]int32{
+		`{"code":-32601,"message":"method not found"}`: 1,
+		`{"code":-32000,"message":"what is that?"}`:    2, // it may have forgotten the session
+	} {
+		t.Run(ping, func(t *testing.T) {
+			hold := make(chan struct{})
+			var begun, ran, held atomic.Int32
+			web := plainHTTP(t, writeJSON, func(w http.ResponseWriter, _ *http.Request, method, tool string) bool {
+				refusal := ping
+				switch {
+				case method == "initialize":
+					begun.Add(1)
+					return false
+				case tool == "hold":
+					held.Add(1)
+					<-hold
+					return false
+				case tool == "pay":
+					ran.Add(1)
+					refusal = `{"code":-32000,"message":"paid, but there is no receipt"}`
+				case method != "ping":
+					return false
+				}
+				w.Header().Set("Content-Type", "application/json")
+				w.WriteHeader(http.StatusBadRequest)
+				fmt.Fprintf(w, `{"jsonrpc":"2.0","id":7,"error":%s}`, refusal)
+				return true
+			})
+			servers := newServers(t, handlertest.Processes(t))
+			of := func(tool string) tools.Handler {
+				return newMCP(t, servers, toolmcp.Config{URL: web.URL}, tools.Common{Name: tool})
+			}
+			var other sync.WaitGroup
+			other.Go(func() { mustAnswer(t, of("hold"), "answered") })
+			testkit.Eventually(t, "the other call", func() bool { return held.Load() == 1 })
+			mustAnswer(t, of("pay"), "HTTP 400 Bad Request: paid, but there is no receipt")
+			mustAnswer(t, of("x"), "answered")
+			close(hold)
+			other.Wait()
+			if ran.Load() != 1 || held.Load() != 1 || begun.Load() != sessions {
+				t.Errorf("run %d times, the other one %d times, %d sessions", ran.Load(), held.Load(), begun.Load())
 			}
 		})
 	}

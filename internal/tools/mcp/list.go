@@ -152,7 +152,7 @@ func (s *server) followTools(ctx context.Context) {
 			bounded, cancel := context.WithTimeout(ctx, listBound)
 			err = s.listOver(bounded, c)
 			cancel()
-			s.release()
+			s.release(c)
 		}
 		if err != nil {
 			select {
@@ -202,7 +202,7 @@ func (s *server) list(ctx context.Context) error {
 			return err
 		}
 		err = s.listOver(ctx, c)
-		s.release()
+		s.release(c)
 		if again || !errors.Is(err, errForgotten) {
 			return err
 		}
@@ -342,7 +342,7 @@ func (s *server) page(ctx context.Context, c *client, cursor string) (list []Ser
 	answer, err := c.ask(ctx, &request{method: "tools/list", params: params})
 	var failed *requestError
 	switch {
-	case errors.As(err, &failed) && c.forgets(ctx, failed):
+	case errors.As(err, &failed) && (c.forgets(failed) || c.doubts(ctx, failed)):
 		return nil, nil, "", errForgotten
 	case err != nil && ctx.Err() != nil:
 		return nil, nil, "", c.unanswered("tools/list", time.Since(begun), context.Cause(ctx))

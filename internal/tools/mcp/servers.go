@@ -1,6 +1,7 @@
 package mcp
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -153,6 +154,7 @@ type server struct {
 	calls     int                // guarded by mu; what needs it or waits for it now
 	idle      *time.Timer        // guarded by mu; stops it when nothing has needed it for a while
 	client    *client            // guarded by mu; nil: not connected
+	old       *client            // guarded by mu; the last program that was left to the calls it has
 	attempt   *attempt           // guarded by mu; nil: nobody connects
 	pauses    pauses             // guarded by mu
 	notBefore time.Time          // guarded by mu; of the next start
@@ -183,14 +185,47 @@ func (s *server) acquire(ctx context.Context) (*client, error) {
 	if s.idle != nil {
 		s.idle.Stop()
 	}
-	for s.client == nil || s.client.ctx.Err() != nil {
+	for !s.ready() {
 		if err := s.await(ctx); err != nil {
 			s.calls--
 			s.maybeIdle()
 			return nil, err
 		}
 	}
+	s.client.users++
 	return s.client, nil
+}
+
+// ready reports whether there is a connection for a call. One that is of no use is left
+// to the calls that it has, and ends with the last of them. Of a program there are two
+// at most: while one was left, the next is shared even if it hangs. mu is held.
+func (s *server) ready() bool {
+	c := s.client
+	if c == nil || c.ctx.Err() != nil {
+		return false
+	}
+	why := c.useless()
+	if why == nil {
+		return true
+	}
+	if s.endpoint.path != "" {
+		if s.old != nil && s.old.ctx.Err() == nil {
+			return true
+		}
+		s.old = c
+	}
+	c.left, s.client = why, nil
+	s.endUnused(c)
+	s.listAgain()
+	return false
+}
+
+// endUnused ends a connection that nobody uses and that is of no use to others. mu is
+// held.
+func (s *server) endUnused(c *client) {
+	if why := cmp.Or(c.left, c.useless()); why != nil && c.users == 0 {
+		c.end(why)
+	}
 }
 
 // await waits for an attempt to connect, which it begins where there is none. An attempt
@@ -238,9 +273,11 @@ func (s *server) unavailable(err error) error {
 }
 
 // release ends what acquire began.
-func (s *server) release() {
+func (s *server) release(c *client) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	c.users--
+	s.endUnused(c)
 	s.calls--
 	s.maybeIdle()
 }
@@ -325,7 +362,7 @@ func (s *server) watch(c *client) {
 	if s.client == c {
 		s.client = nil
 	}
-	if c.answered.Load() || time.Since(up) > steady {
+	if c.left == nil && (c.answered.Load() || time.Since(up) > steady) {
 		s.pauses = pauses{}
 	}
 	if s.ended(c) {
@@ -337,11 +374,14 @@ func (s *server) watch(c *client) {
 
 // ended sets when the server may be started again, unless it is we who have stopped it,
 // and reports whether it is not. One that has forgotten a session is there for another
-// one. mu is held.
+// one, and one that was left has been followed by another. mu is held.
 func (s *server) ended(c *client) bool {
 	err := c.reason()
 	if errors.Is(err, errUnneeded) || s.owner.ctx.Err() != nil {
 		return false
+	}
+	if c.left != nil {
+		return true
 	}
 	s.lastErr = c.spoken(err)
 	if !errors.Is(err, errForgotten) {
