@@ -262,3 +262,31 @@ func TestMCPGroupIsTooLarge(t *testing.T) {
 		t.Errorf("%d tools, %v, %v", len(list), wrong, err)
 	}
 }
+
+// Entries that are no tools count like tools, and few of them are told.
+func TestMCPGroupListsJunk(t *testing.T) {
+	var pages atomic.Int32
+	web := plainHTTP(t, writeJSON, func(w http.ResponseWriter, _ *http.Request, method, _ string) bool {
+		if method != "tools/list" {
+			return false
+		}
+		n := pages.Add(1)
+		page := fmt.Sprintf(`{"name":"t%d","inputSchema":{"type":"object"}}`, n) + strings.Repeat(",0", 900)
+		writeJSON(w, fmt.Sprintf(`{"jsonrpc":"2.0","id":%d,"result":{"tools":[%s],"nextCursor":"%d"}}`, n+1, page, n))
+		return true
+	})
+	g := group(t, newServers(t, handlertest.Processes(t)), toolmcp.Config{URL: web.URL, All: true})
+	list, wrong := mustList(t, g), g.Problems()
+	if len(list) != 3 || pages.Load() != 3 || len(wrong) != 22 {
+		t.Fatalf("%d tools of %d pages, %d problems", len(list), pages.Load(), len(wrong))
+	}
+	for i, want := range map[int]string{
+		19: "expected an object, found 0",
+		20: "1977 more entries can't be used",
+		21: "more than 2000 entries, 200 pages or 16777216 bytes: the first 3 tools are used",
+	} {
+		if !strings.Contains(wrong[i].Text, want) {
+			t.Errorf("problem %d: %v, expected %q", i, wrong[i], want)
+		}
+	}
+}

@@ -35,9 +35,12 @@ const (
 	// values. A list in a window without another change is taken whatever it has.
 	freshValues = 100_000
 	freshWindow = time.Minute
-	// maxListed and maxPages bound what is read of what a server lists, as maxFrame does.
+	// maxListed, in entries, and maxPages bound what is read of what a server lists, as
+	// maxFrame does. Each entry counts, also one that is no tool.
 	maxListed = 2000
 	maxPages  = 200
+	// maxProblems bounds the entries of a list of which each is told what is wrong with it.
+	maxProblems = 20
 )
 
 // A ServerTool is a tool as an MCP server describes it.
@@ -212,33 +215,79 @@ func (s *server) list(ctx context.Context) error {
 // listOver does so over one connection. Where there is too much, or the pages repeat
 // themselves, what was read is used.
 func (s *server) listOver(ctx context.Context, c *client) error {
-	var all []ServerTool
-	var wrong []Problem
-	had, asked, size := map[string]bool{}, map[string]bool{}, 0
+	l, asked := listing{had: map[string]bool{}}, map[string]bool{}
 	for cursor := ""; len(asked) == 0 || cursor != ""; {
-		some, problems, next, err := s.page(ctx, c, cursor)
+		page, err := s.page(ctx, c, cursor)
 		if err != nil {
 			return s.listFailed(err)
 		}
-		before := len(all)
-		for _, t := range some {
-			if !had[t.Name] { // of two, the first
-				had[t.Name], all = true, append(all, t)
-				size += len(t.Name) + len(t.Title) + len(t.Description) + len(t.InputSchema)
-			}
-		}
-		wrong = append(wrong, problems...)
 		asked[cursor] = true
-		repeats := asked[next] && next != "" || len(some) > 0 && len(all) == before
-		if repeats || next != "" && len(asked) == maxPages || len(all) > maxListed || size > maxFrame {
-			all = all[:min(len(all), maxListed)]
-			wrong = append(wrong, Problem{Text: fmt.Sprintf("the server's list of tools repeats itself, or has more than %d tools, %d pages or %d bytes: the first %d tools are used", maxListed, maxPages, maxFrame, len(all))})
+		next := page.Get("nextCursor").String()
+		more := l.add(page)
+		if !more || asked[next] && next != "" || next != "" && len(asked) == maxPages {
+			l.cut = fmt.Sprintf("the server's list of tools repeats itself, or has more than %d entries, %d pages or %d bytes: the first %d tools are used", maxListed, maxPages, maxFrame, len(l.tools))
 			break
 		}
 		cursor = next
 	}
-	s.setTools(all, wrong)
+	s.setTools(l.tools, l.problems())
 	return nil
+}
+
+// A listing is what was read of a list of tools.
+type listing struct {
+	tools   []ServerTool
+	had     map[string]bool // by name
+	entries int             // read, whatever they were
+	size    int             // of the pages, in bytes
+	wrong   []Problem       // the first maxProblems
+	more    int             // the others
+	cut     string          // why not all of the list was read; empty: it was
+}
+
+// add reads a page. It reports whether the next one is of use.
+func (l *listing) add(page gjson.Result) bool {
+	l.size += len(page.Raw)
+	before, tools, fits := len(l.tools), false, true
+	page.Get("tools").ForEach(func(_, one gjson.Result) bool {
+		if fits = l.entries < maxListed; !fits {
+			return false
+		}
+		l.entries++
+		t, why := toolOf(one)
+		switch {
+		case why != "":
+			l.problem(one, why)
+			return true
+		case !l.had[t.Name]: // of two, the first
+			l.had[t.Name], l.tools = true, append(l.tools, t)
+		}
+		tools = true
+		return true
+	})
+	return fits && l.size <= maxFrame && !(tools && len(l.tools) == before)
+}
+
+// problem takes note of an entry that is no tool.
+func (l *listing) problem(one gjson.Result, why string) {
+	if len(l.wrong) == maxProblems {
+		l.more++
+		return
+	}
+	name := one.Get("name")
+	l.wrong = append(l.wrong, Problem{Tool: short(cmp.Or(name.Str, name.Raw, one.Raw)), Text: why})
+}
+
+// problems are what is wrong with the list.
+func (l *listing) problems() []Problem {
+	all := l.wrong
+	if l.more > 0 {
+		all = append(all, Problem{Text: fmt.Sprintf("%d more entries can't be used", l.more)})
+	}
+	if l.cut != "" {
+		all = append(all, Problem{Text: l.cut})
+	}
+	return all
 }
 
 // listed is what was listed last, or why nothing was yet.
@@ -334,7 +383,7 @@ func (s *server) listFailed(err error) error {
 }
 
 // page asks for one page of the tools.
-func (s *server) page(ctx context.Context, c *client, cursor string) (list []ServerTool, wrong []Problem, next string, err error) {
+func (s *server) page(ctx context.Context, c *client, cursor string) (page gjson.Result, err error) {
 	params, begun := map[string]any{}, time.Now()
 	if cursor != "" {
 		params["cursor"] = cursor
@@ -343,26 +392,17 @@ func (s *server) page(ctx context.Context, c *client, cursor string) (list []Ser
 	var failed *requestError
 	switch {
 	case errors.As(err, &failed) && (c.forgets(failed) || c.doubts(ctx, failed)):
-		return nil, nil, "", errForgotten
+		return page, errForgotten
 	case err != nil && ctx.Err() != nil:
-		return nil, nil, "", c.unanswered("tools/list", time.Since(begun), context.Cause(ctx))
+		return page, c.unanswered("tools/list", time.Since(begun), context.Cause(ctx))
 	case err != nil:
-		return nil, nil, "", fmt.Errorf("its tools can't be listed: %w", err)
+		return page, fmt.Errorf("its tools can't be listed: %w", err)
 	}
-	page := gjson.ParseBytes(answer)
+	page = gjson.ParseBytes(answer)
 	if !page.Get("tools").IsArray() {
-		return nil, nil, "", errors.New("its tools can't be listed: the server answers tools/list without an array \"tools\"")
+		return page, errors.New("its tools can't be listed: the server answers tools/list without an array \"tools\"")
 	}
-	page.Get("tools").ForEach(func(_, one gjson.Result) bool {
-		if t, why := toolOf(one); why == "" {
-			list = append(list, t)
-		} else {
-			name := one.Get("name")
-			wrong = append(wrong, Problem{Tool: short(cmp.Or(name.Str, name.Raw, one.Raw)), Text: why})
-		}
-		return true
-	})
-	return list, wrong, page.Get("nextCursor").String(), nil
+	return page, nil
 }
 
 // toolOf reads one tool, or says why it can't be used. What can be done without is
