@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"time"
 )
@@ -86,6 +87,30 @@ type LostError struct {
 
 func (e *LostError) Error() string { return e.Err.Error() }
 func (e *LostError) Unwrap() error { return e.Err }
+
+// SaidError is an error with what the other end of a handler has said, such as the end
+// of its stderr. That may be anything, as it is content: so it is no part of the error's
+// text, which logs have, and an answer to the agent has it besides; see [Said].
+type SaidError struct {
+	// Err is the reason, in words of ours.
+	Err error
+	// Said is what was said, and a word on where, fit for an agent's eyes.
+	Said string
+}
+
+func (e *SaidError) Error() string { return e.Err.Error() }
+func (e *SaidError) Unwrap() error { return e.Err }
+
+// Said is what the other end has said, by each [SaidError] that err wraps. Empty: nothing.
+func Said(err error) string {
+	var all []string
+	for e := (*SaidError)(nil); errors.As(err, &e); err = e.Err {
+		if !slices.Contains(all, e.Said) {
+			all = append(all, e.Said)
+		}
+	}
+	return strings.Join(all, "\n")
+}
 
 // Common is what every kind of handler is made with.
 type Common struct {

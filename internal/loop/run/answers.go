@@ -49,7 +49,8 @@ type Answer struct {
 	// Own says that the result is the worker's, and not the tool's.
 	Own bool
 	// Reason is what stands in the result's text after the words of the worker, where
-	// the outcome is unavailable or unknown_outcome.
+	// the outcome is unavailable or unknown_outcome, without what the tool's other end
+	// has said.
 	Reason string
 }
 
@@ -61,7 +62,11 @@ func own(o Outcome, format string, args ...any) Answer {
 }
 
 func ownReason(o Outcome, why error, format string, args ...any) Answer {
-	a := own(o, format+": %s", append(args, why)...)
+	text := fmt.Sprintf(format, args...) + ": " + why.Error()
+	if said := tools.Said(why); said != "" {
+		text += "\n" + said
+	}
+	a := own(o, "%s", text)
 	a.Reason = why.Error()
 	return a
 }
@@ -142,7 +147,7 @@ func (a Answer) Cause() string {
 }
 
 // firstLine is what an answer of the worker's own says, without what follows its first
-// line: that may name what stood in the input.
+// line: that may name what stood in the input, or what the tool's other end has said.
 func firstLine(r tools.Result) string {
 	var blocks []struct{ Text string }
 	if json.Unmarshal(r.Content, &blocks) != nil || len(blocks) == 0 {

@@ -19,6 +19,7 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 	"github.com/tidwall/gjson"
 
+	"toolhand/internal/tools"
 	"toolhand/internal/tools/content"
 )
 
@@ -122,16 +123,15 @@ func (c *client) unanswered(method string, waited time.Duration, why error) erro
 	return c.spoken(err)
 }
 
-// spoken is an error with what the server has written to its stderr last. That may be
-// anything, as it is content: above the debug level the log has the error without it.
+// spoken is an error with what the server has written to its stderr last.
 func (c *client) spoken(err error) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	words := strings.ReplaceAll(strings.TrimSpace(string(content.FromCharacter(c.stderr.Last()))), "\n", " | ")
-	if words == "" {
+	said := strings.ReplaceAll(strings.TrimSpace(string(content.FromCharacter(c.stderr.Last()))), "\n", " | ")
+	if said == "" {
 		return err
 	}
-	return fmt.Errorf("%w; the end of its stderr: %s", err, words)
+	return &tools.SaidError{Err: err, Said: "the end of its stderr: " + said}
 }
 
 // serve reads what the server sends until the connection is over, and closes it.
@@ -173,7 +173,7 @@ func (c *client) handshake(ctx context.Context) error {
 	case errors.As(err, &failed):
 		return err
 	case err != nil:
-		return fmt.Errorf("the server refuses the handshake: %w", err)
+		return refused("the server refuses the handshake", err)
 	}
 	// Nothing else of the answer is needed, whatever it looks like.
 	version := gjson.GetBytes(answer, "protocolVersion").String()

@@ -82,7 +82,7 @@ func (h *handler) failure(ctx context.Context, c *client, failed *requestError) 
 	}
 	if failed.status != 0 && ctx.Err() == nil {
 		c.doubts(ctx, failed)
-		return content.Error(bound(failed.Error(), h.max)), nil
+		return content.Error(bound(statusText(failed), h.max)), nil
 	}
 	why := failed.err
 	if ctx.Err() != nil {
@@ -98,6 +98,16 @@ func (h *handler) failure(ctx context.Context, c *client, failed *requestError) 
 		return content.Error(bound(failed.Error(), h.max)), nil
 	}
 	return tools.Result{}, &tools.LostError{Err: why}
+}
+
+// statusText is what a call is answered with that got a status of HTTP instead of an
+// answer in MCP: the server's own words are the tool's.
+func statusText(failed *requestError) string {
+	var status *statusError
+	if errors.As(failed, &status) && status.said.Message != "" {
+		return status.text + ": " + status.said.Message
+	}
+	return failed.Error()
 }
 
 // refusalText is the text of an error in JSON-RPC: the server has read the request,
@@ -120,9 +130,13 @@ func bound(text string, max int) string {
 	return string(begin) + mark + string(end)
 }
 
-// Live reports whether the server is there and has the tool.
+// Live reports whether the server is there and has the tool. Its error has what the
+// server said: it is told to who asks, and to no log.
 func (h *handler) Live(ctx context.Context) error {
 	if err := h.server.list(ctx); err != nil {
+		if said := tools.Said(err); said != "" {
+			return fmt.Errorf("%w; %s", err, said)
+		}
 		return err
 	}
 	list, err := h.server.listed()

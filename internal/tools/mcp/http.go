@@ -146,16 +146,19 @@ func (t *httpTransport) check(ours *request, resp *http.Response, kind string) e
 		return nil
 	}
 	said := t.endpoint.said(text)
+	if id := resp.Request.Header.Get("Mcp-Session-Id"); id != "" {
+		said.Message = strings.ReplaceAll(said.Message, id, "…")
+	}
 	switch {
 	case !ok:
 		ours.status = resp.StatusCode
-		return statusError(resp.StatusCode, said)
+		return newStatusError(resp.StatusCode, said)
 	case kind != "application/json":
-		return fmt.Errorf("it answers with %s, which is no MCP: is the path of the url right? It says: %s", cmp.Or(kind, "no content type"), cmp.Or(said.Message, "nothing"))
+		return says(fmt.Errorf("it answers with %s, which is no MCP: is the path of the url right?", cmp.Or(kind, "no content type")), said)
 	case err != nil:
 		return err
 	}
-	return fmt.Errorf("it answers with what is no message of MCP: %s", cmp.Or(said.Message, "nothing"))
+	return says(errors.New("it answers with what is no message of MCP"), said)
 }
 
 // bom is what some servers begin a text with.

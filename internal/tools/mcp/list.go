@@ -396,7 +396,7 @@ func (s *server) page(ctx context.Context, c *client, cursor string) (page gjson
 	case err != nil && ctx.Err() != nil:
 		return page, c.unanswered("tools/list", time.Since(begun), context.Cause(ctx))
 	case err != nil:
-		return page, fmt.Errorf("its tools can't be listed: %w", err)
+		return page, refused("its tools can't be listed", err)
 	}
 	page = gjson.ParseBytes(answer)
 	if !page.Get("tools").IsArray() {

@@ -54,16 +54,25 @@ func insist(t *testing.T, h tools.Handler) (string, error) {
 
 func mustLose(t *testing.T, err error, want string) {
 	t.Helper()
-	if l := (*tools.LostError)(nil); !errors.As(err, &l) || !strings.Contains(err.Error(), want) {
-		t.Fatalf("got %v (%T), expected a LostError with %q", err, err, want)
+	if l := (*tools.LostError)(nil); !errors.As(err, &l) || !strings.Contains(told(err), want) {
+		t.Fatalf("got %v (%T), expected a LostError with %q", told(err), err, want)
 	}
 }
 
 func mustMiss(t *testing.T, err error, want string) {
 	t.Helper()
-	if u := (*tools.UnavailableError)(nil); !errors.As(err, &u) || !strings.Contains(err.Error(), want) {
-		t.Fatalf("got %v (%T), expected an UnavailableError with %q", err, err, want)
+	if u := (*tools.UnavailableError)(nil); !errors.As(err, &u) || !strings.Contains(told(err), want) {
+		t.Fatalf("got %v (%T), expected an UnavailableError with %q", told(err), err, want)
 	}
+}
+
+// told is what an agent is told of an error: its text, which logs have too, and what
+// the server said.
+func told(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error() + "\n" + tools.Said(err)
 }
 
 // All tools of one command share one process, and another command has another.
@@ -226,7 +235,7 @@ func TestMCPServerFails(t *testing.T) {
 	go func() { _, err := other.Call(hanging, handlertest.NewCall(`{}`)); ended <- err }()
 	t.Run("die", func(t *testing.T) {
 		_, err := insist(t, raw(t, servers, "die", "mortal"))
-		mustLose(t, err, "the server ended: exit status 7; the end of its stderr: the token was hush-hush")
+		mustLose(t, err, "the server ended: exit status 7\nthe end of its stderr: the token was hush-hush")
 		for range 3 {
 			if got, err := insist(t, raw(t, servers, "x", "mortal")); err != nil || !strings.HasPrefix(got, "x by ") {
 				t.Fatalf("after that: %q %v", got, err)
@@ -268,7 +277,7 @@ func TestMCPServerIsDown(t *testing.T) {
 	defer servers.Close()
 	h := raw(t, servers, "x", "down")
 	_, err := callFor(t, h, 10*time.Second, `{}`)
-	mustMiss(t, err, "the server ended: exit status 3; the end of its stderr: it is down today")
+	mustMiss(t, err, "the server ended: exit status 3\nthe end of its stderr: it is down today")
 	_, err = callFor(t, h, 10*time.Second, `{}`)
 	mustMiss(t, err, "the server ended: exit status 3")
 	if !strings.Contains(log.String(), "it is down today") {

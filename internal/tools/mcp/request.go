@@ -15,6 +15,7 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
 	"github.com/tidwall/gjson"
 
+	"toolhand/internal/tools"
 	"toolhand/internal/tools/content"
 )
 
@@ -77,16 +78,43 @@ var errForgotten = errors.New("the server no longer knows our session: a new one
 // errTooLong is an answer that is there and can't be read.
 var errTooLong = fmt.Errorf("the server answered with a message of more than %d bytes", maxFrame)
 
-// statusError is an answer in HTTP that is none in MCP, with the server's own words.
-func statusError(status int, said *jsonrpc.Error) error {
+// A statusError is an answer in HTTP that is none in MCP.
+type statusError struct {
+	text string
+	said *jsonrpc.Error
+}
+
+// newStatusError makes one, with the server's own words.
+func newStatusError(status int, said *jsonrpc.Error) error {
 	text := fmt.Sprintf("HTTP %d %s", status, http.StatusText(status))
 	if status >= 300 && status < 400 {
 		text += " (redirects are not followed)"
 	}
+	return says(&statusError{text, said}, said)
+}
+
+// Error is the status.
+func (e *statusError) Error() string { return e.text }
+
+// Unwrap returns the server's own error.
+func (e *statusError) Unwrap() error { return e.said }
+
+// says is an error with the server's own words.
+func says(err error, said *jsonrpc.Error) error {
 	if said.Message == "" {
-		return errors.New(text)
+		return err
 	}
-	return fmt.Errorf("%s: %w", text, said)
+	return &tools.SaidError{Err: err, Said: "it says: " + string(content.CutAfter([]byte(said.Message), maxWords))}
+}
+
+// refused is an error of [client.ask] in words of ours, with the server's own beside.
+func refused(what string, err error) error {
+	var failed *requestError
+	var refusal *jsonrpc.Error
+	if errors.As(err, &failed) || !errors.As(err, &refusal) {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	return says(fmt.Errorf("%s (code %d)", what, refusal.Code), refusal)
 }
 
 // quote is at most max bytes of what a server has written, without secrets.

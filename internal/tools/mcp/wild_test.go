@@ -143,7 +143,7 @@ func TestMCPServerStartsSlowly(t *testing.T) {
 	g := wild(t, servers, map[string]string{"MINE": "the-secret"}, "slow start", file)
 	_, err := callFor(t, g.Handler("x"), 600*time.Millisecond, `{}`)
 	mustMiss(t, err, `mcp.test …" has not answered initialize within `)
-	mustMiss(t, err, `: context deadline exceeded; the end of its stderr: downloading [redacted]`)
+	mustMiss(t, err, ": context deadline exceeded\nthe end of its stderr: downloading [redacted]")
 	if _, _, err := g.Known(); err == nil || !strings.Contains(err.Error(), "has not answered initialize within") {
 		t.Errorf("known: %v", err)
 	}
@@ -337,10 +337,10 @@ func TestMCPOverHTTPOddAnswers(t *testing.T) {
 		result, lost string
 	}
 	all := map[string]answer{
-		"page":    {200, "text/html", "<html><style>x{}</style><body>\n <h1>Please  sign in</h1></body></html>", "", "it answers with text/html, which is no MCP: is the path of the url right? It says: Please sign in"},
-		"nothing": {202, "", "", "", "it answers with no content type, which is no MCP: is the path of the url right? It says: nothing"},
-		"garbage": {200, "application/json", `{"ok":true}`, "", `it answers with what is no message of MCP: {"ok":true}`},
-		"no id":   {200, "application/json", `{"jsonrpc":"2.0","id":null,"error":{"code":-32700,"message":"Parse error"}}`, "", "it answers with what is no message of MCP: Parse error"},
+		"page":    {200, "text/html", "<html><style>x{}</style><body>\n <h1>Please  sign in</h1></body></html>", "", "it answers with text/html, which is no MCP: is the path of the url right?\nit says: Please sign in"},
+		"nothing": {202, "", "", "", "it answers with no content type, which is no MCP: is the path of the url right?"},
+		"garbage": {200, "application/json", `{"ok":true}`, "", "it answers with what is no message of MCP\nit says: {\"ok\":true}"},
+		"no id":   {200, "application/json", `{"jsonrpc":"2.0","id":null,"error":{"code":-32700,"message":"Parse error"}}`, "", "it answers with what is no message of MCP\nit says: Parse error"},
 		"refused": {403, "application/json", `{"jsonrpc":"2.0","id":null,"error":{"code":-32000,"message":"No such tenant"}}`, "HTTP 403 Forbidden: No such tenant", ""},
 		"oauth":   {401, "application/json", `{"error":"invalid_token"}`, `HTTP 401 Unauthorized: {"error":"invalid_token"}`, ""},
 		"large":   {413, "text/html", "<title>Request Entity Too Large</title>", "HTTP 413 Request Entity Too Large: Request Entity Too Large", ""},
@@ -450,7 +450,7 @@ func TestMCPServerBlurtsSecrets(t *testing.T) {
 	g := wild(t, servers, map[string]string{"KEY": "sk-of-env"}, "")
 	mustAnswer(t, g.Handler("blurt"), "The MCP server refused the call: bad key: [redacted] (code -32000)")
 	_, err := insist(t, g.Handler("blurt and die"))
-	mustLose(t, err, "the server ended: exit status 4; the end of its stderr: starting with the key [redacted] | bad key")
+	mustLose(t, err, "the server ended: exit status 4\nthe end of its stderr: starting with the key [redacted] | bad key")
 	if err := servers.Close(); err != nil {
 		t.Error(err)
 	}
@@ -458,4 +458,48 @@ func TestMCPServerBlurtsSecrets(t *testing.T) {
 	if !strings.Contains(log.String(), "starting with the key [redacted]") {
 		t.Errorf("the log:\n%s", log.String())
 	}
+}
+
+// What a server says, on its stderr or in a refusal, is no part of an error's text, which
+// logs have.
+func TestMCPServerWordsAreNoReason(t *testing.T) {
+	const words = "customer 4711"
+	web := plainHTTP(t, writeJSON, func(w http.ResponseWriter, r *http.Request, method, tool string) bool {
+		switch {
+		case r.URL.Path == "/page" || tool == "page":
+			w.Header().Set("Content-Type", "text/html")
+			fmt.Fprint(w, words)
+		case r.URL.Path == "/login":
+			w.WriteHeader(http.StatusUnauthorized)
+			fmt.Fprint(w, words)
+		case r.URL.Path == "/refuse" && method == "initialize", method == "tools/list":
+			writeJSON(w, `{"jsonrpc":"2.0","id":`+map[string]string{"initialize": "1", "tools/list": "2"}[method]+`,"error":{"code":-32001,"message":"`+words+`"}}`)
+		default:
+			return false
+		}
+		return true
+	})
+	var log syncBuffer
+	servers := toolmcp.NewServers(handlertest.Processes(t), slog.New(slog.NewTextHandler(&log, nil)))
+	t.Cleanup(func() { _ = servers.Close() })
+	check := func(name string, err error) {
+		t.Helper()
+		if err == nil || strings.Contains(err.Error(), words) || !strings.Contains(tools.Said(err), words) {
+			t.Errorf("%s: %v, said: %q", name, err, tools.Said(err))
+		}
+	}
+	for _, path := range []string{"/page", "/login", "/refuse"} {
+		_, err := insist(t, newMCP(t, servers, toolmcp.Config{URL: web.URL + path}, tools.Common{Name: "x"}))
+		check(path, err)
+		_, _, err = group(t, servers, toolmcp.Config{URL: web.URL + path, All: true}).Known()
+		check(path+", known", err)
+	}
+	_, err := insist(t, newMCP(t, servers, toolmcp.Config{URL: web.URL}, tools.Common{Name: "page"}))
+	check("an answer", err)
+	check("a list", group(t, servers, toolmcp.Config{URL: web.URL + "/list", All: true}).List(t.Context()))
+	_, err = insist(t, wild(t, servers, nil, "").Handler("blurt and die"))
+	if err == nil || strings.Contains(err.Error(), "bad key") || !strings.Contains(tools.Said(err), "bad key") {
+		t.Errorf("stderr: %v, said: %q", err, tools.Said(err))
+	}
+	handlertest.NoneOf(t, log.String(), words, "bad key")
 }
