@@ -88,16 +88,13 @@ func (s *server) newClient() *client {
 	return c
 }
 
-// dial connects, and does the handshake. A program has as long for it as it lives. A
-// server at a URL has until the bound: it loses nothing by being asked anew, and an
-// answer that is lost on the way would be waited for without end. A connection that is
+// dial connects, and does the handshake until the bound: an answer that is lost on the
+// way, or a program that has hung, would be waited for without end. A connection that is
 // refused leaves nothing behind.
 func (c *client) dial(bound time.Duration) (err error) {
-	ctx := c.ctx
+	ctx, cancel := context.WithTimeoutCause(c.ctx, bound, c.unanswered("initialize", bound, nil))
+	defer cancel()
 	if c.server.endpoint.path == "" {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, bound, c.unanswered("initialize", bound, nil))
-		defer cancel()
 		c.transport, err = newHTTPTransport(c.server.endpoint, &c.version)
 	} else {
 		c.transport, err = startStdio(c)

@@ -10,6 +10,10 @@ import (
 // answer a ping. Call it before anything else.
 func (s *Servers) SetBounds(start, ping time.Duration) { s.start, s.ping = start, ping }
 
+// SetProgram shortens how long a program may take to be ready, and when the tools are
+// loaded anew.
+func (s *Servers) SetProgram(bound, reload time.Duration) { s.program, s.reload = bound, reload }
+
 // SetFresh changes how much of the tools may be new in a window.
 func (s *Servers) SetFresh(values int, window time.Duration) {
 	s.freshValues, s.freshWindow = values, window

@@ -16,8 +16,12 @@ import (
 
 const (
 	// startBound is what a server at a URL gets at least until its session is ready: it
-	// gets as long as the call that asked first. A program gets as long as it lives.
+	// gets as long as the call that asked first.
 	startBound = time.Minute
+	// programBound is what a program gets, which may have to be downloaded first, and
+	// programReload what it keeps of it when the tools are loaded anew.
+	programBound  = 10 * time.Minute
+	programReload = time.Minute
 	// linger is how long a server is kept that no set in force refers to and that
 	// no call needs: between the loading of a set and its coming into force, and
 	// between two calls that keep the tools of an older set.
@@ -40,6 +44,8 @@ type Servers struct {
 	started atomic.Uint64
 	changed chan struct{}
 	start   time.Duration // startBound, except in tests
+	program time.Duration // programBound, except in tests
+	reload  time.Duration // programReload, except in tests
 	ping    time.Duration // pingBound, except in tests
 
 	freshValues int           // freshValues, except in tests
@@ -51,6 +57,7 @@ type Servers struct {
 
 var (
 	errServersClosed = errors.New("the worker is stopping")
+	errReload        = errors.New("the tools were loaded anew")
 	errUnneeded      = errors.New("no tool needs the server any more")
 )
 
@@ -61,7 +68,7 @@ func NewServers(procs *proctree.Processes, log *slog.Logger) *Servers {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	s := &Servers{procs: procs, log: log, changed: make(chan struct{}, 1), start: startBound, ping: pingBound, freshValues: freshValues, freshWindow: freshWindow, byKey: map[string]*server{}}
+	s := &Servers{procs: procs, log: log, changed: make(chan struct{}, 1), start: startBound, program: programBound, reload: programReload, ping: pingBound, freshValues: freshValues, freshWindow: freshWindow, byKey: map[string]*server{}}
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	return s
 }
@@ -112,13 +119,17 @@ func (s *Servers) server(e *endpoint) *server {
 		found = &server{owner: s, endpoint: e, log: s.log.With("server", e.name), relist: make(chan struct{}, 1)}
 		s.byKey[e.key] = found
 	}
+	found.mu.Lock()
+	defer found.mu.Unlock()
+	found.named = true
 	return found
 }
 
 // Keep says what the set in force consists of: the servers of these handlers and
 // groups are kept, those of the groups are listed, and listed again when they
 // say that their tools have changed; the others are stopped once no call needs
-// them.
+// them. A program that a manifest was read for, and that has not done the handshake for
+// long, is started anew.
 func (s *Servers) Keep(handlers []tools.Handler, groups []*Group) {
 	kept, listed := map[*server]bool{}, map[*server]bool{}
 	for _, h := range handlers {
@@ -150,6 +161,7 @@ type server struct {
 
 	mu        sync.Mutex
 	kept      bool               // guarded by mu
+	named     bool               // guarded by mu; by a manifest that was read since the last keep
 	unlist    context.CancelFunc // guarded by mu; not nil while its tools are followed
 	calls     int                // guarded by mu; what needs it or waits for it now
 	idle      *time.Timer        // guarded by mu; stops it when nothing has needed it for a while
@@ -236,7 +248,9 @@ func (s *server) await(ctx context.Context) error {
 			return err
 		}
 		a := &attempt{client: s.newClient(), bound: s.owner.start, done: make(chan struct{})}
-		if deadline, ok := ctx.Deadline(); ok {
+		if s.endpoint.path != "" {
+			a.bound = s.owner.program
+		} else if deadline, ok := ctx.Deadline(); ok {
 			a.bound = max(a.bound, time.Until(deadline))
 		}
 		if !s.owner.running.run(func() { s.connection(a) }) {
@@ -310,6 +324,10 @@ func (s *server) keep(kept, listed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.kept = kept
+	if a := s.attempt; a != nil && s.named && s.endpoint.path != "" && time.Since(a.client.begun) > s.owner.reload {
+		a.client.end(a.client.unanswered("initialize", time.Since(a.client.begun), errReload))
+	}
+	s.named = false
 	if kept && s.idle != nil {
 		s.idle.Stop()
 	}
