@@ -62,7 +62,7 @@ func TestExternalWithTLS(t *testing.T) {
 	b := open(t, bus.Options{URL: url, TLS: &tls.Config{RootCAs: roots}})
 	put(t, b, "k", "v")
 	shut(t, b)
-	untrusted, err := bus.Open(t.Context(), bus.Options{URL: url, StartTimeout: 500 * time.Millisecond})
+	untrusted, err := bus.Open(t.Context(), bus.Options{URL: url, StartTimeout: 3 * time.Second})
 	if err == nil {
 		shut(t, untrusted)
 		t.Fatal("a certificate that nobody trusts is taken")
